@@ -1,0 +1,129 @@
+"""One tree of errors. Each message gives the fact, what was received, what was expected, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+class LimbeckError(Exception):
+    """Something that the user can mend. The command line prints it without a traceback and exits with code 2.
+
+    Args:
+        fact: one sentence: what is wrong.
+        received: what was given, shortened to what matters.
+        expected: what would have been right.
+        remedy: what to do now.
+    """
+
+    def __init__(
+        self, fact: str, *, received: object = None, expected: object = None, remedy: str | None = None
+    ) -> None:
+        self.fact = fact
+        self.received = received
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(fact)
+
+    def __str__(self) -> str:
+        lines = [self.fact]
+        lines += [
+            f"  {name}: {value}"
+            for name, value in (("received", self.received), ("expected", self.expected), ("remedy", self.remedy))
+            if value is not None
+        ]
+        return "\n".join(lines)
+
+
+class InvalidValue(LimbeckError, ValueError):
+    """A number or option outside its range."""
+
+
+class ShapeMismatch(LimbeckError, ValueError):
+    """Two tensors whose shapes do not go together."""
+
+
+class UnknownName(LimbeckError, LookupError):
+    """A name that nothing here has; the near ones are listed."""
+
+
+class DataError(LimbeckError):
+    """A data set that cannot be found, read or used."""
+
+
+class TeacherError(LimbeckError):
+    """A teacher that breaks its contract: awake, trainable, changed, or of other classes than the student."""
+
+
+class ModelError(LimbeckError):
+    """A model that cannot be built, saved or loaded."""
+
+
+class CheckpointError(LimbeckError):
+    """A checkpoint that cannot be read or belongs to another run."""
+
+
+class ConfigError(LimbeckError):
+    """A configuration with a wrong key or value."""
+
+
+class OutputError(LimbeckError):
+    """An output folder that cannot be written."""
+
+
+class RecordError(LimbeckError):
+    """A record that cannot be read."""
+
+
+class TrainingDiverged(LimbeckError):
+    """A loss that became NaN or infinite."""
+
+
+def near_names(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return up to ``count`` known names that look like ``name``, nearest first.
+
+    Example:
+        >>> near_names("digit", ["mnist", "digits", "cifar10"])
+        ['digits']
+    """
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    """Return the error for a name that is not among the known ones.
+
+    Example:
+        >>> print(unknown_name("data set", "digit", ["digits", "mnist"]))
+        There is no data set named 'digit'.
+          received: digit
+          expected: one of digits, mnist
+          remedy: did you mean digits?
+    """
+    names = sorted(known)
+    near = near_names(name, names)
+    return UnknownName(
+        f"There is no {kind} named {name!r}.",
+        received=name,
+        expected="one of " + ", ".join(names),
+        remedy=f"did you mean {' or '.join(near)}?" if near else None,
+    )
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise InvalidValue unless ``value`` is a finite number above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise InvalidValue(f"{name} must be above 0.", received=value, expected="a finite number > 0")
+
+
+def require_not_negative(name: str, value: float) -> None:
+    """Raise InvalidValue unless ``value`` is a finite number of at least 0."""
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidValue(f"{name} must not be negative.", received=value, expected="a finite number >= 0")
+
+
+def require_fraction(name: str, value: float, *, below_one: bool = False) -> None:
+    """Raise InvalidValue unless 0 <= value <= 1 (or < 1 where ``below_one``)."""
+    if not (math.isfinite(value) and value >= 0 and (value < 1 if below_one else value <= 1)):
+        expected = "a number in [0, 1)" if below_one else "a number in [0, 1]"
+        raise InvalidValue(f"{name} must be a fraction.", received=value, expected=expected)

@@ -1,0 +1,107 @@
+"""Means, spreads and paired differences over seeds, and the plain sentence that they allow."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from limbeck.errors import InvalidValue
+
+Seed = TypeVar("Seed")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of one quantity over seeds."""
+
+    mean: float
+    spread: float | None  # sample standard deviation (n - 1); None for a single value
+    count: int
+
+    def format(self, *, digits: int = 2) -> str:
+        """Return "mean ± spread", or the mean alone for a single value.
+
+        Example:
+            >>> Summary(mean=74.0, spread=2.5, count=3).format(digits=1)
+            '74.0 ± 2.5'
+        """
+        mean = f"{self.mean:.{digits}f}"
+        return mean if self.spread is None else f"{mean} ± {self.spread:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean of (second - first) over the seeds that both have, with a two-sided Student t interval."""
+
+    mean: float
+    low: float | None  # None where fewer than two pairs
+    high: float | None
+    count: int
+    confidence: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies wholly on one side of zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Return mean, sample standard deviation and count.
+
+    Raises:
+        InvalidValue: no values.
+    Example:
+        >>> summarise([1.0, 2.0, 3.0])
+        Summary(mean=2.0, spread=1.0, count=3)
+    """
+    if not values:
+        raise InvalidValue("There is nothing to summarise.", received="no values", expected="at least one")
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Summary(mean=statistics.fmean(values), spread=spread, count=len(values))
+
+
+def paired_difference(
+    first: Mapping[Seed, float], second: Mapping[Seed, float], *, confidence: float = 0.95
+) -> PairedDifference:
+    r"""Compare two networks seed by seed.
+
+    .. math:: \bar d \pm t_{(1 + c) / 2,\, n - 1}\, s_d / \sqrt n, \qquad d_s = second_s - first_s
+
+    Args:
+        first: value by seed, e.g. the baseline's errors.
+        second: value by seed, e.g. the distilled student's.
+        confidence: c, in (0, 1).
+    Raises:
+        InvalidValue: no seed in both, or a confidence outside (0, 1).
+    Example:
+        >>> difference = paired_difference({0: 10.0, 1: 12.0, 2: 11.0}, {0: 8.0, 1: 9.0, 2: 10.0})
+        >>> round(difference.mean, 2), round(difference.low, 2), round(difference.high, 2)
+        (-2.0, -4.48, 0.48)
+    """
+    if not 0 < confidence < 1:
+        raise InvalidValue("confidence must lie between 0 and 1.", received=confidence, expected="0 < confidence < 1")
+    differences = [second[seed] - first[seed] for seed in first if seed in second]
+    summary = summarise(differences)
+    if summary.spread is None:
+        return PairedDifference(summary.mean, None, None, summary.count, confidence)
+    from scipy.stats import t as student_t  # scipy is slow to import and only needed here
+
+    half = float(student_t.ppf((1 + confidence) / 2, summary.count - 1)) * summary.spread / math.sqrt(summary.count)
+    return PairedDifference(summary.mean, summary.mean - half, summary.mean + half, summary.count, confidence)
+
+
+def verdict(difference: PairedDifference) -> str:
+    """Return the plain sentence for a difference in *errors* (distilled - baseline; fewer is better).
+
+    Example:
+        >>> verdict(PairedDifference(mean=-5.0, low=-7.0, high=-3.0, count=5, confidence=0.95))
+        'The teacher helped.'
+    """
+    if difference.count < 2:
+        return "One seed cannot tell whether the teacher helped."
+    if not difference.excludes_zero:
+        return "The teacher did not show a difference."
+    return "The teacher helped." if difference.mean < 0 else "The teacher hurt."
