@@ -1,1 +1,51 @@
-"""Limbeck distils trained classifiers into one small network, with evidence that it was worth it."""
+"""Limbeck distils trained classifiers into one small network, with evidence that it was worth it.
+
+Names load on first use, so that importing the package costs nothing and ``limbeck --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Distillation": "limbeck.objectives",
+    "EnsembleTeacher": "limbeck.teachers",
+    "HardLabels": "limbeck.objectives",
+    "LimbeckError": "limbeck.errors",
+    "LogitsTeacher": "limbeck.teachers",
+    "ModuleTeacher": "limbeck.teachers",
+    "Recipe": "limbeck.training",
+    "Views": "limbeck.data",
+    "distill": "limbeck.distillation",
+    "fit": "limbeck.training",
+    "load_data": "limbeck.data",
+    "load_model": "limbeck.models",
+    "read_record": "limbeck.reports",
+    "train": "limbeck.distillation",
+    "write_report": "limbeck.reports",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from limbeck.data import Views, load_data
+    from limbeck.distillation import distill, train
+    from limbeck.errors import LimbeckError
+    from limbeck.models import load_model
+    from limbeck.objectives import Distillation, HardLabels
+    from limbeck.reports import read_record, write_report
+    from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher
+    from limbeck.training import Recipe, fit
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

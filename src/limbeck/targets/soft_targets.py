@@ -1,0 +1,77 @@
+"""The contract of soft targets, and the dense ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import InvalidValue, ShapeMismatch
+
+
+class SoftTargets(ABC):
+    """A teacher's answers for a batch, valid at any temperature.
+
+    Logits are the common currency: whatever a teacher keeps, it can give logits whose softmax at T is its distribution at
+    T. So one loss serves a single network, pooled experts and a black box alike.
+    """
+
+    @abstractmethod
+    def logits_at(self, temperature: float) -> Tensor:
+        r"""Return z, shape (batch, classes), with softmax(z / T) = the teacher's distribution at T; without gradient.
+
+        Args:
+            temperature: T > 0, dimensionless.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class DenseTargets(SoftTargets):
+    """All logits of one teacher.
+
+    Args:
+        logits: shape (batch, classes), any float dtype. They are the same at every temperature.
+    Example:
+        >>> DenseTargets(torch.tensor([[0.0, 2.0]])).logits_at(4.0)
+        tensor([[0., 2.]])
+    """
+
+    logits: Tensor
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 2:
+            raise ShapeMismatch(
+                "Soft targets are a matrix of logits.", received=tuple(self.logits.shape), expected="(batch, classes)"
+            )
+
+    def logits_at(self, temperature: float) -> Tensor:
+        """Return the logits themselves."""
+        return self.logits
+
+    @staticmethod
+    def from_probs(probs: Tensor) -> DenseTargets:
+        r"""Return the targets of a black box that gives probabilities at T = 1.
+
+        .. math:: z = \log p
+
+        which are the logits up to a constant per row, so every temperature is reached. A probability of 0 is kept as -inf.
+
+        Args:
+            probs: shape (batch, classes), each row sums to 1 within 1e-3.
+        Raises:
+            InvalidValue: a negative probability, or a row that does not sum to 1.
+        Example:
+            >>> DenseTargets.from_probs(torch.tensor([[0.5, 0.5]])).logits_at(1.0)
+            tensor([[-0.6931, -0.6931]])
+        """
+        sums = probs.sum(dim=-1)
+        if bool((probs < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
+            raise InvalidValue(
+                "These are not probabilities.",
+                received=f"smallest value {float(probs.min()):.4g}, row sums {float(sums.min()):.4g} to {float(sums.max()):.4g}",
+                expected="values >= 0, each row with sum 1",
+                remedy="pass logits to DenseTargets itself",
+            )
+        return DenseTargets(probs.log())

@@ -1,0 +1,121 @@
+"""Several teachers as one: weighted, pooled at the temperature."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from limbeck.errors import ShapeMismatch, TeacherError, require_not_negative, unknown_name
+from limbeck.losses import tempered_log_softmax
+from limbeck.pooling import arithmetic_mean, geometric_mean
+from limbeck.targets import SoftTargets
+from limbeck.teachers.teacher import Teacher
+
+Pooling = Literal["arithmetic", "geometric"]
+POOLINGS = ("arithmetic", "geometric")
+
+
+@dataclass(frozen=True, eq=False)
+class PooledTargets(SoftTargets):
+    r"""The pooled answers of several teachers.
+
+    .. math::
+        q = \sum_k \mu_k q_k / \sum_k \mu_k \quad\text{(arithmetic, at T)} \qquad
+        z = \sum_k \mu_k z_k / \sum_k \mu_k \quad\text{(geometric, on logits)}
+
+    Args:
+        members: soft targets of one batch, one for each teacher.
+        weights: mu_k >= 0, one for each; None for equal ones.
+        pooling: "arithmetic" or "geometric".
+    References:
+        Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 1 (both means); Wu, Chiu, Wu 2019 (the weights).
+    """
+
+    members: tuple[SoftTargets, ...]
+    weights: tuple[float, ...] | None
+    pooling: Pooling
+
+    def logits_at(self, temperature: float) -> Tensor:
+        logits = [member.logits_at(temperature) for member in self.members]
+        if len({z.shape for z in logits}) > 1:
+            raise ShapeMismatch(
+                "The teachers know different numbers of classes.",
+                received=", ".join(str(z.shape[-1]) for z in logits),
+                expected="one number of classes, in one order",
+            )
+        if self.pooling == "geometric":
+            return geometric_mean(logits, weights=self.weights)
+        log_probs = [tempered_log_softmax(z, temperature=temperature) for z in logits]
+        return temperature * arithmetic_mean(log_probs, weights=self.weights)
+
+
+class EnsembleTeacher(Teacher):
+    """Several teachers pooled into one.
+
+    Args:
+        teachers: at least one; they may be of different kinds.
+        weights: mu_k >= 0, one for each teacher, not all 0; equal where not given.
+        pooling: "arithmetic" mean of the distributions at the temperature, or "geometric" mean (mean of logits).
+    Raises:
+        TeacherError: no teachers, or weights of another number.
+        InvalidValue: a negative weight, or all weights 0.
+        UnknownName: another pooling.
+    """
+
+    def __init__(
+        self, teachers: Sequence[Teacher], *, weights: Sequence[float] | None = None, pooling: str = "arithmetic"
+    ) -> None:
+        if not teachers:
+            raise TeacherError("An ensemble needs teachers.", received="none", expected="at least one")
+        if pooling not in POOLINGS:
+            raise unknown_name("pooling", pooling, POOLINGS)
+        self.teachers = tuple(teachers)
+        self.weights = None if weights is None else tuple(float(weight) for weight in weights)
+        self.pooling: Pooling = "arithmetic" if pooling == "arithmetic" else "geometric"
+        if self.weights is not None:
+            self._check_weights(self.weights)
+
+    def _check_weights(self, weights: tuple[float, ...]) -> None:
+        if len(weights) != len(self.teachers):
+            raise TeacherError(
+                "Each teacher needs one weight.",
+                received=f"{len(weights)} weights for {len(self.teachers)} teachers",
+                expected=f"{len(self.teachers)} weights",
+            )
+        for weight in weights:
+            require_not_negative("A teacher's weight", weight)
+        if not any(weights):
+            raise TeacherError("All teachers' weights are 0.", received=weights, expected="at least one above 0")
+
+    @property
+    def name(self) -> str:
+        return f"ensemble of {len(self.teachers)} ({self.pooling} mean)"
+
+    @property
+    def fingerprint(self) -> str:
+        parts = [self.pooling, repr(self.weights), *(teacher.fingerprint for teacher in self.teachers)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def answers_any_view(self) -> bool:
+        return all(teacher.answers_any_view for teacher in self.teachers)
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.teachers[0].num_classes
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return tuple(module for teacher in self.teachers for module in teacher.modules)
+
+    def __call__(self, ids: Tensor, inputs: Tensor) -> SoftTargets:
+        members = tuple(teacher(ids, inputs) for teacher in self.teachers)
+        return PooledTargets(members, self.weights, self.pooling)
+
+    def check_unchanged(self) -> None:
+        for teacher in self.teachers:
+            teacher.check_unchanged()

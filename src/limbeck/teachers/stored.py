@@ -1,0 +1,130 @@
+"""A ready tensor of logits as a teacher, and the collecting of one."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Samples, Views, iterate_batches
+from limbeck.errors import ShapeMismatch, TeacherError
+from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.teachers.ensemble import EnsembleTeacher
+from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.teacher import Teacher
+
+
+class LogitsTeacher(Teacher):
+    """Logits that are already there, looked up by sample id; they hold for the clean view only.
+
+    Args:
+        logits: shape (samples, classes), any float dtype.
+        ids: shape (samples,), int64, unique; 0, 1, 2, ... where not given.
+        name: shown in records.
+        fingerprint: of the teacher that gave the logits; of the logits themselves where not given.
+    Raises:
+        ShapeMismatch: logits that are not a matrix, or ids of another number.
+        TeacherError: NaN or +inf among the logits, or an id twice.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor,
+        *,
+        ids: Tensor | None = None,
+        name: str = "stored logits",
+        fingerprint: str | None = None,
+    ) -> None:
+        ids = torch.arange(len(logits)) if ids is None else ids
+        if logits.ndim != 2 or ids.shape != logits.shape[:1]:
+            raise ShapeMismatch(
+                "Stored logits are a matrix with one row for each id.",
+                received=f"logits {tuple(logits.shape)}, ids {tuple(ids.shape)}",
+                expected="logits (samples, classes), ids (samples,)",
+            )
+        if bool(logits.isnan().any()) or bool(logits.isposinf().any()):
+            row = int((logits.isnan() | logits.isposinf()).any(dim=1).nonzero()[0])
+            raise TeacherError("The stored logits hold NaN or infinity.", received=f"sample id {int(ids[row])}")
+        order = ids.argsort()
+        self._ids = ids[order].contiguous()
+        if bool((self._ids[1:] == self._ids[:-1]).any()):
+            raise TeacherError("A sample id stands twice in the stored logits.", expected="unique ids")
+        self._logits = logits.detach()[order].contiguous()
+        self._name = name
+        self._fingerprint = fingerprint or _tensors_fingerprint(self._ids, self._logits)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def answers_any_view(self) -> bool:
+        return False
+
+    @property
+    def num_classes(self) -> int | None:
+        return self._logits.shape[1]
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        return ()
+
+    def __call__(self, ids: Tensor, inputs: Tensor) -> SoftTargets:
+        if self._ids.device != ids.device:
+            self._ids, self._logits = self._ids.to(ids.device), self._logits.to(ids.device)
+        positions = torch.searchsorted(self._ids, ids).clamp_(max=len(self._ids) - 1)
+        # The comparison waits for the device only where ids live on one; training keeps them on the host.
+        if not torch.equal(self._ids[positions], ids):
+            missing = ids[self._ids[positions] != ids]
+            raise TeacherError(
+                "The stored logits have no row for some samples.",
+                received=f"{len(missing)} unknown ids, first {int(missing[0])}",
+                expected="one row for each sample of the transfer set",
+                remedy="pass ids= that match the data set, or collect the logits again",
+            )
+        return DenseTargets(self._logits.index_select(0, positions).to(inputs.device, non_blocking=True))
+
+    def check_unchanged(self) -> None:
+        """Nothing runs, so nothing can change."""
+
+
+def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_size: int = 512) -> Teacher:
+    """Run a teacher once over the clean view and keep its logits in memory.
+
+    Members of an ensemble are kept singly and pooled when asked, so every temperature and weight stays possible.
+
+    Args:
+        teacher: any teacher; its modules' device is where it runs.
+        samples: the transfer set.
+        views: constant views (no augmentation), normalisation included.
+        batch_size: of the teacher's forward passes.
+    Returns:
+        A teacher with the same answers and fingerprint that looks them up by id.
+    """
+    if isinstance(teacher, EnsembleTeacher):
+        members = [collect_logits(member, samples, views, batch_size=batch_size) for member in teacher.teachers]
+        return EnsembleTeacher(members, weights=teacher.weights, pooling=teacher.pooling)
+    if not isinstance(teacher, ModuleTeacher):
+        return teacher
+    device = next((tensor.device for tensor in teacher.modules[0].parameters()), torch.device("cpu"))
+    positions = torch.arange(len(samples))
+    rows = [
+        teacher(batch.ids, batch.inputs.to(device)).logits_at(1.0).cpu()
+        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None)
+    ]
+    return LogitsTeacher(
+        torch.cat(rows), ids=samples.ids.cpu(), name=teacher.name, fingerprint=teacher.fingerprint
+    )
+
+
+def _tensors_fingerprint(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""The optimisers, fused where torch has it, with weight decay on matrices only."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from limbeck.errors import ModelError
+from limbeck.training.recipe import Recipe
+
+
+def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return SGD or AdamW over the trainable parameters, in two groups: with and without weight decay.
+
+    Biases, norm scales and every other vector or scalar are not decayed.
+
+    Raises:
+        ModelError: nothing is trainable.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ModelError(
+            f"{type(model).__name__} has nothing to train.",
+            received="no parameter with requires_grad = True",
+            remedy="are teacher and student swapped? a teacher is frozen for good",
+        )
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trainable)
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
+    return torch.optim.SGD(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        fused=fused,
+    )

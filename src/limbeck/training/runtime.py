@@ -1,0 +1,139 @@
+"""Where and in what precision a run computes, and the facts of the machine that go into its record."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.errors import InvalidValue, unknown_name
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A resolved device and precision.
+
+    Args:
+        device: where the networks live.
+        precision: "fp32", "bf16" or "fp16": of autocast; weights stay float32.
+    """
+
+    device: torch.device
+    precision: str
+
+    @staticmethod
+    def resolve(device: str = "auto", precision: str = "auto") -> Runtime:
+        """Choose device and precision.
+
+        auto device: CUDA, then MPS, then CPU. auto precision: bf16 on CUDA where the chip has it, otherwise fp32.
+
+        Raises:
+            UnknownName: another precision.
+            InvalidValue: a device that torch does not know or that is not there; fp16 on the CPU.
+        """
+        if precision not in PRECISIONS:
+            raise unknown_name("precision", precision, PRECISIONS)
+        chosen = _resolve_device(device)
+        if precision == "auto":
+            precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        if precision == "fp16" and chosen.type == "cpu":
+            raise InvalidValue("fp16 is not for the CPU.", received="fp16 on cpu", expected="fp32 or bf16")
+        return Runtime(chosen, precision)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which forward passes run."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype=dtype)
+
+
+def _resolve_device(device: str) -> torch.device:
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidValue(
+            f"The device {device!r} is not there.", received=str(error).splitlines()[0], expected="one of " + ", ".join(DEVICES)
+        ) from error
+    return chosen
+
+
+def set_threads(num_threads: int | None) -> int:
+    """Set torch's CPU thread count where one is given, and return the count in force.
+
+    Raises:
+        InvalidValue: below 1.
+    """
+    if num_threads is not None:
+        if num_threads < 1:
+            raise InvalidValue("num_threads must be above 0.", received=num_threads, expected=">= 1")
+        torch.set_num_threads(num_threads)
+    return torch.get_num_threads()
+
+
+def environment_facts(runtime: Runtime) -> dict[str, Any]:
+    """Return versions, device, threads and the source's commit, JSON-able."""
+    import numpy
+
+    from limbeck import __version__
+
+    return {
+        "limbeck": __version__,
+        "commit": _source_commit(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor_cores": os.cpu_count(),
+        "device": _device_name(runtime.device),
+        "precision": runtime.precision,
+        "num_threads": torch.get_num_threads(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _source_commit() -> str | None:
+    """Return the commit of the checkout that this package runs from, "+" behind it where it has changes; else None."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists() or not (root / "src" / "limbeck").is_dir():
+        return None
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=root, capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device, so that a clock read afterwards means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def is_interactive() -> bool:
+    """Whether progress is watched by a person at a terminal."""
+    return sys.stderr.isatty()
