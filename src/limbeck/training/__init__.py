@@ -2,9 +2,10 @@
 
 from limbeck.training.evaluate import evaluate, predict
 from limbeck.training.loop import FitResult, fit
-from limbeck.training.progress import Progress, plain_progress, progress_for, silent_progress
+from limbeck.training.interrupt import TrainingInterrupted
+from limbeck.training.progress import EventLog, PlainProgress, Progress, SilentProgress, progress_for
 from limbeck.training.recipe import Recipe
-from limbeck.training.runtime import Runtime, environment_facts
+from limbeck.training.runtime import Runtime, environment_facts, set_threads
 
 __all__ = [
     "FitResult",
@@ -14,8 +15,11 @@ __all__ = [
     "environment_facts",
     "evaluate",
     "fit",
-    "plain_progress",
+    "PlainProgress",
     "predict",
     "progress_for",
-    "silent_progress",
+    "set_threads",
+    "EventLog",
+    "SilentProgress",
+    "TrainingInterrupted",
 ]

@@ -1,0 +1,78 @@
+"""Checkpoints: everything that a resume to the bit needs, in one file that is never half-written and never runs code."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.errors import CheckpointError
+from limbeck.records import write_bytes
+
+FORMAT = "limbeck-checkpoint"
+VERSION = 1
+DIGEST_BYTES = 32
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, identity: dict[str, str]) -> None:
+    """Write a checkpoint whole or not at all: SHA-256 of the rest, then a torch archive.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        state: tensors, numbers, strings, and dicts and lists of them.
+        identity: what tells this run from others, name by name; compared when the checkpoint is read.
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "version": VERSION, "identity": json.dumps(identity), "state": state}, buffer)
+    content = buffer.getvalue()
+    write_bytes(path, hashlib.sha256(content).digest() + content)
+
+
+def load_checkpoint(path: Path, *, identity: dict[str, str]) -> dict[str, Any]:
+    """Read a checkpoint of the same run.
+
+    Raises:
+        CheckpointError: damaged, of another format, or of another run (which settings differ is said).
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}.", received=error.strerror) from error
+    digest, archive = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(archive).digest() != digest:
+        raise CheckpointError(
+            f"The checkpoint {path} is damaged.",
+            received="bytes whose SHA-256 differs from the one they were written with",
+            remedy="delete it to start this network again",
+        )
+    try:
+        loaded = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is no checkpoint.", received=str(error).splitlines()[0]) from error
+    if loaded.get("format") != FORMAT or loaded.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has another format.",
+            received=f"{loaded.get('format')} {loaded.get('version')}",
+            expected=f"{FORMAT} {VERSION}",
+        )
+    _check_identity(path, json.loads(loaded["identity"]), identity)
+    state: dict[str, Any] = loaded["state"]
+    return state
+
+
+def _check_identity(path: Path, found: dict[str, str], expected: dict[str, str]) -> None:
+    different = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if different:
+        raise CheckpointError(
+            f"The checkpoint {path} belongs to another run: {', '.join(different)} differ.",
+            received="; ".join(f"{name} = {found.get(name)}" for name in different),
+            expected="; ".join(f"{name} = {expected.get(name)}" for name in different),
+            remedy="choose another output folder, or delete this checkpoint",
+        )

@@ -1,0 +1,81 @@
+"""Predictions over a split and what they measure; the network's modes are left as they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Samples, Views, iterate_batches
+from limbeck.errors import DataError
+from limbeck.metrics import measure_predictions
+from limbeck.training.runtime import Runtime
+
+EVALUATION_BATCH_SIZE = 512
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put every submodule in eval mode, and back to the mode that each had."""
+    training = [submodule for submodule in module.modules() if submodule.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule in training:
+            submodule.training = True
+
+
+def predict(
+    model: nn.Module,
+    samples: Samples,
+    views: Views,
+    *,
+    runtime: Runtime,
+    weights: Mapping[str, Tensor] | None = None,
+    batch_size: int = EVALUATION_BATCH_SIZE,
+) -> Tensor:
+    """Return the logits of the clean view of every sample, in the samples' order.
+
+    Args:
+        model: maps inputs to logits (batch, classes); its modes are restored.
+        samples: what to predict.
+        views: only the normalisation is used.
+        runtime: device and precision.
+        weights: a state dict to use in place of the model's own, which is not touched.
+        batch_size: of the forward passes.
+    Returns:
+        float32 on the CPU, shape (samples, classes).
+    """
+    positions = torch.arange(len(samples))
+    rows = []
+    with eval_mode(model), torch.no_grad(), runtime.autocast():
+        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
+            inputs = batch.inputs.to(runtime.device, non_blocking=True)
+            logits = model(inputs) if weights is None else torch.func.functional_call(model, dict(weights), (inputs,))
+            rows.append(logits.float())
+    return torch.cat(rows).cpu()
+
+
+def evaluate(
+    model: nn.Module,
+    samples: Samples,
+    views: Views,
+    *,
+    runtime: Runtime,
+    weights: Mapping[str, Tensor] | None = None,
+) -> dict[str, float]:
+    """Return errors, accuracy, NLL, ECE and Brier score of a network on the labelled samples of a split.
+
+    Raises:
+        DataError: no sample has a label.
+    """
+    labelled = samples.labelled_positions()
+    if len(labelled) == 0:
+        raise DataError(f"{samples.name} has no labels to evaluate on.", received="0 labelled samples")
+    if len(labelled) < len(samples):
+        samples = samples.take(labelled)
+    logits = predict(model, samples, views, runtime=runtime, weights=weights)
+    return {name: value for name, (value, _) in measure_predictions(logits, samples.labels.cpu()).items()}

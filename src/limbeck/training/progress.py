@@ -1,0 +1,208 @@
+"""What a person sees while networks train, and the log that keeps every scalar."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from limbeck.errors import OutputError
+from limbeck.records import EpochRecord
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBars
+    from rich.progress import TaskID
+
+PLAIN_INTERVAL_SECONDS = 5.0
+
+
+class Progress(ABC):
+    """Where training reports to, one network at a time."""
+
+    @abstractmethod
+    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+        """A network's training begins, or goes on after ``done_steps``."""
+
+    @abstractmethod
+    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
+        """Steps were done; ``losses`` are means over the last few of them, ``data_wait`` a fraction of their time."""
+
+    @abstractmethod
+    def epoch(self, record: EpochRecord) -> None:
+        """An epoch ended."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """The network's training ended, or was stopped."""
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """Show a line."""
+
+
+class SilentProgress(Progress):
+    """Shows nothing."""
+
+    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+        pass
+
+    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
+        pass
+
+    def epoch(self, record: EpochRecord) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+class PlainProgress(Progress):
+    """Plain lines for logs and pipes: one at the end of an epoch, at most one every five seconds, and the last one."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._name = ""
+        self._shown_at = 0.0
+        self._unshown: EpochRecord | None = None
+
+    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+        self._name, self._shown_at, self._unshown = name, time.monotonic(), None
+        self.say(f"{name}: training for {num_steps} steps" + (f", going on after {done_steps}" if done_steps else ""))
+
+    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
+        pass
+
+    def epoch(self, record: EpochRecord) -> None:
+        self._unshown = record
+        if time.monotonic() - self._shown_at >= PLAIN_INTERVAL_SECONDS:
+            self._show()
+
+    def end(self) -> None:
+        self._show()
+
+    def say(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def _show(self) -> None:
+        if self._unshown is None:
+            return
+        record, self._unshown, self._shown_at = self._unshown, None, time.monotonic()
+        self.say(f"{self._name}: epoch {record.epoch}  {_epoch_text(record)}  {record.elapsed_seconds:.1f} s")
+
+
+class BarProgress(Progress):
+    """A bar on a terminal: loss parts, samples a second, time left, and the share of time spent waiting for data."""
+
+    def __init__(self) -> None:
+        self._bars: RichBars | None = None
+        self._task: TaskID | None = None
+        self._epoch_text = ""
+
+    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description:<20.20}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}"),
+            console=Console(stderr=True),
+        )
+        self._bars.start()
+        self._task = self._bars.add_task(name, total=num_steps, completed=done_steps, detail="")
+        self._epoch_text = ""
+
+    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
+        if self._bars is None or self._task is None:
+            return
+        parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "total")
+        detail = f"{parts}  {samples_per_second:,.0f}/s  data {data_wait:.0%}"
+        self._bars.update(self._task, completed=step, detail=f"{detail}  {self._epoch_text}".rstrip())
+
+    def epoch(self, record: EpochRecord) -> None:
+        if record.validation:
+            self._epoch_text = f"val {record.validation['accuracy']:.2%}"
+
+    def end(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def progress_for(choice: str = "auto") -> Progress:
+    """Return bars at a terminal and plain lines elsewhere ("auto"), or what is named: "bar", "plain", "silent"."""
+    if choice == "auto":
+        choice = "bar" if sys.stderr.isatty() else "plain"
+    makers = {"bar": BarProgress, "plain": PlainProgress, "silent": SilentProgress}
+    if choice not in makers:
+        from limbeck.errors import unknown_name
+
+        raise unknown_name("progress display", choice, ["auto", *makers])
+    return makers[choice]()
+
+
+def _epoch_text(record: EpochRecord) -> str:
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in record.train.items())
+    validation = f"  validation {record.validation['accuracy']:.2%}" if record.validation else ""
+    return f"{losses}{validation}  {record.samples_per_second:,.0f} samples/s  data wait {record.data_wait_fraction:.0%}"
+
+
+class EventLog:
+    """``events.jsonl``: one JSON object a line, appended, each with the event's name, the network's and the time.
+
+    Args:
+        path: the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._start = time.monotonic()
+
+    def write(self, event: str, network: str, **values: Any) -> None:
+        """Append one event. Values that are dataclasses are written as objects; NaN is written as null.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if self._path is None:
+            return
+        content = {"event": event, "network": network, "log_seconds": round(time.monotonic() - self._start, 3)}
+        for name, value in values.items():
+            content[name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                if file.tell() and not _ends_with_newline(self._path):
+                    file.write("\n")  # the last line was cut when its process was killed
+                file.write(json.dumps(_finite(content)) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"Cannot write {self._path}.", received=error.strerror, expected="a writable folder with free space"
+            ) from error
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not (float("-inf") < value < float("inf")):
+        return None
+    return value
