@@ -77,19 +77,7 @@ class EnsembleTeacher(Teacher):
         self.weights = None if weights is None else tuple(float(weight) for weight in weights)
         self.pooling: Pooling = "arithmetic" if pooling == "arithmetic" else "geometric"
         if self.weights is not None:
-            self._check_weights(self.weights)
-
-    def _check_weights(self, weights: tuple[float, ...]) -> None:
-        if len(weights) != len(self.teachers):
-            raise TeacherError(
-                "Each teacher needs one weight.",
-                received=f"{len(weights)} weights for {len(self.teachers)} teachers",
-                expected=f"{len(self.teachers)} weights",
-            )
-        for weight in weights:
-            require_not_negative("A teacher's weight", weight)
-        if not any(weights):
-            raise TeacherError("All teachers' weights are 0.", received=weights, expected="at least one above 0")
+            check_weights(self.weights, num_teachers=len(self.teachers))
 
     @property
     def name(self) -> str:
@@ -119,3 +107,22 @@ class EnsembleTeacher(Teacher):
     def check_unchanged(self) -> None:
         for teacher in self.teachers:
             teacher.check_unchanged()
+
+
+def check_weights(weights: Sequence[float], *, num_teachers: int) -> None:
+    """Raise unless there is one weight of at least 0 for each teacher, and one above 0.
+
+    Raises:
+        TeacherError: weights of another number, or all 0.
+        InvalidValue: a negative weight.
+    """
+    if len(weights) != num_teachers:
+        raise TeacherError(
+            "Each teacher needs one weight.",
+            received=f"{len(weights)} weights for {num_teachers} teachers",
+            expected=f"{num_teachers} weights",
+        )
+    for weight in weights:
+        require_not_negative("A teacher's weight", weight)
+    if not any(weights):
+        raise TeacherError("All teachers' weights are 0.", received=list(weights), expected="at least one above 0")

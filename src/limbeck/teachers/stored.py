@@ -117,9 +117,7 @@ def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_si
         teacher(batch.ids, batch.inputs.to(device)).logits_at(1.0).cpu()
         for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None)
     ]
-    return LogitsTeacher(
-        torch.cat(rows), ids=samples.ids.cpu(), name=teacher.name, fingerprint=teacher.fingerprint
-    )
+    return LogitsTeacher(torch.cat(rows), ids=samples.ids.cpu(), name=teacher.name, fingerprint=teacher.fingerprint)
 
 
 def _tensors_fingerprint(*tensors: Tensor) -> str:

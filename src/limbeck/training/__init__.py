@@ -1,7 +1,7 @@
 """Training: one loop for every objective, with checkpoints that resume to the bit."""
 
 from limbeck.training.evaluate import evaluate, predict
-from limbeck.training.loop import FitResult, fit
+from limbeck.training.loop import FitResult, count_batches, fit
 from limbeck.training.interrupt import TrainingInterrupted
 from limbeck.training.progress import EventLog, PlainProgress, Progress, SilentProgress, progress_for
 from limbeck.training.recipe import Recipe
@@ -12,6 +12,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "Runtime",
+    "count_batches",
     "environment_facts",
     "evaluate",
     "fit",

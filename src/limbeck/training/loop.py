@@ -159,7 +159,7 @@ class _Training:
         for module in teacher.modules if teacher else ():
             module.to(runtime.device)
 
-        self.batches_per_pass = _count_batches(len(train), recipe.batch_size)
+        self.batches_per_pass = count_batches(len(train), recipe.batch_size)
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
         self.num_steps = recipe.num_epochs * self.steps_per_epoch
         self.optimiser = build_optimiser(self.student, recipe)
@@ -218,11 +218,11 @@ class _Training:
     def _batches(self) -> Iterator[Batch]:
         """Yield the batches from the current step on, pass after pass, without an end."""
         size = self.recipe.batch_size
-        samples, views = self.views.prepared(self.train)
+        samples = self.views.prepared(self.train)
         first_pass, start = divmod(self.step, self.batches_per_pass)
         for index in range(first_pass, 1 << 62):
             order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
-            yield from iterate_batches(samples, views, order, batch_size=size, view=index, start_batch=start)
+            yield from iterate_batches(samples, self.views, order, batch_size=size, view=index, start_batch=start)
             start = 0
 
     def _do_step(self, batch: Batch) -> None:
@@ -430,7 +430,7 @@ def _check_teacher(objective: Objective, teacher: Teacher | None, student: nn.Mo
             )
 
 
-def _count_batches(num_samples: int, batch_size: int) -> int:
+def count_batches(num_samples: int, batch_size: int) -> int:
     """Return the batches of one pass. A last batch of one sample is left out: batch norm cannot take it."""
     whole, rest = divmod(num_samples, batch_size)
     if whole == 0 and rest == 0:

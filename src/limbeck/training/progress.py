@@ -156,7 +156,9 @@ def progress_for(choice: str = "auto") -> Progress:
 def _epoch_text(record: EpochRecord) -> str:
     losses = "  ".join(f"{name} {value:.4f}" for name, value in record.train.items())
     validation = f"  validation {record.validation['accuracy']:.2%}" if record.validation else ""
-    return f"{losses}{validation}  {record.samples_per_second:,.0f} samples/s  data wait {record.data_wait_fraction:.0%}"
+    return (
+        f"{losses}{validation}  {record.samples_per_second:,.0f} samples/s  data wait {record.data_wait_fraction:.0%}"
+    )
 
 
 class EventLog:

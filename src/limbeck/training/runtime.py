@@ -69,7 +69,9 @@ def _resolve_device(device: str) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise InvalidValue(
-            f"The device {device!r} is not there.", received=str(error).splitlines()[0], expected="one of " + ", ".join(DEVICES)
+            f"The device {device!r} is not there.",
+            received=str(error).splitlines()[0],
+            expected="one of " + ", ".join(DEVICES),
         ) from error
     return chosen
 

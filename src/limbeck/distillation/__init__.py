@@ -1,0 +1,19 @@
+"""The whole job in one function: teachers, baseline, distilled student, evaluation, record."""
+
+from limbeck.distillation.job import distill
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.run_directory import RunDirectory
+from limbeck.distillation.settings import DistillSettings, TrainSettings
+from limbeck.distillation.single import train
+from limbeck.distillation.sources import NetworkSource, network_from
+
+__all__ = [
+    "DistillSettings",
+    "NetworkSource",
+    "RunDirectory",
+    "RunResult",
+    "TrainSettings",
+    "distill",
+    "network_from",
+    "train",
+]

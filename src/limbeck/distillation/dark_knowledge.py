@@ -1,0 +1,68 @@
+"""A few samples and what the teacher says of them as the temperature rises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from limbeck.data import Samples, Views
+from limbeck.distillation.splits import JobData
+from limbeck.losses import entropy, tempered_log_softmax
+from limbeck.records import DarkKnowledge
+from limbeck.teachers import Teacher, collect_logits
+
+NUM_SAMPLES = 6
+NUM_CANDIDATES = 2048
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
+
+
+def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature: float) -> list[DarkKnowledge]:
+    """Pick samples that the teacher classes rightly but with the most to tell, one a class, and temper its answers.
+
+    They are taken from the validation split where the teacher can see it, otherwise from the training set: never from the
+    test set, which is read once and for measuring.
+
+    Args:
+        teacher: of the job.
+        data: of the job.
+        views: only the normalisation is used.
+        temperature: of the job, shown beside the usual ones.
+    """
+    samples = data.validation if data.validation is not None and teacher.answers_any_view else data.labelled
+    samples = samples.take(samples.labelled_positions()[:NUM_CANDIDATES])
+    collected = collect_logits(teacher, samples, views)
+    targets = collected(samples.ids, samples.ids)
+    log_probs = tempered_log_softmax(targets.logits_at(temperature), temperature=temperature)
+    right = log_probs.argmax(dim=1) == samples.labels
+    interest = torch.where(right, entropy(log_probs), torch.full((), -1.0))
+    chosen: list[int] = []
+    classes: set[int] = set()
+    for position in interest.argsort(descending=True).tolist():
+        label = int(samples.labels[position])
+        if label not in classes and bool(right[position]):
+            chosen.append(position)
+            classes.add(label)
+        if len(chosen) == NUM_SAMPLES:
+            break
+    temperatures = sorted({*TEMPERATURES, float(temperature)})
+    tempered = [tempered_log_softmax(targets.logits_at(t), temperature=t)[chosen].exp().tolist() for t in temperatures]
+    return [
+        DarkKnowledge(
+            sample_id=int(samples.ids[position]),
+            label=int(samples.labels[position]),
+            image=_pixels(samples, position),
+            temperatures=temperatures,
+            probabilities=[[round(p, 6) for p in rows[index]] for rows in tempered],
+        )
+        for index, position in enumerate(chosen)
+    ]
+
+
+def _pixels(samples: Samples, position: int) -> list[Any]:
+    """Return an 8-bit image as nested lists (height, width) or (height, width, 3); empty where it is none."""
+    if not samples.is_image:
+        return []
+    image = samples.fetch(torch.tensor([position]))[0].cpu()
+    pixels: list[Any] = (image[0] if image.shape[0] == 1 else image.permute(1, 2, 0)).tolist()
+    return pixels

@@ -1,0 +1,199 @@
+"""``distill``: teachers, baseline and student over several seeds, measured once on the test set.
+
+The data's way: splits -> teachers (trained, loaded or given) -> their logits once where every view is the clean one ->
+for each seed the baseline and the distilled student, from the same initial weights, in the same order, for the same
+number of steps -> one reading of the test set -> record -> report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.data import Normalise
+from limbeck.distillation.dark_knowledge import dark_knowledge
+from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.run_directory import RunDirectory
+from limbeck.distillation.settings import DistillSettings
+from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.splits import job_data
+from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.workbench import Workbench
+from limbeck.objectives import HardLabels
+from limbeck.teachers import Teacher, collect_logits
+from limbeck.training import Progress, Recipe, Runtime, predict, progress_for
+
+
+def distill(
+    student: NetworkSource,
+    teachers: TeacherSource | Sequence[TeacherSource],
+    train: Any,
+    *,
+    test: Any = None,
+    validation: Any = None,
+    temperature: float = 4.0,
+    hard_weight: float = 0.1,
+    soft_weight: float = 0.9,
+    teacher_weights: Sequence[float] | None = None,
+    pooling: str = "arithmetic",
+    recipe: Recipe | None = None,
+    teacher_recipe: Recipe | None = None,
+    augmentations: Sequence[str] = (),
+    teacher_augmentations: Sequence[str] | None = None,
+    normalise: Normalise | None = None,
+    seeds: int | Sequence[int] = 3,
+    teacher_seed: int = 0,
+    num_labelled: int | None = None,
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | str = "auto",
+    command: str = "limbeck.distill(...)",
+) -> RunResult:
+    r"""Distil teachers into a student, beside the same student trained on labels alone, over several seeds.
+
+    .. math:: L = w_{soft}\, T^2\, \overline{KL(p \| q)} + w_{hard}\, \overline{CE(y, q_{T=1})}
+
+    Args:
+        student: a module (copied for each seed, which then start from its weights), a callable that builds one, or a name
+            of the zoo such as "mlp:widths=30x30".
+        teachers: one or several. A module, a Teacher or a tensor of logits (by sample id) is used as it is and frozen; a
+            callable or a name of the zoo is trained here on the labels.
+        train: an (inputs, labels) pair of arrays or tensors, a torch data set, Samples, or the Splits of ``load_data``.
+            Label -1 means unlabelled.
+        test: likewise; a fifth of train is held out where it is missing.
+        validation: likewise; held out of train by ``validation_fraction`` where it is missing. It chooses the epoch.
+        temperature: T > 0 of the soft targets.
+        hard_weight: of the labels' loss, >= 0.
+        soft_weight: of the soft targets' loss, >= 0.
+        teacher_weights: mu_k >= 0, one for each teacher.
+        pooling: "arithmetic" mean of the teachers' distributions at T, or "geometric" mean.
+        recipe: how the student is trained, with and without teachers.
+        teacher_recipe: of teachers trained here; the student's where not given.
+        augmentations: of the student's inputs, e.g. ["jitter:2", "flip"]; a teacher sees the same pixels as the student.
+        teacher_augmentations: while a teacher is trained here; the student's where not given.
+        normalise: of the inputs, for all networks; integer images are scaled to [0, 1] first. None leaves inputs alone.
+        seeds: how many (0, 1, ...), or which.
+        teacher_seed: teacher k is trained from ``teacher_seed + k``.
+        num_labelled: labels kept in train, stratified; the rest serves as an unlabelled transfer set.
+        validation_fraction: in [0, 1); 0 for no validation split.
+        split_seed: of what is held out and which labels are kept.
+        class_names: in the order of the labels.
+        out: folder to write into as the job goes; a stopped job goes on from it. Nothing is written where not given.
+        overwrite: remove a run that is in the folder already.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: "auto", "fp32", "bf16", "fp16".
+        progress: "auto", "bar", "plain", "silent", or a Progress.
+        command: kept in the record.
+    Returns:
+        The student of the seed that validation chose, and the record of everything.
+    Raises:
+        LimbeckError: settings, data, networks or folder that cannot be used; nothing has been trained then.
+        TrainingDiverged: a loss became NaN or infinite.
+    References:
+        Hinton, Vinyals, Dean 2015, arXiv:1503.02531.
+    """
+    settings = DistillSettings(
+        temperature=temperature,
+        hard_weight=hard_weight,
+        soft_weight=soft_weight,
+        teacher_weights=None if teacher_weights is None else tuple(float(weight) for weight in teacher_weights),
+        pooling=pooling,
+        recipe=recipe or Recipe(),
+        teacher_recipe=teacher_recipe,
+        augmentations=tuple(augmentations),
+        teacher_augmentations=None if teacher_augmentations is None else tuple(teacher_augmentations),
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        teacher_seed=teacher_seed,
+        num_labelled=num_labelled,
+        validation_fraction=validation_fraction,
+        split_seed=split_seed,
+    )
+    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
+    network = network_from(student)
+    sources = teacher_sources(teachers, data=data, settings=settings)
+    config = {
+        "data": data.name,
+        "student": network.name,
+        "teachers": [source.name for source in sources],
+        **settings.describe(),
+        "normalise": normalise.describe() if normalise else None,
+    }
+    bench = Workbench(
+        data=data,
+        normalise=normalise,
+        runtime=Runtime.resolve(device, precision),
+        progress=progress_for(progress) if isinstance(progress, str) else progress,
+        directory=RunDirectory.open(Path(out) if out is not None else None, config=config, overwrite=overwrite),
+        config=config,
+        command=command,
+        started=time.perf_counter(),
+    )
+    bench.build(network, seed=settings.seeds[0])  # a student that does not fit fails before a teacher is trained
+    staff = hire(sources, bench, settings)
+    notes = [*data.notes, *staff.notes]
+    if network.shares_start:
+        notes.append("The student was given as a module: every seed starts from its weights.")
+    students = _train_students(bench, network, staff.teacher, settings, notes)
+    return _finish(bench, staff, students, settings, notes)
+
+
+def _train_students(
+    bench: Workbench, network: Network, teacher: Teacher, settings: DistillSettings, notes: list[str]
+) -> list[TrainedNetwork]:
+    """Train baseline and distilled student for every seed: same initial weights, order, recipe and number of steps."""
+    data = bench.data
+    if len(data.labelled) < len(data.train):
+        notes.append(
+            f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, for "
+            "as many steps as the distilled student, which sees the teacher's answers for all."
+        )
+    if not settings.augmentations:
+        teacher = collect_logits(teacher, data.train, bench.clean_views())
+        notes.append("The student's inputs are not augmented, so the teacher answered once for each sample.")
+    students = []
+    for seed in settings.seeds:
+        for role, samples, objective, guide in (
+            ("baseline", data.labelled, HardLabels(), None),
+            ("distilled", data.train, settings.objective(), teacher),
+        ):
+            students.append(
+                bench.train_network(
+                    network,
+                    role=role,
+                    seed=seed,
+                    samples=samples,
+                    objective=objective,
+                    recipe=settings.recipe,
+                    augmentations=settings.augmentations,
+                    teacher=guide,
+                )
+            )
+    return students
+
+
+def _finish(
+    bench: Workbench, staff: Staff, students: list[TrainedNetwork], settings: DistillSettings, notes: list[str]
+) -> RunResult:
+    """Prove the teacher unchanged, read the test set once, and write the record."""
+    staff.teacher.check_unchanged()
+    data, teacher_logits = bench.data, None
+    if staff.networks and staff.networks[0].role == "teacher":
+        teacher_logits = predict(staff.networks[0].module, data.test, bench.clean_views(), runtime=bench.runtime)
+    networks, measurements = bench.examine([*staff.networks, *students], teacher_logits=teacher_logits)
+    return bench.finish(
+        "distill",
+        [student for student in students if student.role == "distilled"],
+        seeds=settings.seeds,
+        networks=networks,
+        measurements=measurements,
+        dark=dark_knowledge(staff.teacher, data, bench.clean_views(), temperature=settings.temperature),
+        notes=notes,
+    )

@@ -1,0 +1,59 @@
+"""What a job returns: the network to deploy and the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE, REPORT_FILE, dump_config
+from limbeck.errors import OutputError
+from limbeck.models import save_model
+from limbeck.records import RunRecord, to_json, write_text
+from limbeck.reports import summary_text, write_report
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A finished job.
+
+    ``student`` is the trained network of the seed that validation chose, in eval mode, on the CPU; it takes inputs as the
+    job's views gave them (``normalise``).
+    """
+
+    student: nn.Module
+    student_name: str
+    student_seed: int
+    record: RunRecord
+    normalise: dict[str, Any] | None
+
+    def summary(self) -> str:
+        """Return the table of the networks, the paired difference and the verdict, as plain text."""
+        return summary_text(self.record)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write student, record and report into a folder; the record comes last but for the report drawn from it.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        path = Path(directory)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot make the folder {path}.", received=error.strerror) from error
+        save_model(
+            path,
+            self.student,
+            spec=self.student_name,
+            input_shape=tuple(self.record.data.input_shape),
+            class_names=tuple(self.record.data.class_names),
+            normalise=self.normalise,
+        )
+        if not (path / CONFIG_FILE).exists():
+            write_text(path / CONFIG_FILE, dump_config(self.record.config))
+        write_report(self.record, path / REPORT_FILE)
+        write_text(path / RECORD_FILE, to_json(self.record))
+        return path

@@ -1,0 +1,97 @@
+"""``train``: one network on labels over several seeds, measured once on the test set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.data import Normalise
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.run_directory import RunDirectory
+from limbeck.distillation.settings import TrainSettings
+from limbeck.distillation.sources import NetworkSource, network_from
+from limbeck.distillation.splits import job_data
+from limbeck.distillation.workbench import Workbench
+from limbeck.objectives import HardLabels
+from limbeck.training import Progress, Recipe, Runtime, progress_for
+
+
+def train(
+    network: NetworkSource,
+    train: Any,
+    *,
+    test: Any = None,
+    validation: Any = None,
+    recipe: Recipe | None = None,
+    augmentations: Sequence[str] = (),
+    normalise: Normalise | None = None,
+    seeds: int | Sequence[int] = 1,
+    num_labelled: int | None = None,
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | str = "auto",
+    command: str = "limbeck.train(...)",
+) -> RunResult:
+    """Train a network on labels: a teacher to be, or a student without one. The arguments are those of ``distill``.
+
+    Returns:
+        The network of the seed that validation chose, and the record, in which its role is "student".
+    Raises:
+        LimbeckError: settings, data, network or folder that cannot be used; nothing has been trained then.
+        TrainingDiverged: a loss became NaN or infinite.
+    """
+    settings = TrainSettings(
+        recipe=recipe or Recipe(),
+        augmentations=tuple(augmentations),
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        num_labelled=num_labelled,
+        validation_fraction=validation_fraction,
+        split_seed=split_seed,
+    )
+    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
+    built = network_from(network)
+    config = {
+        "data": data.name,
+        "network": built.name,
+        **settings.describe(),
+        "normalise": normalise.describe() if normalise else None,
+    }
+    bench = Workbench(
+        data=data,
+        normalise=normalise,
+        runtime=Runtime.resolve(device, precision),
+        progress=progress_for(progress) if isinstance(progress, str) else progress,
+        directory=RunDirectory.open(Path(out) if out is not None else None, config=config, overwrite=overwrite),
+        config=config,
+        command=command,
+        started=time.perf_counter(),
+    )
+    trained = [
+        bench.train_network(
+            built,
+            role="student",
+            seed=seed,
+            samples=data.labelled,
+            objective=HardLabels(),
+            recipe=settings.recipe,
+            augmentations=settings.augmentations,
+        )
+        for seed in settings.seeds
+    ]
+    networks, measurements = bench.examine(trained, teacher_logits=None)
+    return bench.finish(
+        "train",
+        trained,
+        seeds=settings.seeds,
+        networks=networks,
+        measurements=measurements,
+        dark=[],
+        notes=data.notes,
+    )

@@ -1,0 +1,85 @@
+"""Where a job's networks come from: a module, something that builds one, or a name of the zoo."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from limbeck.errors import ModelError
+from limbeck.models import ModelSpec, build, check_output
+
+NetworkSource = nn.Module | Callable[..., nn.Module] | str
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """How to make one network for a seed.
+
+    Args:
+        name: shown in records; a zoo spec can be built again from it.
+        make: ``(input_shape, num_classes) -> module``, called under the seed.
+        shares_start: whether every seed starts from the same weights (a module was given).
+    """
+
+    name: str
+    make: Callable[[tuple[int, ...], int], nn.Module]
+    shares_start: bool
+
+    def build(self, *, input_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:
+        """Return a new module, its random initial weights a function of the seed, its output shape checked."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self.make(input_shape, num_classes)
+        check_output(module, input_shape=input_shape, num_classes=num_classes)
+        return module
+
+
+def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
+    """Return the network that a source stands for.
+
+    Args:
+        source: a spec of the zoo ("mlp:widths=30x30"), a callable that returns a module (called once for each seed, with
+            ``input_shape`` and ``num_classes`` where it takes them), or a module (copied for each seed: every seed starts
+            from its weights).
+        name: shown in records.
+    Raises:
+        ModelError: anything else.
+    """
+    if isinstance(source, str):
+        spec = ModelSpec.parse(source)
+        return Network(
+            name or str(spec), lambda shape, classes: build(spec, input_shape=shape, num_classes=classes), False
+        )
+    if isinstance(source, nn.Module):
+        return Network(name or type(source).__name__, lambda shape, classes: copy.deepcopy(source), True)
+    if callable(source):
+        return Network(name or getattr(source, "__name__", "factory"), _calling(source), False)
+    raise ModelError(
+        "This is no network.",
+        received=type(source).__name__,
+        expected="a torch.nn.Module, a callable that returns one, or a name of the zoo",
+    )
+
+
+def _calling(factory: Callable[..., nn.Module]) -> Callable[[tuple[int, ...], int], nn.Module]:
+    def make(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        offered = {"input_shape": input_shape, "num_classes": num_classes}
+        try:
+            parameters = inspect.signature(factory).parameters.values()
+        except ValueError:  # a builtin without a signature
+            parameters = ()  # type: ignore[assignment]
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        names = {parameter.name for parameter in parameters}
+        module = factory(**{key: value for key, value in offered.items() if takes_all or key in names})
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                "The factory did not return a module.", received=type(module).__name__, expected="torch.nn.Module"
+            )
+        return module
+
+    return make

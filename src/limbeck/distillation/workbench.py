@@ -1,0 +1,151 @@
+"""What every job does alike: train one network, examine all of them once, write the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from torch import Tensor, nn
+
+from limbeck.data import Normalise, Samples, Views, augmentations_from
+from limbeck.distillation.measure import Examination, TrainedNetwork
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.run_directory import RunDirectory
+from limbeck.distillation.sources import Network
+from limbeck.distillation.splits import JobData
+from limbeck.objectives import Objective
+from limbeck.records import DarkKnowledge, Measurement, NetworkRecord, RunRecord
+from limbeck.teachers import Teacher
+from limbeck.training import Progress, Recipe, Runtime, count_batches, environment_facts, fit
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """Data, device and folder of one job."""
+
+    data: JobData
+    normalise: Normalise | None
+    runtime: Runtime
+    progress: Progress
+    directory: RunDirectory
+    config: dict[str, Any]
+    command: str
+    started: float  # time.perf_counter()
+
+    def clean_views(self) -> Views:
+        """Return the views without augmentation."""
+        return Views(normalise=self.normalise)
+
+    def build(self, network: Network, *, seed: int) -> nn.Module:
+        """Return a new module of the right shape for the data."""
+        return network.build(
+            input_shape=self.data.train.input_shape, num_classes=self.data.train.num_classes, seed=seed
+        )
+
+    def train_network(
+        self,
+        network: Network,
+        *,
+        role: str,
+        seed: int,
+        samples: Samples,
+        objective: Objective,
+        recipe: Recipe,
+        augmentations: Sequence[str],
+        teacher: Teacher | None = None,
+        origin: str = "trained",
+    ) -> TrainedNetwork:
+        """Train one network, or go on with it, or take it as it is where an earlier run finished it.
+
+        An epoch has as many steps as one pass over the whole training set, also for a network that sees only its labelled
+        part: so all networks of a job take the same number of steps.
+        """
+        name = f"{role.replace(' ', '')}-seed{seed}"
+        module = self.build(network, seed=seed)
+        fitted = fit(
+            module,
+            samples,
+            objective,
+            recipe=recipe,
+            teacher=teacher,
+            validation=self.data.validation,
+            views=Views(augmentations=augmentations_from(augmentations), normalise=self.normalise, seed=seed),
+            seed=seed,
+            steps_per_epoch=count_batches(len(self.data.train), recipe.batch_size),
+            runtime=self.runtime,
+            name=name,
+            checkpoint=self.directory.checkpoint(name),
+            events=self.directory.events(),
+            progress=self.progress,
+        )
+        return TrainedNetwork(
+            role=role,
+            name=network.name,
+            seed=seed,
+            origin=origin,
+            module=fitted.student,
+            selected_weights=fitted.selected_weights,
+            last_weights=fitted.last_weights,
+            selected_epoch=fitted.selected_epoch,
+            history=fitted.history,
+            elapsed_seconds=fitted.elapsed_seconds,
+        )
+
+    def examine(
+        self, networks: Sequence[TrainedNetwork], *, teacher_logits: Tensor | None
+    ) -> tuple[list[NetworkRecord], list[Measurement]]:
+        """Measure all networks on the test set, which is read here and nowhere else."""
+        examination = Examination(
+            test=self.data.test, views=self.clean_views(), runtime=self.runtime, teacher_logits=teacher_logits
+        )
+        examined = [examination.measure(network) for network in networks]
+        return [record for record, _ in examined], [value for _, values in examined for value in values]
+
+    def finish(
+        self,
+        kind: str,
+        candidates: Sequence[TrainedNetwork],
+        *,
+        seeds: Sequence[int],
+        networks: list[NetworkRecord],
+        measurements: list[Measurement],
+        dark: list[DarkKnowledge],
+        notes: list[str],
+    ) -> RunResult:
+        """Choose the network to deploy by validation, make the record, and write both where there is a folder."""
+        chosen = min(candidates, key=_validation_key)
+        record = RunRecord(
+            kind=kind,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=self.command,
+            elapsed_seconds=time.perf_counter() - self.started,
+            config=self.config,
+            environment=environment_facts(self.runtime),
+            data=self.data.describe(),
+            seeds=list(seeds),
+            networks=networks,
+            measurements=measurements,
+            dark_knowledge=dark,
+            notes=notes,
+        )
+        assert chosen.seed is not None, "a candidate was trained here, from a seed"
+        result = RunResult(
+            student=chosen.module.cpu().eval(),
+            student_name=chosen.name,
+            student_seed=chosen.seed,
+            record=record,
+            normalise=self.normalise.describe() if self.normalise else None,
+        )
+        if self.directory.path is not None:
+            result.save(self.directory.path)
+        return result
+
+
+def _validation_key(network: TrainedNetwork) -> tuple[float, float, int]:
+    """Order networks by validation errors, then NLL, then seed; by seed alone without a validation split."""
+    chosen = next((record for record in network.history if record.epoch == network.selected_epoch), None)
+    validation = chosen.validation if chosen else {}
+    return validation.get("errors", 0.0), validation.get("nll", 0.0), network.seed or 0
