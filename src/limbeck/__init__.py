@@ -28,7 +28,24 @@ _HOMES = {
     "write_report": "limbeck.reports",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [
+    "Distillation",
+    "EnsembleTeacher",
+    "HardLabels",
+    "LimbeckError",
+    "LogitsTeacher",
+    "ModuleTeacher",
+    "Recipe",
+    "Views",
+    "__version__",
+    "distill",
+    "fit",
+    "load_data",
+    "load_model",
+    "read_record",
+    "train",
+    "write_report",
+]
 
 if TYPE_CHECKING:
     from limbeck.data import Views, load_data

@@ -2,7 +2,7 @@
 
 from limbeck.distillation.job import distill
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.run_directory import RunDirectory
+from limbeck.distillation.run_directory import RunDirectory, dump_config
 from limbeck.distillation.settings import DistillSettings, TrainSettings
 from limbeck.distillation.single import train
 from limbeck.distillation.sources import NetworkSource, network_from
@@ -14,6 +14,7 @@ __all__ = [
     "RunResult",
     "TrainSettings",
     "distill",
+    "dump_config",
     "network_from",
     "train",
 ]

@@ -56,6 +56,7 @@ def distill(
     precision: str = "auto",
     progress: Progress | str = "auto",
     command: str = "limbeck.distill(...)",
+    config: dict[str, Any] | None = None,
 ) -> RunResult:
     r"""Distil teachers into a student, beside the same student trained on labels alone, over several seeds.
 
@@ -92,6 +93,7 @@ def distill(
         precision: "auto", "fp32", "bf16", "fp16".
         progress: "auto", "bar", "plain", "silent", or a Progress.
         command: kept in the record.
+        config: kept in the record and in ``config.yaml``; made from the arguments where not given.
     Returns:
         The student of the seed that validation chose, and the record of everything.
     Raises:
@@ -119,7 +121,7 @@ def distill(
     data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
     network = network_from(student)
     sources = teacher_sources(teachers, data=data, settings=settings)
-    config = {
+    config = config or {
         "data": data.name,
         "student": network.name,
         "teachers": [source.name for source in sources],

@@ -38,6 +38,7 @@ def train(
     precision: str = "auto",
     progress: Progress | str = "auto",
     command: str = "limbeck.train(...)",
+    config: dict[str, Any] | None = None,
 ) -> RunResult:
     """Train a network on labels: a teacher to be, or a student without one. The arguments are those of ``distill``.
 
@@ -57,7 +58,7 @@ def train(
     )
     data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
     built = network_from(network)
-    config = {
+    config = config or {
         "data": data.name,
         "network": built.name,
         **settings.describe(),

@@ -1,0 +1,138 @@
+"""What a network's text on the command line stands for.
+
+    mlp:widths=30x30                  a spec of the zoo, trained here
+    resnet20@weights.safetensors      ... with weights from a file, used as it is
+    package.module:factory            your own, trained here (only ever from the command line, never from a file)
+    package.module:factory@weights.pt ... with weights
+    runs/teacher                      a folder that limbeck saved a network in
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Normalise, Samples
+from limbeck.distillation import NetworkSource, network_from
+from limbeck.errors import ConfigError, DataError, ModelError
+from limbeck.models import SavedModel, is_factory_path, load_factory, load_model, load_weights
+from limbeck.teachers import ModuleTeacher, Teacher
+
+
+def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
+    """Return what to train as the student.
+
+    Raises:
+        ConfigError: a module path in a configuration file.
+        ModelError: a folder or weights, which are not trained anew.
+    """
+    _check_origin(text, from_command_line)
+    spec, weights = _split_weights(text)
+    if weights is not None or _is_saved(spec):
+        raise ModelError(
+            "A student is trained here, from random weights.",
+            received=text,
+            expected="a name of the zoo, or package.module:factory",
+            remedy="start from given weights in Python: limbeck.distill(module, ...)",
+        )
+    return _factory_or_spec(spec)
+
+
+def teacher_source(
+    text: str, *, from_command_line: bool, train: Samples, normalise: Normalise | None
+) -> Teacher | NetworkSource:
+    """Return a ready teacher where weights are named, otherwise what to train as one."""
+    _check_origin(text, from_command_line)
+    spec, weights = _split_weights(text)
+    if _is_saved(spec):
+        saved = load_model(Path(spec))
+        return ModuleTeacher(module_for(saved, train=train, normalise=normalise), name=f"{saved.spec} from {spec}")
+    source = _factory_or_spec(spec)
+    if weights is None:
+        return source
+    network = network_from(source)
+    module = network.build(input_shape=train.input_shape, num_classes=train.num_classes, seed=0)
+    load_weights(module, weights)
+    return ModuleTeacher(module, name=f"{network.name} from {weights}")
+
+
+def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:
+    """Return a saved network that takes inputs as this job normalises them.
+
+    Raises:
+        DataError: other classes or another input shape than the data's.
+    """
+    if saved.class_names != train.class_names:
+        raise DataError(
+            "The saved network knows other classes than the data.",
+            received=", ".join(saved.class_names[:12]),
+            expected=", ".join(train.class_names[:12]),
+        )
+    if saved.input_shape != train.input_shape:
+        raise DataError(
+            "The saved network takes inputs of another shape.", received=train.input_shape, expected=saved.input_shape
+        )
+    own = None if saved.normalise is None else Normalise(**{key: tuple(saved.normalise[key]) for key in ("mean", "std")})
+    if own == normalise:
+        return saved.module
+    return Renormalised(saved.module, given=normalise, own=own, num_axes=len(train.input_shape))
+
+
+class Renormalised(nn.Module):
+    r"""A network behind a change of normalisation: x -> ((x * std + mean) - own mean) / own std.
+
+    Args:
+        network: expects its ``own`` normalisation.
+        given: of the inputs that come in; None for none.
+        own: None for none.
+        num_axes: of one input, channels first.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, *, given: Normalise | None, own: Normalise | None, num_axes: int) -> None:
+        super().__init__()
+        mean, std = _mean_and_std(given)
+        own_mean, own_std = _mean_and_std(own)
+        shape = (-1,) + (1,) * (num_axes - 1)
+        self.network = network
+        self.register_buffer("scale", (std / own_std).reshape(shape))
+        self.register_buffer("shift", ((mean - own_mean) / own_std).reshape(shape))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the network's logits, shape (batch, classes)."""
+        logits: Tensor = self.network(inputs * self.scale + self.shift)
+        return logits
+
+
+def _mean_and_std(normalise: Normalise | None) -> tuple[Tensor, Tensor]:
+    if normalise is None:
+        return torch.zeros(1), torch.ones(1)
+    return torch.tensor(normalise.mean), torch.tensor(normalise.std)
+
+
+def _check_origin(text: str, from_command_line: bool) -> None:
+    if is_factory_path(_split_weights(text)[0]) and not from_command_line:
+        raise ConfigError(
+            "A configuration file does not name code to run.",
+            received=text,
+            expected="a name of the zoo or a saved network",
+            remedy=f"give it on the command line: --student {text} or --teacher {text}",
+        )
+
+
+def _split_weights(text: str) -> tuple[str, Path | None]:
+    spec, separator, weights = text.partition("@")
+    return spec, Path(weights) if separator else None
+
+
+def _is_saved(text: str) -> bool:
+    return (Path(text) / "model.json").is_file()
+
+
+def _factory_or_spec(text: str) -> Callable[..., nn.Module] | str:
+    return load_factory(text) if is_factory_path(text) else text

@@ -1,0 +1,218 @@
+"""Configurations: YAML, checked by pydantic, with the line of every mistake. A configuration never names code to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
+
+from limbeck.errors import ConfigError, near_names
+from limbeck.training import Recipe
+
+Location = tuple[str | int, ...]
+
+
+def _recipe_model() -> type[BaseModel]:
+    """Return the pydantic twin of Recipe, every key optional: what is missing comes from the layer below."""
+    hints = typing.get_type_hints(Recipe)
+    fields: dict[str, Any] = {f.name: (hints[f.name] | None, None) for f in dataclasses.fields(Recipe)}
+    return create_model("RecipeConfig", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+RecipeConfig = _recipe_model()
+
+
+class NormaliseConfig(BaseModel):
+    """Fixed mean and standard deviation, for each channel or one for all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mean: list[float]
+    std: list[float]
+
+
+class TrainConfig(BaseModel):
+    """Keys of ``limbeck train``; every one is optional."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: str = "digits"
+    image_size: int | None = None
+    num_labelled: int | None = None
+    validation_fraction: float = 0.1
+    split_seed: int = 0
+    normalise: bool | NormaliseConfig = True  # true: by the training set's mean and deviation
+    augmentations: list[str] = []
+    recipe: RecipeConfig = RecipeConfig()  # type: ignore[valid-type]
+    seeds: int | list[int] = 3
+    device: str = "auto"
+    precision: str = "auto"
+    num_threads: int | None = None
+    student: str = "mlp:widths=100x100"
+
+    @field_validator("augmentations", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class DistillConfig(TrainConfig):
+    """Keys of ``limbeck distill``; every one is optional."""
+
+    teachers: list[str] = ["mlp:widths=400x400"]
+    teacher_weights: list[float] | None = None
+    pooling: str = "arithmetic"
+    temperature: float = 4.0
+    hard_weight: float = 0.1
+    soft_weight: float = 0.9
+    teacher_recipe: RecipeConfig | None = None  # type: ignore[valid-type]
+    teacher_augmentations: list[str] | None = None
+    teacher_seed: int = 0
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _one_teacher_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+Config = typing.TypeVar("Config", bound=TrainConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer of settings: where it comes from, its values, and the line of each key where it was a file."""
+
+    source: str
+    values: dict[str, Any]
+    lines: Mapping[Location, int] = dataclasses.field(default_factory=dict)
+
+
+def read_layer(text: str, *, source: str) -> Layer:
+    """Parse YAML into a layer.
+
+    Raises:
+        ConfigError: no YAML, not a mapping, or a key twice.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}, line {mark.line + 1}" if mark else source
+        raise ConfigError(f"{where}: this is not YAML.", received=getattr(error, "problem", None) or str(error)) from error
+    if values is None:
+        return Layer(source, {})
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source} is not a mapping.", received=type(values).__name__, expected="lines of key: value")
+    lines: dict[Location, int] = {}
+    _collect_lines(root, (), lines, source)
+    return Layer(source, values, lines)
+
+
+def read_file(path: Path) -> Layer:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: missing or unreadable.
+    """
+    try:
+        return read_layer(path.read_text(encoding="utf-8"), source=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        received = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise ConfigError(f"Cannot read the configuration {path}.", received=received) from error
+
+
+def resolve(kind: type[Config], layers: Sequence[Layer]) -> Config:
+    """Check every layer on its own and lay the later ones over the earlier ones, key by key, into recipes too.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value; says which layer, line and near names.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        try:
+            kind.model_validate(layer.values)
+        except ValidationError as error:
+            raise _explain(kind, layer, error) from error
+        merged = _lay_over(merged, layer.values)
+    return kind.model_validate(merged)
+
+
+def recipe_from(config: BaseModel | None) -> Recipe | None:
+    """Return the Recipe of a recipe section; None for none.
+
+    Raises:
+        InvalidValue: a number outside its range.
+    """
+    if config is None:
+        return None
+    given = {key: value for key, value in config.model_dump().items() if key in config.model_fields_set}
+    if given.get("step_milestones") is not None:
+        given["step_milestones"] = tuple(given["step_milestones"])
+    optional = {"clip_norm", "ema_decay", "patience_epochs"}
+    return Recipe(**{key: value for key, value in given.items() if value is not None or key in optional})
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``limbeck distill``'s configuration."""
+    return DistillConfig.model_json_schema()
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _lay_over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _collect_lines(node: yaml.Node | None, path: Location, lines: dict[Location, int], source: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            location = (*path, key.value)
+            if location in lines:
+                raise ConfigError(f"{source}, line {key.start_mark.line + 1}: the key {key.value!r} stands twice.")
+            lines[location] = key.start_mark.line + 1
+            _collect_lines(value, location, lines, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*path, index)] = item.start_mark.line + 1
+            _collect_lines(item, (*path, index), lines, source)
+
+
+def _explain(kind: type[BaseModel], layer: Layer, error: ValidationError) -> ConfigError:
+    """Return the error for pydantic's first finding."""
+    finding = error.errors()[0]
+    location = tuple(part for part in finding["loc"])
+    known_location = location
+    while known_location and known_location not in layer.lines:
+        known_location = known_location[:-1]
+    line = layer.lines.get(known_location)
+    where = f"{layer.source}, line {line}" if line else layer.source
+    name = ".".join(str(part) for part in (known_location or location))
+    if finding["type"] == "extra_forbidden":
+        key = str(location[-1])
+        known = _keys_at(kind, location[:-1])
+        near = near_names(key, known)
+        return ConfigError(
+            f"{where}: there is no key {key!r}" + (f" in {location[0]}." if len(location) > 1 else "."),
+            received=key,
+            expected="one of " + ", ".join(known),
+            remedy=f"did you mean {' or '.join(near)}?" if near else None,
+        )
+    return ConfigError(f"{where}: {name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=finding["msg"])
+
+
+def _keys_at(kind: type[BaseModel], location: Location) -> list[str]:
+    if location and location[0] in ("recipe", "teacher_recipe"):
+        return list(RecipeConfig.model_fields)
+    if location and location[0] == "normalise":
+        return list(NormaliseConfig.model_fields)
+    return list(kind.model_fields)
