@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,15 +112,16 @@ def distill(
         "precision": precision,
         "num_threads": threads,
     }
-    result, folder = command.run(
-        file=config,
-        flags=_given(flags),
-        assignments=assignments or [],
-        out=out,
-        overwrite=overwrite,
-        progress=progress,
-        command=_command_line(),
-    )
+    with _stopping_cleanly():
+        result, folder = command.run(
+            file=config,
+            flags=_given(flags),
+            assignments=assignments or [],
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+            command=_command_line(),
+        )
     _show(result.record, folder)
 
 
@@ -157,15 +160,16 @@ def train(
         "precision": precision,
         "num_threads": threads,
     }
-    result, folder = command.run(
-        file=config,
-        flags=_given(flags),
-        assignments=assignments or [],
-        out=out,
-        overwrite=overwrite,
-        progress=progress,
-        command=_command_line(),
-    )
+    with _stopping_cleanly():
+        result, folder = command.run(
+            file=config,
+            flags=_given(flags),
+            assignments=assignments or [],
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+            command=_command_line(),
+        )
     _show(result.record, folder)
 
 
@@ -239,16 +243,19 @@ def main() -> None:
     except LimbeckError as error:
         print(f"limbeck: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+@contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """Turn Ctrl-C into one message and exit code 130."""
+    try:
+        yield
     except KeyboardInterrupt as interrupt:
-        print(_stopped(interrupt), file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _stopped(interrupt: KeyboardInterrupt) -> str:
-    text = f"limbeck: stopped. {interrupt}".rstrip()
-    if getattr(interrupt, "checkpoint", None) is None:
-        return text
-    return f"{text}; a checkpoint was written.\n  remedy: run the same command again to go on from there"
+        print(f"limbeck: {interrupt or 'stopped'}", file=sys.stderr)
+        if getattr(interrupt, "checkpoint", None) is not None:
+            print(f"  kept: {interrupt.checkpoint}", file=sys.stderr)  # type: ignore[attr-defined]
+            print("  remedy: run the same command again to go on from there", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Objectives: the right mean, over the right examples, with the right weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from limbeck.data import UNLABELLED, Batch
+from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError
+from limbeck.objectives import Distillation, HardLabels, count_valid
+from limbeck.targets import DenseTargets
+
+GENERATOR = torch.Generator().manual_seed(0)
+STUDENT = torch.randn(6, 4, generator=GENERATOR)
+TEACHER = torch.randn(6, 4, generator=GENERATOR)
+LABELS = torch.tensor([0, 1, UNLABELLED, 3, UNLABELLED, 2])
+
+
+def batch(labels: torch.Tensor = LABELS, **mixup: torch.Tensor) -> Batch:
+    return Batch(ids=torch.arange(len(labels)), inputs=torch.zeros(len(labels), 1), labels=labels, view=None, **mixup)
+
+
+def slow_distillation(temperature: float, hard_weight: float, soft_weight: float) -> torch.Tensor:
+    soft, hard, num_labelled = torch.zeros(()), torch.zeros(()), 0
+    for z, v, y in zip(STUDENT, TEACHER, LABELS, strict=True):
+        p, q = torch.softmax(v / temperature, 0), torch.softmax(z / temperature, 0)
+        soft += temperature**2 * (p * (p.log() - q.log())).sum()
+        if y != UNLABELLED:
+            hard += -torch.log_softmax(z, 0)[y]
+            num_labelled += 1
+    return soft_weight * soft / len(STUDENT) + hard_weight * hard / num_labelled
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
+@pytest.mark.parametrize("hard_weight", [0.0, 0.1, 1.0])
+def test_distillation_is_the_weighted_sum_of_the_two_means(temperature, hard_weight):
+    objective = Distillation(temperature=temperature, hard_weight=hard_weight, soft_weight=0.7)
+    parts = objective(STUDENT, DenseTargets(TEACHER), batch())
+    assert_close(parts.total, slow_distillation(temperature, hard_weight, 0.7))
+    assert tuple(parts.means) == objective.part_names
+    assert not any(mean.requires_grad for mean in parts.means.values())
+
+
+def test_parts_of_a_step_add_up_to_the_whole_step():
+    objective = Distillation(temperature=3.0, hard_weight=0.5)
+    whole = objective(STUDENT, DenseTargets(TEACHER), batch())
+    counts = count_valid(batch())
+    halves = [
+        objective(STUDENT[part], DenseTargets(TEACHER[part]), batch(LABELS[part]), counts=counts)
+        for part in (slice(0, 2), slice(2, 6))
+    ]
+    assert_close(halves[0].total + halves[1].total, whole.total)
+
+
+def test_a_step_without_labels_has_no_hard_loss_and_no_nan():
+    student = STUDENT.clone().requires_grad_()
+    parts = HardLabels()(student, None, batch(torch.full((6,), UNLABELLED)))
+    parts.total.backward()
+    assert parts.total.item() == 0.0
+    assert torch.equal(student.grad, torch.zeros_like(student))
+
+
+def test_mixup_weighs_both_labels():
+    labels, partners, weight = torch.tensor([0, 1]), torch.tensor([2, 3]), torch.tensor([0.25, 0.5])
+    mixed = batch(labels, partner_labels=partners, partner_weight=weight)
+    own, other = (F.cross_entropy(STUDENT[:2], y, reduction="none") for y in (labels, partners))
+    assert_close(HardLabels()(STUDENT[:2], None, mixed).total, ((1 - weight) * own + weight * other).mean())
+
+
+def test_mixup_with_an_unlabelled_partner_counts_only_the_labelled_share():
+    labels, partners, weight = torch.tensor([0, UNLABELLED]), torch.tensor([UNLABELLED, 3]), torch.tensor([0.25, 0.5])
+    mixed = batch(labels, partner_labels=partners, partner_weight=weight)
+    own = F.cross_entropy(STUDENT[:1], labels[:1])
+    other = F.cross_entropy(STUDENT[1:2], partners[1:])
+    assert_close(HardLabels()(STUDENT[:2], None, mixed).total, (0.75 * own + 0.5 * other) / (0.75 + 0.5))
+
+
+def test_label_smoothing_is_that_of_torch():
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    expected = F.cross_entropy(STUDENT, labels, label_smoothing=0.1)
+    assert_close(HardLabels(label_smoothing=0.1)(STUDENT, None, batch(labels)).total, expected)
+
+
+def test_what_cannot_be_is_refused():
+    for settings in ({"temperature": 0.0}, {"temperature": 1.0, "hard_weight": -0.1}):
+        with pytest.raises(InvalidValue):
+            Distillation(**settings)
+    with pytest.raises(InvalidValue, match="both 0"):
+        Distillation(temperature=1.0, hard_weight=0.0, soft_weight=0.0)
+    with pytest.raises(TeacherError, match="needs a teacher"):
+        Distillation(temperature=1.0)(STUDENT, None, batch())
+    with pytest.raises(ShapeMismatch, match=r"teacher \(6, 3\), student \(6, 4\)"):
+        Distillation(temperature=1.0)(STUDENT, DenseTargets(TEACHER[:, :3]), batch())

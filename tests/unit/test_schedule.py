@@ -1,0 +1,69 @@
+"""learning_rate_at follows its formulas; a Recipe refuses what cannot be trained with."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from limbeck.errors import InvalidValue, UnknownName
+from limbeck.training import Recipe
+from limbeck.training.schedule import learning_rate_at
+
+
+def test_cosine_falls_from_the_peak_to_almost_zero():
+    recipe = Recipe(learning_rate=0.2, schedule="cosine")
+    rates = [learning_rate_at(recipe, step, 100) for step in range(100)]
+    assert rates[0] == 0.2
+    assert rates[50] == pytest.approx(0.1)
+    assert rates[99] == pytest.approx(0.2 * (1 + math.cos(math.pi * 0.99)) / 2)
+    assert all(later < earlier for earlier, later in zip(rates, rates[1:], strict=False))
+
+
+def test_warmup_rises_linearly_to_the_peak_and_never_starts_at_zero():
+    recipe = Recipe(learning_rate=1.0, schedule="constant", warmup_fraction=0.1)
+    rates = [learning_rate_at(recipe, step, 100) for step in range(12)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[10:] == [1.0, 1.0]
+
+
+def test_step_schedule_multiplies_at_each_milestone():
+    recipe = Recipe(learning_rate=1.0, schedule="step", step_milestones=(0.5, 0.75), step_factor=0.1)
+    rates = [learning_rate_at(recipe, step, 8) for step in range(8)]
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_one_cycle_peaks_once_and_ends_far_below_its_start():
+    recipe = Recipe(learning_rate=1.0, schedule="one_cycle")
+    rates = [learning_rate_at(recipe, step, 1000) for step in range(1000)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 300
+    assert rates[0] == pytest.approx(1 / 25)
+    assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"weight_decay": -1.0},
+        {"momentum": 1.0},
+        {"ema_decay": 1.0},
+        {"clip_norm": 0.0},
+        {"warmup_fraction": 1.0},
+        {"patience_epochs": 0},
+        {"batch_size": 2, "accumulation_steps": 3},
+        {"momentum": 0.0, "nesterov": True},
+    ],
+)
+def test_settings_outside_their_range_are_refused(settings):
+    with pytest.raises(InvalidValue):
+        Recipe(**settings)
+
+
+def test_unknown_schedule_lists_the_near_one():
+    with pytest.raises(UnknownName, match="did you mean cosine"):
+        Recipe(schedule="cosin")

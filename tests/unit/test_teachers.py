@@ -1,0 +1,148 @@
+"""Teachers keep their contract: eval, frozen, no gradient, unchanged; or they say so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from limbeck.data import Views, as_samples
+from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, UnknownName
+from limbeck.targets import DenseTargets
+from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, as_teacher, collect_logits
+
+
+def network(*, seed: int = 0, num_classes: int = 3) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, num_classes))
+
+
+def inputs(count: int = 5) -> torch.Tensor:
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(1))
+
+
+IDS = torch.arange(5)
+
+
+def test_answers_in_eval_mode_without_gradient():
+    module = network()
+    expected = module.eval()(inputs()).detach()
+    module.train()
+    logits = ModuleTeacher(module)(IDS, inputs()).logits_at(4.0)
+    assert_close(logits, expected)
+    assert not logits.requires_grad
+
+
+def test_a_module_that_returns_something_else_is_named():
+    class Pair(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x, x
+
+    with pytest.raises(TeacherError, match="matrix of logits"):
+        ModuleTeacher(Pair())(IDS, inputs())
+
+
+def test_nan_weights_and_nan_answers_are_refused():
+    module = network()
+    with torch.no_grad():
+        module[0].weight[0, 0] = float("nan")
+    with pytest.raises(TeacherError, match=r"0\.weight holds NaN"):
+        ModuleTeacher(module)
+    bad = inputs()
+    bad[3] = float("nan")
+    with pytest.raises(TeacherError, match="sample id 3"):
+        ModuleTeacher(network())(IDS, bad)
+
+
+def test_fingerprint_tells_teachers_apart():
+    assert ModuleTeacher(network(seed=0)).fingerprint == ModuleTeacher(network(seed=0)).fingerprint
+    assert ModuleTeacher(network(seed=0)).fingerprint != ModuleTeacher(network(seed=1)).fingerprint
+
+
+def test_arithmetic_ensemble_is_the_weighted_mean_of_tempered_distributions():
+    teachers = [ModuleTeacher(network(seed=seed)) for seed in range(3)]
+    weights = [1.0, 2.0, 0.0]
+    ensemble = EnsembleTeacher(teachers, weights=weights, pooling="arithmetic")
+    for temperature in (1.0, 4.0):
+        singles = [torch.softmax(t(IDS, inputs()).logits_at(temperature) / temperature, dim=1) for t in teachers]
+        expected = (1.0 * singles[0] + 2.0 * singles[1]) / 3.0
+        pooled = torch.softmax(ensemble(IDS, inputs()).logits_at(temperature) / temperature, dim=1)
+        assert_close(pooled, expected)
+
+
+def test_geometric_ensemble_is_the_mean_of_logits():
+    teachers = [ModuleTeacher(network(seed=seed)) for seed in range(2)]
+    ensemble = EnsembleTeacher(teachers, pooling="geometric")
+    mean = sum(t(IDS, inputs()).logits_at(1.0) for t in teachers) / 2
+    for temperature in (1.0, 4.0):
+        pooled = torch.softmax(ensemble(IDS, inputs()).logits_at(temperature) / temperature, dim=1)
+        assert_close(pooled, torch.softmax(mean / temperature, dim=1))
+
+
+def test_ensembles_that_cannot_be_are_refused():
+    teachers = [ModuleTeacher(network(seed=seed)) for seed in range(2)]
+    with pytest.raises(TeacherError, match="needs teachers"):
+        EnsembleTeacher([])
+    with pytest.raises(TeacherError, match="3 weights for 2 teachers"):
+        EnsembleTeacher(teachers, weights=[1, 1, 1])
+    with pytest.raises(InvalidValue, match="negative"):
+        EnsembleTeacher(teachers, weights=[1, -1])
+    with pytest.raises(TeacherError, match="weights are 0"):
+        EnsembleTeacher(teachers, weights=[0, 0])
+    with pytest.raises(UnknownName, match="did you mean arithmetic"):
+        EnsembleTeacher(teachers, pooling="arithmetik")
+    other = EnsembleTeacher([teachers[0], ModuleTeacher(network(num_classes=4))])
+    with pytest.raises(ShapeMismatch, match="3, 4"):
+        other(IDS, inputs()).logits_at(1.0)
+
+
+def test_stored_logits_are_found_by_id_in_any_order():
+    logits = torch.arange(15.0).reshape(5, 3)
+    ids = torch.tensor([40, 10, 30, 20, 50])
+    teacher = LogitsTeacher(logits, ids=ids)
+    asked = torch.tensor([10, 50, 40, 10])
+    assert_close(teacher(asked, asked).logits_at(2.0), logits[[1, 4, 0, 1]])
+
+
+def test_stored_logits_without_an_id_are_refused():
+    teacher = LogitsTeacher(torch.zeros(2, 3), ids=torch.tensor([5, 7]))
+    for missing in (4, 6, 8):
+        with pytest.raises(TeacherError, match=f"first {missing}"):
+            teacher(torch.tensor([5, missing]), torch.zeros(2))
+    with pytest.raises(TeacherError, match="twice"):
+        LogitsTeacher(torch.zeros(2, 3), ids=torch.tensor([5, 5]))
+    with pytest.raises(TeacherError, match="sample id 1"):
+        LogitsTeacher(torch.tensor([[0.0, 1.0], [0.0, float("nan")]]))
+    with pytest.raises(ShapeMismatch):
+        LogitsTeacher(torch.zeros(2, 3), ids=torch.tensor([1, 2, 3]))
+
+
+def test_collected_answers_are_the_live_ones_at_every_temperature():
+    samples = as_samples((inputs(), torch.tensor([0, 1, 2, 0, 1])))
+    ensemble = EnsembleTeacher([ModuleTeacher(network(seed=s)) for s in range(2)], weights=[1, 3])
+    collected = collect_logits(ensemble, samples, Views(), batch_size=2)
+    assert collected.fingerprint == ensemble.fingerprint
+    assert not collected.answers_any_view
+    order = torch.tensor([3, 0, 4])
+    for temperature in (1.0, 8.0):
+        live = ensemble(samples.ids[order], inputs()[order]).logits_at(temperature)
+        assert_close(collected(samples.ids[order], inputs()[order]).logits_at(temperature), live)
+
+
+def test_black_box_probabilities_become_logits():
+    probs = torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
+    assert_close(torch.softmax(DenseTargets.from_probs(probs).logits_at(1.0), dim=1), probs)
+    with pytest.raises(InvalidValue, match="row sums"):
+        DenseTargets.from_probs(2 * probs)
+    with pytest.raises(ShapeMismatch):
+        DenseTargets(torch.zeros(3))
+
+
+def test_as_teacher_takes_modules_and_tensors_and_nothing_else():
+    assert isinstance(as_teacher(network()), ModuleTeacher)
+    assert isinstance(as_teacher(torch.zeros(2, 3)), LogitsTeacher)
+    teacher = ModuleTeacher(network())
+    assert as_teacher(teacher) is teacher
+    with pytest.raises(TeacherError, match="str"):
+        as_teacher("resnet20")
