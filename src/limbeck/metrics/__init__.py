@@ -1,0 +1,37 @@
+"""What a classifier is worth: errors, likelihood, calibration, agreement with a teacher, and cost."""
+
+from __future__ import annotations
+
+from limbeck.metrics.agreement import mean_kl, top1_agreement
+from limbeck.metrics.classification import (
+    accuracy,
+    brier_score,
+    confusion_matrix,
+    count_errors,
+    expected_calibration_error,
+    measure_predictions,
+    most_confused,
+    negative_log_likelihood,
+    reliability_bins,
+    top_k_accuracy,
+)
+from limbeck.metrics.cost import count_bytes, count_flops, count_parameters, latency
+
+__all__ = [
+    "accuracy",
+    "brier_score",
+    "confusion_matrix",
+    "count_bytes",
+    "count_errors",
+    "count_flops",
+    "count_parameters",
+    "expected_calibration_error",
+    "latency",
+    "mean_kl",
+    "measure_predictions",
+    "most_confused",
+    "negative_log_likelihood",
+    "reliability_bins",
+    "top1_agreement",
+    "top_k_accuracy",
+]

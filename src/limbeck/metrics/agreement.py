@@ -1,0 +1,69 @@
+"""How closely a student follows its teacher, labels aside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import ShapeMismatch, require_positive
+from limbeck.metrics.rows import checked_logits, log_probs, row_chunks
+
+
+def top1_agreement(student_logits: Tensor, teacher_logits: Tensor) -> float:
+    """Return the fraction of samples for which both predict the same class; the order of the two does not matter.
+
+    Args:
+        student_logits: shape (samples, classes), any float dtype.
+        teacher_logits: same shape.
+    Raises:
+        ShapeMismatch: shapes differ, or are not (samples, classes).
+        InvalidValue: no samples, or rows with NaN or infinite logits.
+    Example:
+        >>> top1_agreement(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([[9.0, 1.0], [1.0, 0.0]]))
+        0.5
+    """
+    student_logits, teacher_logits = _checked(student_logits, teacher_logits)
+    same = student_logits.argmax(dim=1) == teacher_logits.argmax(dim=1)
+    return int(same.sum()) / len(same)
+
+
+def mean_kl(teacher_logits: Tensor, student_logits: Tensor, *, temperature: float = 1.0) -> float:
+    r"""Return the mean divergence of the student from the teacher, at temperature T.
+
+    .. math:: \frac 1 n \sum_b \sum_c p_{bc} (\log p_{bc} - \log q_{bc})
+
+    with p = softmax(teacher / T) and q = softmax(student / T), in float64. There is no factor T². Infinite where the
+    student rules out (-inf) a class that the teacher does not.
+
+    Args:
+        teacher_logits: shape (samples, classes), any float dtype.
+        student_logits: same shape.
+        temperature: T > 0, shared by both.
+    Returns:
+        Nats per sample, >= 0.
+    Raises:
+        ShapeMismatch: shapes differ, or are not (samples, classes).
+        InvalidValue: no samples, rows with NaN or infinite logits, or a temperature that is not above 0.
+    Example:
+        >>> round(mean_kl(torch.tensor([[0.0, 2.0]]), torch.tensor([[2.0, 0.0]]), temperature=2.0), 4)
+        0.4621
+    """
+    require_positive("temperature", temperature)
+    teacher_logits, student_logits = _checked(teacher_logits, student_logits)
+    total = 0.0
+    for rows in row_chunks(teacher_logits):
+        log_p = log_probs(teacher_logits[rows], temperature=temperature)
+        log_q = log_probs(student_logits[rows], temperature=temperature)
+        terms = log_p.exp() * (log_p - log_q)
+        total += float(torch.where(log_p.isneginf(), 0.0, terms).sum())
+    return max(0.0, total) / len(teacher_logits)
+
+
+def _checked(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    if first.shape != second.shape:
+        raise ShapeMismatch(
+            "Teacher and student must speak of the same samples and classes.",
+            received=f"{tuple(first.shape)} and {tuple(second.shape)}",
+            expected="two tensors of the same shape (samples, classes)",
+        )
+    return checked_logits(first), checked_logits(second.to(first.device))

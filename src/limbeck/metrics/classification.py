@@ -1,0 +1,260 @@
+"""How good a classifier's logits are, against labels.
+
+Every function takes logits of shape (samples, classes), of any float dtype and on any device, and labels of shape
+(samples,), integers in 0 .. classes - 1. Softmax and sums are in float64. Among equal logits the class with the lowest
+number counts as predicted. All raise ShapeMismatch where shapes do not go together, and InvalidValue where there are no
+samples, a label is out of range, or a row has NaN or infinite logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import InvalidValue, ShapeMismatch
+from limbeck.metrics.rows import checked_labels, checked_logits, log_probs, row_chunks
+from limbeck.records import ReliabilityBin
+
+_TOP5_CLASSES = 10  # with fewer classes, five guesses say little
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One number per sample, on the CPU."""
+
+    correct: Tensor  # bool
+    rank: Tensor  # int64; classes placed before the label
+    confidence: Tensor  # float64; the largest probability
+    nll: Tensor  # float64, nats
+    brier: Tensor  # float64
+
+
+def count_errors(logits: Tensor, labels: Tensor) -> int:
+    """Count the samples whose largest logit is not the label's.
+
+    Example:
+        >>> count_errors(torch.tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 1.0]]), torch.tensor([0, 0, 1]))
+        2
+    """
+    logits = checked_logits(logits)
+    labels = checked_labels(labels, logits)
+    return int((logits.argmax(dim=1) != labels).sum())
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Return the fraction of samples whose largest logit is the label's.
+
+    Example:
+        >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+        0.5
+    """
+    num_errors = count_errors(logits, labels)
+    return (len(labels) - num_errors) / len(labels)
+
+
+def top_k_accuracy(logits: Tensor, labels: Tensor, *, k: int) -> float:
+    """Return the fraction of samples whose label is among the k largest logits; ties go to the lower class.
+
+    Args:
+        logits: shape (samples, classes).
+        labels: shape (samples,).
+        k: guesses allowed, 1 to classes.
+    Raises:
+        InvalidValue: k outside its range; or see the module.
+    Example:
+        >>> top_k_accuracy(torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.tensor([1, 2]), k=2)
+        0.5
+    """
+    logits = checked_logits(logits)
+    labels = checked_labels(labels, logits)
+    if not 1 <= k <= logits.shape[1]:
+        raise InvalidValue("k is out of range.", received=k, expected=f"1 to {logits.shape[1]}, the number of classes")
+    ranks = torch.cat([_ranks(logits[rows], labels[rows]) for rows in row_chunks(logits)])
+    return int((ranks < k).sum()) / len(ranks)
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
+    r"""Return the mean of -log p(label), in nats; infinite where a label's own logit is -inf.
+
+    .. math:: -\frac 1 n \sum_b \log p_{b y_b}, \qquad p_b = softmax(z_b)
+
+    Example:
+        >>> round(negative_log_likelihood(torch.zeros(3, 4), torch.tensor([0, 1, 2])), 4)
+        1.3863
+    """
+    return float(_rows(logits, labels).nll.mean())
+
+
+def brier_score(logits: Tensor, labels: Tensor) -> float:
+    r"""Return the mean squared distance of the probabilities from the label's one-hot vector, in [0, 2].
+
+    .. math:: \frac 1 n \sum_b \sum_c (p_{bc} - [c = y_b])^2
+
+    This is Brier's own form, summed over all classes; for two classes it is twice the form with one probability.
+
+    Example:
+        >>> brier_score(torch.zeros(1, 2), torch.tensor([0]))
+        0.5
+
+    References:
+        Brier 1950, "Verification of forecasts expressed in terms of probability".
+    """
+    return float(_rows(logits, labels).brier.mean())
+
+
+def expected_calibration_error(logits: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:
+    r"""Return the mean gap between confidence and accuracy over bins of equal width.
+
+    .. math:: \sum_m \frac{|B_m|}{n} \, | acc(B_m) - conf(B_m) |
+
+    Bin m holds the samples whose largest probability lies in ((m - 1) / M, m / M].
+
+    Args:
+        logits: shape (samples, classes).
+        labels: shape (samples,).
+        num_bins: M, >= 1.
+    Raises:
+        InvalidValue: no bins; or see the module.
+    Example:
+        >>> expected_calibration_error(torch.zeros(4, 2), torch.tensor([0, 0, 0, 0]))
+        0.5
+
+    References:
+        Guo, Pleiss, Sun, Weinberger 2017, arXiv:1706.04599, section 2.
+    """
+    return _calibration_error(_reliability(_rows(logits, labels), num_bins))
+
+
+def reliability_bins(logits: Tensor, labels: Tensor, *, num_bins: int = 15) -> list[ReliabilityBin]:
+    """Return count, mean confidence and accuracy for bins of equal width, as in a reliability diagram.
+
+    Args:
+        logits: shape (samples, classes).
+        labels: shape (samples,).
+        num_bins: >= 1.
+    Raises:
+        InvalidValue: no bins; or see the module.
+    Example:
+        >>> reliability_bins(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]), num_bins=2)[0]
+        ReliabilityBin(low=0.0, high=0.5, count=4, mean_confidence=0.5, accuracy=0.75)
+    """
+    return _reliability(_rows(logits, labels), num_bins)
+
+
+def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
+    """Count samples by true class and predicted class.
+
+    Returns:
+        int64 on the CPU, shape (classes, classes), indexed [true][predicted].
+    Example:
+        >>> confusion_matrix(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
+        [[1, 1], [0, 0]]
+    """
+    logits = checked_logits(logits)
+    labels = checked_labels(labels, logits)
+    num_classes = logits.shape[1]
+    cells = (labels * num_classes + logits.argmax(dim=1)).cpu()
+    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def most_confused(confusion: Tensor, class_names: Sequence[str], count: int = 10) -> list[tuple[str, str, int]]:
+    """List the mistakes made most often.
+
+    Args:
+        confusion: counts of shape (classes, classes), indexed [true][predicted].
+        class_names: one per class.
+        count: at most so many are returned; pairs that never occur are not.
+    Returns:
+        (true, predicted, count), most first; equal counts by true, then predicted class number.
+    Raises:
+        ShapeMismatch: the matrix is not square, or there is another number of names.
+    Example:
+        >>> most_confused(torch.tensor([[5, 2], [3, 5]]), ["cat", "dog"])
+        [('dog', 'cat', 3), ('cat', 'dog', 2)]
+    """
+    if confusion.shape != (len(class_names), len(class_names)):
+        raise ShapeMismatch(
+            "The confusion matrix and the class names do not go together.",
+            received=f"matrix {tuple(confusion.shape)}, {len(class_names)} names",
+            expected=f"a matrix of shape ({len(class_names)}, {len(class_names)})",
+        )
+    mistakes = confusion.cpu().clone().fill_diagonal_(0).flatten()
+    order = mistakes.argsort(descending=True, stable=True)[: max(0, count)].tolist()
+    pairs = ((*divmod(cell, len(class_names)), int(mistakes[cell])) for cell in order)
+    return [(class_names[true], class_names[predicted], number) for true, predicted, number in pairs if number > 0]
+
+
+def measure_predictions(logits: Tensor, labels: Tensor) -> dict[str, tuple[float, str]]:
+    """Measure everything that a record keeps, in one pass over the logits.
+
+    Returns:
+        Value and unit of "errors", "accuracy", "top5_accuracy" (where there are 10 classes or more), "nll", "ece"
+        (15 bins) and "brier".
+    Example:
+        >>> measure_predictions(torch.zeros(2, 2), torch.tensor([0, 1]))["errors"]
+        (1.0, 'count')
+    """
+    rows = _rows(logits, labels)
+    num_samples = len(rows.correct)
+    num_errors = int((~rows.correct).sum())
+    measured = {
+        "errors": (float(num_errors), "count"),
+        "accuracy": ((num_samples - num_errors) / num_samples, "fraction"),
+    }
+    if logits.shape[1] >= _TOP5_CLASSES:
+        measured["top5_accuracy"] = (int((rows.rank < 5).sum()) / num_samples, "fraction")
+    measured["nll"] = (float(rows.nll.mean()), "nats")
+    measured["ece"] = (_calibration_error(_reliability(rows, 15)), "fraction")
+    measured["brier"] = (float(rows.brier.mean()), "squared probability")
+    return measured
+
+
+def _rows(logits: Tensor, labels: Tensor) -> _Rows:
+    logits = checked_logits(logits)
+    labels = checked_labels(labels, logits)
+    ranks, confidences, nlls, briers = [], [], [], []
+    for rows in row_chunks(logits):
+        ranks.append(_ranks(logits[rows], labels[rows]))
+        log_p = log_probs(logits[rows])  # (rows, classes)
+        own = log_p.gather(1, labels[rows].to(log_p.device).unsqueeze(1)).squeeze(1)
+        nlls.append(-own)
+        confidences.append(log_p.amax(dim=1).exp())
+        briers.append(log_p.mul(2).exp_().sum(dim=1) - 2 * own.exp() + 1)
+    rank = torch.cat(ranks).cpu()
+    confidence, nll, brier = (torch.cat(parts).cpu() for parts in (confidences, nlls, briers))
+    return _Rows(correct=rank == 0, rank=rank, confidence=confidence, nll=nll, brier=brier)
+
+
+def _ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """Count the classes placed before the label: larger logits, and equal ones of lower number."""
+    own = logits.gather(1, labels.unsqueeze(1))  # (rows, 1)
+    lower = torch.arange(logits.shape[1], device=logits.device) < labels.unsqueeze(1)
+    return ((logits > own) | ((logits == own) & lower)).sum(dim=1)
+
+
+def _reliability(rows: _Rows, num_bins: int) -> list[ReliabilityBin]:
+    if num_bins < 1:
+        raise InvalidValue("There must be bins.", received=num_bins, expected="num_bins >= 1")
+    edges = torch.arange(num_bins + 1, dtype=torch.float64) / num_bins
+    which = torch.bucketize(rows.confidence, edges[1:-1])  # edges[i] < confidence <= edges[i + 1]
+    counts = torch.bincount(which, minlength=num_bins)
+    confidences = torch.bincount(which, weights=rows.confidence, minlength=num_bins)
+    hits = torch.bincount(which, weights=rows.correct.double(), minlength=num_bins)
+    return [
+        ReliabilityBin(
+            low=float(edges[m]),
+            high=float(edges[m + 1]),
+            count=int(counts[m]),
+            mean_confidence=float(confidences[m]) / max(1, int(counts[m])),
+            accuracy=float(hits[m]) / max(1, int(counts[m])),
+        )
+        for m in range(num_bins)
+    ]
+
+
+def _calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    num_samples = sum(b.count for b in bins)
+    return sum(b.count * abs(b.accuracy - b.mean_confidence) for b in bins) / num_samples

@@ -1,0 +1,36 @@
+"""Networks: a small zoo, the specs that name its members, weights, and saved models.
+
+Every network of the zoo has ``embed(inputs) -> (batch, features)`` and a linear ``head``; its output is
+``head(embed(inputs))``, logits of shape (batch, classes).
+"""
+
+from __future__ import annotations
+
+from limbeck.models.constraints import constrain_max_norm, project_max_norm
+from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
+from limbeck.models.modes import check_output, evaluating
+from limbeck.models.resolve import build
+from limbeck.models.saved import SavedModel, load_model, save_model
+from limbeck.models.spec import ModelSpec
+from limbeck.models.weights import buffers_fingerprint, fingerprint, load_weights, unwrap
+from limbeck.models.zoo import ZOO
+
+__all__ = [
+    "ZOO",
+    "ModelFactory",
+    "ModelSpec",
+    "SavedModel",
+    "buffers_fingerprint",
+    "build",
+    "check_output",
+    "constrain_max_norm",
+    "evaluating",
+    "fingerprint",
+    "is_factory_path",
+    "load_factory",
+    "load_model",
+    "load_weights",
+    "project_max_norm",
+    "save_model",
+    "unwrap",
+]

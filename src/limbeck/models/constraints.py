@@ -1,0 +1,61 @@
+"""A limit on the norm of each unit's incoming weights, kept by projection after every optimiser step."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from limbeck.errors import ModelError, require_positive
+
+_ATTRIBUTE = "incoming_max_norm"  # not "max_norm": nn.Embedding has one of its own
+
+
+def constrain_max_norm(module: nn.Module, *, max_norm: float) -> None:
+    """Give a linear or convolutional layer a limit that :func:`project_max_norm` will keep.
+
+    Args:
+        module: a layer whose ``weight`` has the units (or output channels) along its first axis.
+        max_norm: largest L2 norm of one unit's incoming weights, > 0. Biases are not counted.
+    Raises:
+        InvalidValue: max_norm is not a finite number above 0.
+        ModelError: the layer has no weight with two or more axes.
+    Example:
+        >>> constrain_max_norm(nn.Linear(4, 2), max_norm=15**0.5)
+    """
+    require_positive("max_norm", max_norm)
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.dim() < 2:
+        raise ModelError(
+            "This layer has no incoming weights to limit.",
+            received=type(module).__name__,
+            expected="a layer whose weight has shape (units, inputs, ...)",
+        )
+    setattr(module, _ATTRIBUTE, float(max_norm))
+
+
+@torch.no_grad()
+def project_max_norm(model: nn.Module) -> None:
+    r"""Shrink the incoming weights of every unit that exceeds its layer's limit; call it after each optimiser step.
+
+    .. math:: w_u \leftarrow w_u \min(1, m / \lVert w_u \rVert_2)
+
+    A model without limits is left alone. Nothing waits for the accelerator.
+
+    Args:
+        model: any module; layers with a limit come from :func:`constrain_max_norm` or ``mlp(max_norm=...)``.
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> _ = nn.init.constant_(layer.weight, 3.0)
+        >>> constrain_max_norm(layer, max_norm=2**0.5)
+        >>> project_max_norm(layer)
+        >>> layer.weight.tolist()
+        [[1.0, 1.0]]
+
+    References:
+        Hinton et al. 2012, arXiv:1207.0580, section 2 and appendix A.1: squared norm at most 15 on MNIST.
+    """
+    for module in model.modules():
+        limit = module.__dict__.get(_ATTRIBUTE)
+        if limit is not None:
+            weight: torch.Tensor = module.weight  # type: ignore[assignment]
+            weight.renorm_(p=2, dim=0, maxnorm=limit)

@@ -1,0 +1,285 @@
+"""A trained network in a folder: weights, and a ``model.json`` that tells how to build and feed it.
+
+``model.json`` (format "limbeck-model", version 1) is written last, by rename: where it is, the weights are whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import InvalidValue, ModelError, OutputError
+from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
+from limbeck.models.resolve import build
+from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
+from limbeck.models.zoo import ZOO
+from limbeck.records import write_bytes, write_text
+
+FORMAT = "limbeck-model"
+VERSION = 1
+MANIFEST = "model.json"
+
+_ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "role": str,
+    "spec": str,
+    "input_shape": list,
+    "class_names": list,
+    "normalise": (dict, type(None)),
+    "fingerprint": str,
+    "weights": dict,
+    "extra": dict,
+}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A network that came back from its folder."""
+
+    module: nn.Module  # on the CPU, in eval mode
+    spec: str
+    input_shape: tuple[int, ...]
+    class_names: list[str]
+    normalise: dict[str, list[float]] | None  # "mean" and "std" per channel, to be applied to inputs; None for none
+    role: str
+    fingerprint: str
+    extra: dict[str, Any]
+
+
+def save_model(
+    directory: Path | str,
+    module: nn.Module,
+    *,
+    spec: str,
+    input_shape: Sequence[int],
+    class_names: Sequence[str],
+    normalise: Mapping[str, Sequence[float]] | None,
+    role: str = "student",
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """Write ``{role}.safetensors`` and then ``model.json``; tensors that are tied are written once.
+
+    Args:
+        directory: made where it is missing; a model that is there already is replaced.
+        module: the trained network, on any device, wrapped by ``torch.compile`` or data parallelism or not.
+        spec: text of a :class:`ModelSpec`, a ``package.module:factory``, or another name for a model of the user's.
+        input_shape: shape of one sample.
+        class_names: in the order of the outputs.
+        normalise: {"mean": [...], "std": [...]} per channel, which inputs need before this network; None for none.
+        role: names the file, and the network in reports.
+        extra: more facts for ``model.json``; only what JSON can hold.
+    Returns:
+        The model's fingerprint.
+    Raises:
+        InvalidValue: a role that is no file's name, means and deviations that do not go together, or an ``extra`` that
+            JSON cannot hold.
+        ModelError: a state that safetensors cannot hold.
+        OutputError: the folder cannot be written.
+    """
+    directory = Path(directory)
+    module = unwrap(module)
+    if not _ROLE.fullmatch(role):
+        raise InvalidValue("This role cannot name a file.", received=role, expected="letters, digits, spaces, _ . -")
+    content = _weights_as_bytes(module)
+    file_name = f"{role}.safetensors"
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "role": role,
+        "spec": str(spec),
+        "input_shape": [int(size) for size in input_shape],
+        "class_names": [str(name) for name in class_names],
+        "normalise": _checked_normalise(normalise),
+        "dtype": _dtypes(module),
+        "num_parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "fingerprint": fingerprint(module),
+        "weights": {"file": file_name, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)},
+        "torch": str(torch.__version__),
+        "extra": dict(extra or {}),
+    }
+    try:
+        text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InvalidValue("extra holds what JSON cannot.", received=str(error), expected="plain values") from error
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {directory}.", received=error.strerror, remedy="choose another folder"
+        ) from error
+    write_bytes(directory / file_name, content)
+    write_text(directory / MANIFEST, text)
+    return str(manifest["fingerprint"])
+
+
+def load_model(directory: Path | str, *, factory: str | ModelFactory | None = None) -> SavedModel:
+    """Build the network that :func:`save_model` wrote, and check that it is the same to the byte.
+
+    A network of the zoo is built again from its spec. Code that ``model.json`` names is never imported: for a model of
+    the user's own, the caller gives the factory.
+
+    Args:
+        directory: the folder with ``model.json``.
+        factory: ``package.module:factory``, or what ``load_factory`` returned; used in place of the spec.
+    Raises:
+        ModelError: a file is missing or damaged, the weights do not fit, the model is another than the one saved, or
+            it needs a factory and none was given.
+    """
+    directory = Path(directory)
+    manifest = _read_manifest(directory / MANIFEST)
+    weights_path = directory / manifest["weights"]["file"]
+    content = _read_checked(weights_path, manifest["weights"]["sha256"])
+    spec, class_names = manifest["spec"], manifest["class_names"]
+    input_shape = tuple(manifest["input_shape"])
+    if factory is None:
+        if is_factory_path(spec) or spec.partition(":")[0] not in ZOO:
+            raise _needs_factory(directory, spec)
+        module = build(spec, input_shape=input_shape, num_classes=len(class_names))
+    else:
+        builder = load_factory(factory) if isinstance(factory, str) else factory
+        module = builder(input_shape=input_shape, num_classes=len(class_names))
+    try:
+        state: dict[str, Tensor] = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise _damaged(weights_path, str(error)) from error
+    _take_dtypes(module, state)
+    load_state(module, state, source=str(weights_path))
+    if (found := fingerprint(module)) != manifest["fingerprint"]:
+        raise ModelError(
+            f"The model built for {directory} is not the one that was saved.",
+            received=f"fingerprint {found[:12]}..., torch {torch.__version__}",
+            expected=f"fingerprint {manifest['fingerprint'][:12]}..., torch {manifest.get('torch')}",
+            remedy="use the code and the release that saved it: the weights fit, but the layers differ",
+        )
+    return SavedModel(
+        module=module.eval(),
+        spec=spec,
+        input_shape=input_shape,
+        class_names=class_names,
+        normalise=manifest["normalise"],
+        role=manifest["role"],
+        fingerprint=found,
+        extra=manifest["extra"],
+    )
+
+
+def _weights_as_bytes(module: nn.Module) -> bytes:
+    state = module.state_dict()
+    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise ModelError(
+            "This model's state is more than tensors.", received=", ".join(odd), expected="no get_extra_state"
+        )
+    tied = tied_names(state)
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in state.items() if tied[name] == name}
+    try:
+        content: bytes = safetensors.torch.save(plain)
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelError("safetensors cannot hold this model's state.", received=str(error)) from error
+    return content
+
+
+def _dtypes(module: nn.Module) -> str:
+    """Return "float32", or "bfloat16, float32" where parameters differ."""
+    return ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in module.parameters()}))
+
+
+def _take_dtypes(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give every tensor of the module the dtype that it was saved with, in place, so that ties stay tied."""
+    own = module.state_dict(keep_vars=True)
+    tied = tied_names(own)
+    saved = {tied[name]: tensor.dtype for name, tensor in state.items() if name in tied}
+    for name, tensor in own.items():
+        if isinstance(tensor, Tensor) and tied[name] in saved:
+            tensor.data = tensor.data.to(saved[tied[name]])
+
+
+def _checked_normalise(normalise: Mapping[str, Sequence[float]] | None) -> dict[str, list[float]] | None:
+    if normalise is None:
+        return None
+    if set(normalise) == {"mean", "std"}:
+        mean = [float(value) for value in normalise["mean"]]
+        std = [float(value) for value in normalise["std"]]
+        if len(mean) == len(std) and mean and all(map(math.isfinite, mean + std)) and min(std) > 0:
+            return {"mean": mean, "std": std}
+    raise InvalidValue(
+        "normalise does not say how to normalise.",
+        received=dict(normalise),
+        expected='{"mean": [...], "std": [...]}: finite, as many of each, every std above 0',
+    )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"There is no saved model in {path.parent}.",
+            received=f"{path.name}: {error.strerror}",
+            expected=f"a folder with {MANIFEST}, which is written last",
+            remedy="name the folder of a finished run; an interrupted one has to be resumed first",
+        ) from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ModelError(f"{path} describes no saved model.", expected=f'a JSON object with "format": "{FORMAT}"')
+    if manifest.get("version") != VERSION:
+        raise ModelError(
+            f"{path} has another version.",
+            received=manifest.get("version"),
+            expected=VERSION,
+            remedy="load it with the release of limbeck that wrote it",
+        )
+    wrong = [key for key, kind in _FIELDS.items() if not isinstance(manifest.get(key, ...), kind)]
+    if wrong or not _is_sound(manifest):
+        raise _damaged(path, f"missing or wrong: {', '.join(wrong) or 'weights, input_shape or class_names'}")
+    return manifest
+
+
+def _is_sound(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether the fields' contents have the right types, and the weights' name stays in the folder."""
+    name, digest = manifest["weights"].get("file"), manifest["weights"].get("sha256")
+    return (
+        isinstance(name, str)
+        and _ROLE.fullmatch(name) is not None
+        and isinstance(digest, str)
+        and all(isinstance(size, int) for size in manifest["input_shape"])
+        and all(isinstance(label, str) for label in manifest["class_names"])
+    )
+
+
+def _read_checked(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"Cannot read the weights {path}.", received=error.strerror, remedy="copy the whole folder again"
+        ) from error
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise _damaged(path, f"SHA-256 {found[:12]}... where {MANIFEST} says {sha256[:12]}...")
+    return content
+
+
+def _damaged(path: Path, received: str) -> ModelError:
+    return ModelError(f"{path} is damaged.", received=f"{received:.200}", remedy="copy the whole folder again")
+
+
+def _needs_factory(directory: Path, spec: str) -> ModelError:
+    return ModelError(
+        f"The model in {directory} is not of the zoo, and code that a file names is never run.",
+        received=f"spec {spec}",
+        expected="the factory, given explicitly",
+        remedy=f"if you trust it: --student {spec if is_factory_path(spec) else 'package.module:factory'}, "
+        "or load_model(..., factory=...) in Python",
+    )
