@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from limbeck.records import RunRecord
 from limbeck.reports.summary import role_order
-from limbeck.reports.wording import plain_number, printable
+from limbeck.reports.wording import printable
 
 Matrix = list[list[int]]
 
@@ -62,12 +62,13 @@ def most_confused_pairs(record: RunRecord, *, count: int = 10) -> tuple[list[str
         {key for table in tables.values() for key in table},
         key=lambda key: ([-tables[role].get(key, 0.0) for role in reversed(roles)], key),
     )[:count]
+    decimals = {role: 0 if sum(n.role == role for n in record.networks) == 1 else 1 for role in roles}
     pairs = [
         ConfusedPair(
             printable(true, limit=40),
             printable(predicted, limit=40),
             {
-                role: plain_number(tables[role].get((true, predicted), 0.0))
+                role: f"{tables[role].get((true, predicted), 0.0):.{decimals[role]}f}"
                 if role in whole or (true, predicted) in tables[role]
                 else "—"
                 for role in roles
@@ -80,10 +81,7 @@ def most_confused_pairs(record: RunRecord, *, count: int = 10) -> tuple[list[str
 
 def _off_diagonal(matrix: Matrix, names: list[str]) -> dict[tuple[str, str], int]:
     return {
-        (names[i], names[j]): value
-        for i, row in enumerate(matrix)
-        for j, value in enumerate(row)
-        if value and i != j
+        (names[i], names[j]): value for i, row in enumerate(matrix) for j, value in enumerate(row) if value and i != j
     }
 
 

@@ -1,8 +1,8 @@
 """Panels: small matplotlib drawings turned into SVG that follows the page's colours, fonts and width.
 
-Panels are drawn narrow (302 pt) with 9 pt text, so that a phone shows them at full size; the page sets them side by side
-where there is room. Black becomes the page's ink and each colour of the palette a CSS variable, so that one drawing
-serves light, dark and paper.
+Panels are drawn narrow (248 or 302 pt) with 9 pt text, so that a phone shows them at full size or larger; the page sets
+them side by side where there is room. Black becomes the page's ink and each colour of the palette a CSS variable, so that
+one drawing serves light, dark and paper.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import unicodedata
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limbeck.reports.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK = "#000000"
@@ -34,7 +36,8 @@ PALETTE = {  # Okabe and Ito's colours, each a CSS variable that the style sheet
     PAPER: "--page",
 }
 POINTS_PER_INCH = 72
-WIDTH = 302.0  # points
+WIDTH = {1: 302.0, 2: 302.0, 3: 248.0}  # points, by the number of panels that a wide page shows side by side
+CHARACTER = 0.6  # width over font size, a little more than in most fonts
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -94,6 +97,7 @@ class ReportFigure:
     how_to_read: str
     panels: list[Panel]
     legend: list[LegendEntry] = field(default_factory=list)
+    columns: int = 2  # panels side by side on a wide page
 
 
 def role_style(role: str, roles: list[str]) -> RoleStyle:
@@ -116,10 +120,10 @@ def legend_entry(label: str, style: RoleStyle, *, line: bool = True, marker: boo
     from matplotlib.markers import MarkerStyle
 
     path = ""
-    if marker:
+    if marker:  # a path 9 units wide
         shape = MarkerStyle(style.marker)
-        vertices = shape.get_path().transformed(shape.get_transform()).to_polygons()[0]
-        path = "M" + "L".join(f"{7 * x:.1f} {-7 * y:.1f}" for x, y in vertices) + "z"
+        corners: Any = shape.get_path().transformed(shape.get_transform()).to_polygons()[0]
+        path = "M" + "L".join(f"{9 * x:.1f} {-9 * y:.1f}" for x, y in corners) + "z"
     dashes = " ".join(f"{2 * length:g}" for length in style.dashes)
     return LegendEntry(printable(label, limit=40), css_colour(style.colour), dashes, line, path)
 
@@ -150,22 +154,68 @@ def drawing_style() -> Iterator[None]:
                 "lines.linewidth": 1.8,
                 "lines.markersize": 5.5,
                 "axes.axisbelow": True,
-                "figure.constrained_layout.use": True,
+                "figure.autolayout": False,
+                "figure.constrained_layout.use": False,
             }
         )
         yield
 
 
-def new_figure(*, width: float = WIDTH, height: float = 210.0) -> Figure:
-    """Return an empty figure of a size in points."""
+def new_figure(*, columns: int = 2, height: float | None = None) -> Figure:
+    """Return an empty figure for a page that shows ``columns`` of them side by side; ``height`` in points."""
     from matplotlib.figure import Figure
 
+    width = WIDTH[columns]
+    height = 0.7 * width if height is None else height
     return Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
 
 
 def light_grid(axes: Axes, *, axis: str = "both") -> None:
     """Draw faint grid lines."""
     axes.grid(axis=axis, color=INK, alpha=0.13, linewidth=0.7)  # type: ignore[arg-type]
+
+
+def set_margins(figure: Figure, *, square: bool = False, gap: float = 0.0) -> None:
+    """Make room for labels by the length of their texts: browsers write them in other fonts than matplotlib measures.
+
+    Args:
+        figure: one column of axes, complete but for its margins.
+        square: change the figure's height so that the drawing area is as high as wide.
+        gap: between axes above one another, in points.
+    """
+    width, height = (POINTS_PER_INCH * inches for inches in figure.get_size_inches())
+    lowest = figure.axes[-1]
+    left = max(_label_room(axes.yaxis, axes) for axes in figure.axes)
+    turned = lowest.xaxis.get_tick_params().get("labelrotation", 0) == 90
+    lines = max(text.count("\n") for text in [*_tick_texts(lowest.xaxis), ""]) + 1
+    bottom = 8.0 + (max(map(text_width, _tick_texts(lowest.xaxis)), default=0) if turned else 11.5 * lines)
+    bottom += 13.0 if lowest.get_xlabel() else 0.0
+    top, right = 19.0 if figure.axes[0].get_title(loc="left") else 6.0, 12.0
+    if square:
+        height = width - left - right + bottom + top
+        figure.set_size_inches(width / POINTS_PER_INCH, height / POINTS_PER_INCH)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        hspace=gap * len(figure.axes) / max(height - bottom - top - gap * (len(figure.axes) - 1), 1.0),
+    )
+
+
+def text_width(text: str, size: float = 8.5) -> float:
+    """Return about how wide a browser writes one line of text, in points."""
+    return size * sum(1.05 if unicodedata.east_asian_width(c) in "WF" else CHARACTER for c in text)
+
+
+def _label_room(axis: Axis, axes: Axes) -> float:
+    return 8.0 + max(map(text_width, _tick_texts(axis)), default=0) + (14.0 if axes.get_ylabel() else 0.0)
+
+
+def _tick_texts(axis: Axis) -> list[str]:
+    low, high = sorted(axis.get_view_interval())
+    places = [place for place in axis.get_majorticklocs() if low <= place <= high]
+    return axis.get_major_formatter().format_ticks(places)
 
 
 def to_svg(figure: Figure, key: str) -> str:

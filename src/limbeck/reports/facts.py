@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,21 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(created: str) -> str:
+    """Return an ISO 8601 time for people; what is none stays as it is.
+
+    Example:
+        >>> moment("2025-06-01T12:00:00+00:00"), moment("yesterday")
+        ('2025-06-01 12:00 UTC', 'yesterday')
+    """
+    try:
+        when = datetime.datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        return printable(created)
+    utc = when if when.tzinfo is None else when.astimezone(datetime.timezone.utc)
+    return f"{utc:%Y-%m-%d %H:%M} UTC"
 
 
 def _errors_fact(summary: RunSummary, student: str) -> Fact | None:

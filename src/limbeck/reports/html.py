@@ -12,6 +12,7 @@ from limbeck.reports.facts import (
     flattened,
     key_facts,
     last_epoch_table,
+    moment,
     network_table,
     summary_tables,
 )
@@ -60,6 +61,7 @@ def render_report(record: RunRecord) -> str:
         data=data_facts(record),
         config=flattened(record.config),
         environment=flattened(record.environment),
+        created=moment(record.created),
     )
     return page.encode("utf-8", "replace").decode("utf-8")
 

@@ -35,7 +35,7 @@ class Quantity:
     heading: str
     group: str  # "errors", "probabilities" or "cost": a table each
     units: tuple[Unit, ...]  # from the finest to the coarsest; the column's largest value chooses
-    decimals: int | None  # None: three significant digits for the column's smallest value
+    decimals: int | None  # None: three digits for the column's smallest value, at most five for its largest
     meaning: str  # one sentence for the reader
     split: str = "test"
     always_spread: bool = True  # False: a spread of zero, or of a single value, is left out
@@ -138,5 +138,5 @@ def column_for(quantity: Quantity, summaries: Sequence[Summary]) -> Column:
     if quantity.units is COUNT:
         whole = all(summary.spread is None and float(summary.mean).is_integer() for summary in summaries)
         return Column(quantity, unit, 0 if whole else 1)
-    smallest = min(means) * unit.factor
-    return Column(quantity, unit, min(4, max(0, 2 - math.floor(math.log10(smallest)))))
+    digits_before = [math.floor(math.log10(mean * unit.factor)) + 1 for mean in (min(means), max(means))]
+    return Column(quantity, unit, max(0, min(3 - digits_before[0], 5 - max(digits_before[1], 1))))

@@ -175,6 +175,6 @@ def _interval_sentence(difference: PairedDifference) -> str:
         return "That is one pair of networks from one seed: train more seeds to tell chance from effect."
     interval = f"{plain_number(difference.low)} to {plain_number(difference.high)}"
     return (
-        f"The {difference.confidence:.0%} interval of the difference (distilled − baseline) is {interval} errors, "
-        f"paired over {difference.count} seeds."
+        f"The {100 * difference.confidence:g} % interval of the difference (distilled − baseline) is {interval} "
+        f"errors, paired over {difference.count} seeds."
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TEXT_WIDTH = 80  # columns
-LABEL_WIDTH = 18  # columns
+LABEL_WIDTH = 14  # columns
 TITLES = {
     "errors": "On the test set, at the epoch that validation selected",
     "probabilities": "Probabilities, and likeness to the teacher",
@@ -70,12 +70,13 @@ def _small_table(title: str, columns: list[Column], rows: list[SummaryRow]) -> T
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    table.padding = (0, 1, 0, 0)
     table.add_column("network", overflow="fold", max_width=LABEL_WIDTH)
     table.add_column("n", justify="right")
     for column in columns:
         table.add_column(Text(column.heading), justify="right", vertical="bottom")
     for row in rows:
         cells = [column.format(row.values.get(column.quantity.name)) for column in columns]
-        table.add_row(Text(printable(row.label)), str(row.count), *(Text(cell, no_wrap=True) for cell in cells))
+        table.add_row(Text(printable(row.label)), str(row.count), *(Text(cell) for cell in cells))
     return table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.records import EpochRecord, NetworkRecord, RunRecord
 from limbeck.reports.drawing import (
+    INK,
     Panel,
     ReportFigure,
     RoleStyle,
@@ -14,6 +15,7 @@ from limbeck.reports.drawing import (
     light_grid,
     new_figure,
     role_style,
+    set_margins,
     to_svg,
 )
 from limbeck.reports.summary import RunSummary
@@ -100,12 +102,15 @@ def _panel(
         style = styles.get("teacher", role_style("teacher", ["teacher", "distilled"]))
         axes.axhline(percent * teacher, color=style.colour, linestyle=(0, style.dashes), linewidth=1.4)
         told.append(f"teacher {_mean_text([percent * teacher])}")
-    logarithmic = measure != "accuracy" and min(everything) > 0 and max(everything) > LOGARITHMIC_RANGE * min(everything)
+    logarithmic = (
+        measure != "accuracy" and min(everything) > 0 and max(everything) > LOGARITHMIC_RANGE * min(everything)
+    )
     if logarithmic:
         _logarithmic(axes)
     axes.set_ylabel(f"{label}, log scale" if logarithmic else label)
     _whole_epochs(axes)
     light_grid(axes)
+    set_margins(figure)
     return Panel(to_svg(figure, f"curves-{measure}"), f"{title} by epoch: {'; '.join(told)}.")
 
 
@@ -144,10 +149,7 @@ def _mark_selected(
     for network in networks:
         for epoch in network.history:
             if epoch.epoch == network.selected_epoch and (v := value(epoch)) is not None:
-                axes.plot([epoch.epoch], [factor * v], style.marker, color=style.colour, markeredgecolor=INK_EDGE)
-
-
-INK_EDGE = "#000000"
+                axes.plot([epoch.epoch], [factor * v], style.marker, color=style.colour, markeredgecolor=INK)
 
 
 def _mean_text(values: list[float]) -> str:

@@ -14,6 +14,7 @@ from limbeck.reports.drawing import (
     ReportFigure,
     css_colour,
     new_figure,
+    set_margins,
     to_svg,
 )
 from limbeck.reports.wording import percent, printable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES = 6
 MOST_TEMPERATURES = 3  # bar charts side by side
+PITCH = 1.72  # from one chart's zero to the next one's, in units of probability
 MOST_CLASSES = 10  # all are shown up to here, the most probable above
 SHOWN_OF_MANY = 8
 TRUE_COLOUR, OTHER_COLOUR = "#0072b2", "#d55e00"
@@ -44,7 +46,7 @@ def dark_knowledge_figure(record: RunRecord) -> ReportFigure | None:
     if len(samples) > MOST_SAMPLES:
         how_to_read += f"The record keeps {len(samples)} samples; the first {MOST_SAMPLES} are shown."
     legend = [LegendEntry("true class", css_colour(TRUE_COLOUR), opacity=1.0)] if samples[0].label >= 0 else []
-    legend.append(LegendEntry("other classes", css_colour(OTHER_COLOUR), opacity=0.75))
+    legend.append(LegendEntry("other classes", css_colour(OTHER_COLOUR), opacity=1.0))
     return ReportFigure("dark-knowledge", "What the teacher knows beyond the label", how_to_read, panels, legend)
 
 
@@ -69,18 +71,20 @@ def _panel(sample: DarkKnowledge, names: list[str]) -> Panel:
     label = names[sample.label] if 0 <= sample.label < len(names) else ""
     shown, others = _shown_classes(sample)
     columns = _spread_out(list(range(len(sample.temperatures))), MOST_TEMPERATURES)
-    rows = len(shown) + bool(others)
-    figure = new_figure(height=46 + 13.5 * rows)
-    all_axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
-    for axes, column in zip(all_axes, columns, strict=True):
-        probabilities = sample.probabilities[column]
-        values = [probabilities[c] for c in shown] + ([sum(probabilities[c] for c in others)] if others else [])
-        _draw_bars(axes, values, [c == sample.label for c in shown] + [False] * bool(others))
-        axes.set_title(f"T = {sample.temperatures[column]:g}", fontsize=9)
-    ticks = [printable(names[c], limit=14) if c < len(names) else str(c) for c in shown]
-    all_axes[0].set_yticks(range(rows), [*ticks, f"{len(others)} others"] if others else ticks)
-    all_axes[0].set_ylim(rows - 0.4, -0.6)
-    figure.supxlabel("probability", fontsize=9)
+    figure = new_figure(height=48 + 14.0 * (len(shown) + bool(others)))
+    axes = figure.add_subplot(xlabel="probability")
+    for place, column in enumerate(columns):
+        _draw_bars(axes, PITCH * place, sample, column, shown, others)
+    rows = [printable(names[c], limit=14) if c < len(names) else str(c) for c in shown]
+    rows += [f"{len(others)} others"] if others else []
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.4, -1.6)
+    axes.set_xlim(0, PITCH * len(columns) if len(columns) > 1 else 1.3)
+    axes.set_xticks([PITCH * place + end for place in range(len(columns)) for end in (0, 1)], ["0", "1"] * len(columns))
+    axes.tick_params(axis="y", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    set_margins(figure)
     heading = f"Sample {sample.sample_id}" + (f", true class {printable(label, limit=40)}" if label else "")
     image = picture(sample.image)
     return Panel(
@@ -111,17 +115,21 @@ def _spread_out(items: list[int], count: int) -> list[int]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def _draw_bars(axes: Axes, values: list[float], is_true: list[bool]) -> None:
-    for row, (value, true) in enumerate(zip(values, is_true, strict=True)):
-        colour = TRUE_COLOUR if true else OTHER_COLOUR
-        axes.barh(row, value, height=0.72, color=colour, alpha=1.0 if true else 0.75, linewidth=0)
-        axes.text(value + 0.03, row, percent(value), va="center_baseline", fontsize=7.5, fontweight="bold" if true else 400)
-    axes.set_xlim(0, 1.62)
-    axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-    axes.spines["bottom"].set_bounds(0, 1)
-    axes.tick_params(axis="y", length=0)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.spines["left"].set_visible(False)
+def _draw_bars(
+    axes: Axes, start: float, sample: DarkKnowledge, column: int, shown: list[int], others: list[int]
+) -> None:
+    """Draw the bar chart of one temperature, its zero at ``start``."""
+    probabilities = sample.probabilities[column]
+    values = [probabilities[c] for c in shown] + ([sum(probabilities[c] for c in others)] if others else [])
+    colours = [TRUE_COLOUR if c == sample.label else OTHER_COLOUR for c in shown] + [OTHER_COLOUR] * bool(others)
+    axes.barh(range(len(values)), values, left=start, height=0.72, color=colours, linewidth=0)
+    for row, value in enumerate(values):
+        weight = "bold" if row < len(shown) and shown[row] == sample.label else "normal"
+        axes.text(start + value + 0.04, row, percent(value), va="center_baseline", fontsize=8, fontweight=weight)
+    temperature = f"T = {sample.temperatures[column]:g}"
+    axes.text(start, -1.05, temperature, va="center_baseline", fontsize=9, fontweight="bold")
+    axes.vlines(start, -0.5, len(values) - 0.4, color=INK, linewidth=0.8)
+    axes.hlines(len(values) - 0.4, start, start + 1, color=INK, linewidth=0.8, clip_on=False)
 
 
 def _described(sample: DarkKnowledge, names: list[str], columns: list[int]) -> str:

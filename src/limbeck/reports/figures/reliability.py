@@ -16,6 +16,7 @@ from limbeck.reports.drawing import (
     light_grid,
     new_figure,
     role_style,
+    set_margins,
     to_svg,
 )
 from limbeck.reports.summary import RunSummary, role_order
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 MAIN_ROLES = 4  # diagrams drawn
 HOW_TO_READ = (
     "Test samples are sorted into bins by the network's confidence in its answer. Each mark compares the mean "
-    "confidence of a bin with the share of right answers in it: on the diagonal the network is exactly as often right as "
-    "it is sure, below it is over-confident, above it is too modest. Bars are 95 % (Wilson) intervals for one seed's "
-    "number of samples: where the strip below shows few samples, the mark says little. ECE is the mean distance from the "
-    "diagonal, weighted by samples."
+    "confidence of a bin with the share of right answers in it: on the diagonal the network is exactly as often right "
+    "as it is sure, below it is over-confident, above it is too modest. Bars are 95 % (Wilson) intervals for one "
+    "seed's number of samples: where the strip below shows few samples, the mark says little. ECE is the mean distance "
+    "from the diagonal, weighted by samples."
 )
 
 
@@ -88,7 +89,9 @@ def reliability_figure(record: RunRecord, summary: RunSummary) -> ReportFigure |
     if not panels:
         return None
     legend = [LegendEntry("as often right as sure", "currentColor", dashes="6 4")]
-    return ReportFigure("reliability", "Can the confidence be trusted?", HOW_TO_READ, panels[-MAIN_ROLES:], legend)
+    return ReportFigure(
+        "reliability", "Can the confidence be trusted?", HOW_TO_READ, panels[-MAIN_ROLES:], legend, columns=3
+    )
 
 
 def _panel(role: str, networks: list[NetworkRecord], ece: float | None, style: RoleStyle) -> Panel:
@@ -96,7 +99,7 @@ def _panel(role: str, networks: list[NetworkRecord], ece: float | None, style: R
     total = sum(one.count for one in bins)
     if ece is None:
         ece = sum(one.count * abs(one.accuracy - one.confidence) for one in bins) / total
-    figure = new_figure(height=290)
+    figure = new_figure(columns=3, height=262)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
     upper.set_title(f"{printable(role, limit=24)}: ECE {percent(ece, decimals=2)}")
     upper.plot([0, 100], [0, 100], color=INK, alpha=0.7, linewidth=1, dashes=(5, 3))
@@ -106,6 +109,7 @@ def _panel(role: str, networks: list[NetworkRecord], ece: float | None, style: R
     _draw_counts(lower, filled, total, style)
     for axes in (upper, lower):
         light_grid(axes)
+    set_margins(figure, gap=12)
     worst = max(filled, key=lambda one: one.count * abs(one.accuracy - one.confidence))
     alternative = (
         f"Reliability of the {printable(role)}: ECE {percent(ece, decimals=2)}; the bin that adds most has mean "
@@ -135,7 +139,7 @@ def _draw_marks(axes: Axes, bins: list[PooledBin], num_networks: int, style: Rol
 
 def _draw_counts(axes: Axes, bins: list[PooledBin], total: int, style: RoleStyle) -> None:
     shares = [100 * one.count / total for one in bins]
-    bars = axes.bar(
+    axes.bar(
         [100 * one.low for one in bins],
         shares,
         width=[100 * (one.high - one.low) for one in bins],
@@ -145,14 +149,6 @@ def _draw_counts(axes: Axes, bins: list[PooledBin], total: int, style: RoleStyle
         linewidth=0,
     )
     most = max(range(len(bins)), key=shares.__getitem__)
-    bar = bars[most]
-    axes.annotate(
-        f"{shares[most]:.0f} %",
-        (bar.get_x(), bar.get_height() / 2),
-        xytext=(-3, 0),
-        textcoords="offset points",
-        ha="right" if bar.get_x() > 50 else "left",
-        va="center",
-        fontsize=8.5,
-    )
-    axes.set(ylim=(0, 100), yticks=[0, 50, 100], ylabel="samples (%)", xlabel="confidence (%)")
+    middle = min(max(50 * (bins[most].low + bins[most].high), 8), 92)
+    axes.text(middle, shares[most] + 4, f"{shares[most]:.0f} %", ha="center", va="bottom", fontsize=8)
+    axes.set(ylim=(0, 140), yticks=[0, 50, 100], ylabel="samples (%)", xlabel="confidence (%)")

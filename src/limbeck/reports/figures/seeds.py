@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from limbeck.records import RunRecord
 from limbeck.reports.drawing import (
     INK,
@@ -15,15 +13,14 @@ from limbeck.reports.drawing import (
     legend_entry,
     light_grid,
     new_figure,
+    set_margins,
     to_svg,
 )
 from limbeck.reports.summary import RunSummary
 from limbeck.reports.wording import plain_number
 from limbeck.statistics import summarise
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+MOST_NAMED_SEEDS = 10
 HOW_TO_READ = (
     "Each thin line joins two students of the same seed: the same starting weights and the same order of samples, "
     "trained without the teacher (left) and with it (right). Lines that fall mean fewer errors with the teacher. "
@@ -37,18 +34,20 @@ HOW_TO_READ_DIFFERENCE = (
 def seeds_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None:
     """Draw paired test errors and their differences; None without both a baseline and a distilled student."""
     baseline, distilled = record.values("baseline", "errors"), record.values("distilled", "errors")
-    pairs = [(baseline[seed], distilled[seed]) for seed in baseline if seed in distilled]
+    seeds = [seed for seed in baseline if seed in distilled]
+    pairs = [(baseline[seed], distilled[seed]) for seed in seeds]
     if not pairs or summary.difference is None:
         return None
     teacher = summary.mean("teacher", "errors")
     panels = [_paired_panel(pairs, teacher)]
     legend = [legend_entry(role, ROLE_STYLES[role], line=False) for role in ("baseline", "distilled")]
-    legend.append(LegendEntry("one seed", "currentColor", opacity=None))
+    legend.append(LegendEntry("one seed", "currentColor"))
     if teacher is not None:
         legend.append(legend_entry("teacher", ROLE_STYLES["teacher"], marker=False))
     how_to_read = HOW_TO_READ
-    if len(pairs) > 1:
-        panels.append(_difference_panel(pairs, summary))
+    mean, low, high = summary.difference.mean, summary.difference.low, summary.difference.high
+    if low is not None and high is not None:
+        panels.append(_difference_panel(seeds, pairs, (mean, low, high)))
         legend.append(LegendEntry("mean with 95 % interval", css_colour(INK), marker="M-6 0L0 -6L6 0L0 6z"))
         how_to_read += HOW_TO_READ_DIFFERENCE
     return ReportFigure("seeds", "Seed by seed", how_to_read, panels, legend)
@@ -71,13 +70,16 @@ def _paired_panel(pairs: list[tuple[float, float]], teacher: float | None) -> Pa
     axes.set_ylabel("errors")
     axes.margins(y=0.12)
     light_grid(axes, axis="y")
+    set_margins(figure)
     means = [plain_number(summarise([pair[place] for pair in pairs]).mean) for place in (0, 1)]
     alternative = f"Test errors: baseline {means[0]}, distilled {means[1]} on average over {len(pairs)} seeds"
     alternative += "." if teacher is None else f"; teacher {plain_number(teacher)}."
     return Panel(to_svg(figure, "seeds-pairs"), alternative)
 
 
-def _difference_panel(pairs: list[tuple[float, float]], summary: RunSummary) -> Panel:
+def _difference_panel(seeds: list[int | None], pairs: list[tuple[float, float]], difference: PairedDifference) -> Panel:
+    """Draw the change of each seed, and below them the mean with its interval (mean, low, high)."""
+    mean, low, high = interval
     figure = new_figure()
     axes = figure.add_subplot(title="Change by the teacher")
     differences = [distilled - baseline for baseline, distilled in pairs]
@@ -85,31 +87,26 @@ def _difference_panel(pairs: list[tuple[float, float]], summary: RunSummary) -> 
     axes.axvline(0, color=INK, linewidth=1)
     axes.hlines(rows, 0, differences, color=ROLE_STYLES["distilled"].colour, alpha=0.45, linewidth=2)
     axes.plot(differences, rows, "o", color=ROLE_STYLES["distilled"].colour)
-    difference = summary.difference
-    assert difference is not None and difference.low is not None and difference.high is not None
     axes.errorbar(
-        [difference.mean],
+        [mean],
         [0],
-        xerr=[[difference.mean - difference.low], [difference.high - difference.mean]],
+        xerr=[[mean - low], [high - mean]],
         fmt="D",
         color=INK,
         capsize=4,
         markersize=6,
     )
-    axes.set_yticks([0], ["mean"])
+    named = [f"seed {seed}" if len(pairs) <= MOST_NAMED_SEEDS else "" for seed in seeds]
+    axes.set_yticks([0, *rows], ["mean", *named])
     axes.set_ylim(-0.8, len(pairs) + 0.6)
     axes.set_xlabel("errors, distilled − baseline")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    _mark_sides(axes)
+    left, right = axes.get_xlim()
+    reach = 0.15 * max(abs(left), abs(right))
+    axes.set_xlim(min(left, -reach), max(right, reach))
     light_grid(axes, axis="x")
-    interval = f"{plain_number(difference.low)} to {plain_number(difference.high)}"
-    alternative = f"Change of errors by seed; mean {plain_number(difference.mean)}, 95 % interval {interval}."
+    set_margins(figure)
+    told = f"mean {plain_number(mean)}, 95 % interval {plain_number(low)} to {plain_number(high)}"
+    alternative = f"Change of errors by seed; {told}."
     return Panel(to_svg(figure, "seeds-difference"), alternative)
-
-
-def _mark_sides(axes: Axes) -> None:
-    """Say on which side of zero the teacher helps, above the data."""
-    low, high = axes.get_xlim()
-    reach = max(abs(low), abs(high), 1.0)
-    axes.set_xlim(low - 0.06 * reach if low < 0 else -0.25 * reach, high + 0.06 * reach if high > 0 else 0.25 * reach)

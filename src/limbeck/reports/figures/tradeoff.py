@@ -14,6 +14,7 @@ from limbeck.reports.drawing import (
     light_grid,
     new_figure,
     role_style,
+    set_margins,
     to_svg,
 )
 from limbeck.reports.summary import RunSummary, SummaryRow
@@ -50,13 +51,13 @@ def tradeoff_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | No
     if not panels:
         return None
     legend = [legend_entry(row.label, shown[row.label], line=False) for row in summary.rows if row.label in shown]
-    return ReportFigure("tradeoff", "Accuracy for its price", HOW_TO_READ, panels, legend)
+    return ReportFigure("tradeoff", "Accuracy for its price", HOW_TO_READ, panels, legend, columns=3)
 
 
 def _panel(rows: list[SummaryRow], styles: dict[str, RoleStyle], cost: str, title: str, label: str) -> Panel:
     from matplotlib.transforms import ScaledTranslation
 
-    figure = new_figure()
+    figure = new_figure(columns=3, height=185)
     axes = figure.add_subplot(title=title, xscale="log", xlabel=label, ylabel="test accuracy (%)")
     costs = [row.values[cost].mean for row in rows]
     for i, row in enumerate(rows):
@@ -79,6 +80,7 @@ def _panel(rows: list[SummaryRow], styles: dict[str, RoleStyle], cost: str, titl
     _limits(axes, rows, costs)
     _logarithmic_ticks(axes, scaled if cost == "parameters" else _duration)
     light_grid(axes)
+    set_margins(figure)
     described = "; ".join(
         f"{row.label} {percent(row.values['accuracy'].mean, decimals=2)} at "
         f"{(scaled if cost == 'parameters' else _duration)(price)}"
@@ -104,19 +106,19 @@ def _limits(axes: Axes, rows: list[SummaryRow], costs: list[float]) -> None:
 
 
 def _logarithmic_ticks(axes: Axes, write: Callable[[float], str]) -> None:
-    """Mark at most five round numbers (1, 2, 5 or powers of 10), written plainly."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Mark at most four round numbers (1, 2, 5 or powers of 10), written plainly."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axes.get_xlim()
     axis: Any = axes.xaxis
     for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
         locator = LogLocator(base=10, subs=digits, numticks=12)
         ticks = [tick for tick in locator.tick_values(low, high) if low <= tick <= high]
-        if len(ticks) <= 5:
+        if len(ticks) <= 4:
             break
     axis.set_major_locator(locator)
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def _duration(seconds: float) -> str:
