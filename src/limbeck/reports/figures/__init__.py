@@ -1,0 +1,27 @@
+"""The figures of a report. Each module draws one; a figure that the record has no data for is left out."""
+
+from __future__ import annotations
+
+from limbeck.records import RunRecord
+from limbeck.reports.drawing import ReportFigure, drawing_style
+from limbeck.reports.figures.confusion import confusion_figure
+from limbeck.reports.figures.curves import curves_figure
+from limbeck.reports.figures.dark_knowledge import dark_knowledge_figure
+from limbeck.reports.figures.reliability import reliability_figure
+from limbeck.reports.figures.seeds import seeds_figure
+from limbeck.reports.figures.tradeoff import tradeoff_figure
+from limbeck.reports.summary import RunSummary
+
+
+def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigure]:
+    """Return the figures that the record has data for, by key, in the order of the report."""
+    with drawing_style():
+        figures = [
+            seeds_figure(record, summary),
+            tradeoff_figure(record, summary),
+            curves_figure(record, summary),
+            confusion_figure(record),
+            reliability_figure(record, summary),
+            dark_knowledge_figure(record),
+        ]
+    return {figure.key: figure for figure in figures if figure is not None}
