@@ -1,0 +1,296 @@
+"""Augmentations: pure functions of a whole batch of raw inputs and one row of uniform numbers per sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import (
+    ConfigError,
+    InvalidValue,
+    ShapeMismatch,
+    require_fraction,
+    require_not_negative,
+    require_positive,
+    unknown_name,
+)
+
+
+class Augmentation(Protocol):
+    """A change of raw inputs. A frozen dataclass whose fields are its settings, so that it can be written down."""
+
+    @property
+    def name(self) -> str:
+        """As it is called in configurations and records."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """How many uniform numbers it takes per sample."""
+        ...
+
+    def __call__(self, inputs: Tensor, uniforms: Tensor, /) -> Tensor:
+        """Return changed inputs.
+
+        Args:
+            inputs: raw, shape (n, ...), uint8 or float; not changed in place.
+            uniforms: float32 in [0, 1), shape (n, draws).
+        Returns:
+            The same shape and dtype; row i a function of inputs[i] and uniforms[i] alone.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Shift each image by up to ``pixels`` in any direction; what comes in from outside is raw 0.
+
+    Both shifts are uniform over the integers -pixels .. pixels.
+
+    Args:
+        pixels: the largest shift, at least 1.
+    Raises:
+        InvalidValue: pixels below 1.
+    Example:
+        >>> image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
+        >>> Jitter(1)(image, torch.tensor([[0.0, 0.5]]))[0, 0]  # up by one, not sideways
+        tensor([[3, 4],
+                [0, 0]], dtype=torch.uint8)
+    """
+
+    pixels: int
+    name: ClassVar[str] = "jitter"
+    draws: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _require_count("pixels", self.pixels)
+
+    def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
+        """Return the shifted images; see :class:`Augmentation`. The draws are the vertical and horizontal shift."""
+        return _random_windows(_pad_with_zero(inputs, self.pixels), inputs, uniforms, self.pixels)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Pad each image on all sides and cut a window of the old size out, anywhere.
+
+    Args:
+        padding: pixels on each side, at least 1.
+        mode: "zero" pads with raw 0, "reflect" mirrors the image without repeating its edge.
+    Raises:
+        InvalidValue: padding below 1 or another mode.
+    Example:
+        >>> image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
+        >>> Crop(1, "reflect")(image, torch.tensor([[0.0, 0.5]]))[0, 0]
+        tensor([[3, 4],
+                [1, 2]], dtype=torch.uint8)
+
+    References:
+        Zhang et al. 2018, "Deep Mutual Learning", arXiv:1706.00384, section 3.1 (4 px, reflected).
+    """
+
+    padding: int
+    mode: Literal["zero", "reflect"] = "zero"
+    name: ClassVar[str] = "crop"
+    draws: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _require_count("padding", self.padding)
+        if self.mode not in ("zero", "reflect"):
+            raise InvalidValue("A crop pads in one of two modes.", received=self.mode, expected="zero or reflect")
+
+    def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
+        """Return the windows; see :class:`Augmentation`. The draws are the top and the left of the window."""
+        pad = _pad_with_zero if self.mode == "zero" else _pad_by_reflection
+        return _random_windows(pad(inputs, self.padding), inputs, uniforms, self.padding)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror each image left to right with a probability.
+
+    Args:
+        probability: in [0, 1].
+    Raises:
+        InvalidValue: a probability out of range.
+    Example:
+        >>> Flip()(torch.tensor([[[[1, 2, 3]]]]), torch.tensor([[0.25]]))
+        tensor([[[[3, 2, 1]]]])
+    """
+
+    probability: float = 0.5
+    name: ClassVar[str] = "flip"
+    draws: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        require_fraction("probability", self.probability)
+
+    def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
+        """Return the images, some mirrored; see :class:`Augmentation`."""
+        _require_images(inputs, self.name)
+        return torch.where((uniforms[:, 0] < self.probability)[:, None, None, None], inputs.flip(-1), inputs)
+
+
+@dataclass(frozen=True)
+class Mixup:
+    r"""Mix each input with a partner, another sample of the same set, after everything else.
+
+    .. math:: x \leftarrow x + w (x' - x), \qquad w \sim Beta(a, a)
+
+    The partner x' is seen in its own view. Labels are not mixed: a batch carries the partner's label and weight.
+
+    Args:
+        concentration: a > 0; small values keep most weights near 0 or 1.
+    Raises:
+        InvalidValue: a concentration that is not positive.
+    Example:
+        >>> Mixup(1.0).weights(torch.tensor([0.0, 0.25]))
+        tensor([0.0000, 0.2500])
+
+    References:
+        Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
+    """
+
+    concentration: float
+    name: ClassVar[str] = "mixup"
+
+    def __post_init__(self) -> None:
+        require_positive("concentration", self.concentration)
+
+    def weights(self, uniforms: Tensor) -> Tensor:
+        """Return the partners' weights, float32, shape (n,): the Beta distribution's inverse at ``uniforms`` (n,)."""
+        import numpy as np
+        from scipy.special import betaincinv  # scipy is slow to import and only needed here
+
+        weights = betaincinv(self.concentration, self.concentration, uniforms.cpu().numpy().astype(np.float64))
+        return torch.from_numpy(weights.astype(np.float32)).to(uniforms.device)
+
+
+_KNOWN: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]] = {
+    "jitter": (Jitter, {"pixels": int}),
+    "crop": (Crop, {"padding": int, "mode": str}),
+    "flip": (Flip, {"probability": float}),
+    "mixup": (Mixup, {"concentration": float}),
+}
+
+
+def augmentations_from(spec: Sequence[str | Mapping[str, Any]]) -> tuple[Augmentation | Mixup, ...]:
+    """Build augmentations from words, as configurations and the command line give them.
+
+    Args:
+        spec: each "name" or "name:setting:setting", e.g. "jitter:2", "crop:4:reflect", "flip", "mixup:0.2"; or a
+            mapping with "name" and the settings by name, as ``describe_augmentation`` writes it.
+    Returns:
+        The augmentations, in order.
+    Raises:
+        UnknownName: a name that is none of jitter, crop, flip, mixup.
+        ConfigError: settings missing, too many, unknown, or not numbers.
+        InvalidValue: a setting out of range.
+    Example:
+        >>> augmentations_from(["jitter:2", {"name": "crop", "padding": 4, "mode": "reflect"}])
+        (Jitter(pixels=2), Crop(padding=4, mode='reflect'))
+    """
+    return tuple(_augmentation_from(item) for item in spec)
+
+
+def describe_augmentation(augmentation: Augmentation | Mixup) -> dict[str, Any]:
+    """Return name and settings, as JSON can hold them.
+
+    Example:
+        >>> describe_augmentation(Jitter(2))
+        {'name': 'jitter', 'pixels': 2}
+    """
+    if not dataclasses.is_dataclass(augmentation) or isinstance(augmentation, type):
+        raise InvalidValue(
+            "An augmentation has settings that cannot be written down.",
+            received=type(augmentation).__name__,
+            expected="a frozen dataclass whose fields are its settings",
+        )
+    return {"name": augmentation.name, **dataclasses.asdict(augmentation)}
+
+
+def _augmentation_from(item: str | Mapping[str, Any]) -> Augmentation | Mixup:
+    if isinstance(item, str):
+        name, *words = item.split(":")
+    else:
+        name, words = str(item.get("name", "")), []
+    if name not in _KNOWN:
+        raise unknown_name("augmentation", name, _KNOWN)
+    build, fields = _KNOWN[name]
+    form = f'"{name}' + "".join(f":{field.upper()}" for field in fields) + '"'
+    try:
+        if isinstance(item, str):
+            if len(words) > len(fields):
+                raise TypeError("too many settings")
+            settings = {field: read(word) for (field, read), word in zip(fields.items(), words, strict=False)}
+        else:
+            settings = {key: value for key, value in item.items() if key != "name"}
+        augmentation: Augmentation | Mixup = build(**settings)
+    except InvalidValue:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The augmentation {name} has wrong settings.", received=item, expected=form) from error
+    return augmentation
+
+
+def _require_count(name: str, value: int) -> None:
+    require_not_negative(name, value)
+    if value < 1 or int(value) != value:
+        raise InvalidValue(
+            f"{name} must be a whole number of at least 1.", received=value, remedy="leave the augmentation out for 0"
+        )
+
+
+def _require_images(inputs: Tensor, name: str) -> None:
+    if inputs.dim() != 4:
+        raise ShapeMismatch(
+            f"The augmentation {name} changes images.",
+            received=f"inputs of shape {tuple(inputs.shape)}",
+            expected="(n, channels, height, width)",
+            remedy="leave it out for features",
+        )
+
+
+def _pad_with_zero(inputs: Tensor, margin: int) -> Tensor:
+    _require_images(inputs, "jitter or crop")
+    count, channels, height, width = inputs.shape
+    padded = inputs.new_zeros(count, channels, height + 2 * margin, width + 2 * margin)
+    padded[:, :, margin : margin + height, margin : margin + width] = inputs
+    return padded
+
+
+def _pad_by_reflection(inputs: Tensor, margin: int) -> Tensor:
+    _require_images(inputs, "crop")
+    height, width = inputs.shape[-2:]
+    if margin >= min(height, width):
+        raise InvalidValue(
+            "The reflection is wider than the image.",
+            received=f"padding {margin}, images of {height}x{width}",
+            expected=f"padding < {min(height, width)}",
+        )
+
+    def mirrored(size: int) -> Tensor:
+        place = torch.arange(-margin, size + margin, device=inputs.device).abs()
+        return torch.where(place < size, place, 2 * (size - 1) - place)
+
+    return inputs.index_select(2, mirrored(height)).index_select(3, mirrored(width))
+
+
+def _random_windows(padded: Tensor, inputs: Tensor, uniforms: Tensor, margin: int) -> Tensor:
+    """Cut a window of the size of ``inputs`` out of each padded image, at (top, left) = floor(u (2 margin + 1))."""
+    count, channels, height, width = inputs.shape
+    corners = (
+        (uniforms * (2 * margin + 1)).to(torch.int64).clamp_(max=2 * margin)
+    )  # (n, 2); rounding could reach the end
+    image_rows = torch.arange(count * channels, device=inputs.device).view(count, channels, 1) * padded.shape[2]
+    rows = image_rows + corners[:, 0].view(count, 1, 1) + torch.arange(height, device=inputs.device)
+    starts = (rows * padded.shape[3] + corners[:, 1].view(count, 1, 1)).view(-1)  # (n C H,)
+    # Every run of `width` pixels, wherever it starts, as one row of an overlapping view: copying whole rows is three
+    # times as fast as gathering pixels.
+    runs = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
+    return runs.index_select(0, starts).view(count, channels, height, width)

@@ -1,0 +1,151 @@
+"""Normalisation: (x − mean) / std, per channel of images, per feature otherwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.data.samples import Samples, position_chunks
+from limbeck.errors import InvalidValue, ShapeMismatch
+
+PIXEL_SCALE = 255.0  # of uint8 images: 255 becomes 1
+
+
+@dataclass(frozen=True)
+class Normalise:
+    r"""Shift and scale inputs.
+
+    .. math:: x \leftarrow (x - mean) / std
+
+    One number applies to the whole input. More belong to the channels of inputs of three or more dimensions (C, H, W),
+    and to the last dimension, the features, of others. uint8 images are scaled by 1/255 first.
+
+    Args:
+        mean: one number, or one for each channel or feature.
+        std: as many, all positive.
+    Raises:
+        InvalidValue: different counts, none, not finite, or a std that is not positive.
+    Example:
+        >>> Normalise((0.5,), (0.25,))(torch.tensor([[0.5, 1.0]]))
+        tensor([[0., 2.]])
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        finite = all(math.isfinite(value) for value in self.mean + self.std)
+        if not self.mean or len(self.mean) != len(self.std) or not finite or min(self.std) <= 0:
+            raise InvalidValue(
+                "mean and std do not make a normalisation.",
+                received=f"{len(self.mean)} means, {len(self.std)} stds, smallest std {min(self.std, default=None)}",
+                expected="equally many finite numbers, every std above 0",
+            )
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return float32 inputs, scaled by 1/255 where they are uint8, then normalised.
+
+        Args:
+            inputs: shape (n, ...), uint8 or float.
+        Returns:
+            float32, the same shape.
+        Raises:
+            ShapeMismatch: another number of channels or features.
+        """
+        return to_float(inputs, self)
+
+    @classmethod
+    def fit(cls, samples: Samples) -> Normalise:
+        """Return the normalisation that gives these samples mean 0 and standard deviation 1.
+
+        Exact for uint8 images; in float64, sample by sample in order of id, for features. Both are rounded to eight
+        significant digits, so that the fingerprint of views does not depend on how a machine adds. A constant channel
+        or feature gets std 1. Sources that read on demand are read once, in pieces.
+
+        Args:
+            samples: usually the training split; raw.
+        Raises:
+            InvalidValue: samples that are already prepared.
+        Example:
+            >>> inputs, labels = torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([0, 1])
+            >>> Normalise.fit(Samples("toy", torch.arange(2), inputs, labels, ("no", "yes")))
+            Normalise(mean=(2.0, 5.0), std=(1.0, 1.0))
+        """
+        if samples.prepared_by is not None:
+            raise InvalidValue(
+                "These samples are normalised already.", received=samples.name, remedy="fit on the raw samples"
+            )
+        mean, std = _moments_of_images(samples) if samples.is_image else _moments_of_features(samples)
+        return cls(tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std))
+
+
+def to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
+    """Return raw inputs (n, ...) as float32: uint8 times 1/255, then normalised where asked for."""
+    is_uint8 = raw.dtype == torch.uint8
+    if normalise is None:
+        return raw.to(torch.float32).div_(PIXEL_SCALE) if is_uint8 else raw.to(torch.float32)
+    unit = PIXEL_SCALE if is_uint8 else 1.0
+    if len(normalise.mean) == 1:
+        centred = raw.to(torch.float32).sub(normalise.mean[0] * unit)
+        return centred.mul_(1.0 / (normalise.std[0] * unit))
+    axis = _axis(raw.dim())
+    if raw.shape[axis] != len(normalise.mean):
+        raise ShapeMismatch(
+            "The normalisation is for other inputs.",
+            received=f"inputs of shape {tuple(raw.shape)}",
+            expected=f"{len(normalise.mean)} {'channels' if axis == 1 else 'features'}",
+        )
+    shape = [1] * raw.dim()
+    shape[axis] = len(normalise.mean)
+    mean = torch.tensor(normalise.mean, dtype=torch.float64).mul_(unit).view(shape)
+    scale = torch.tensor(normalise.std, dtype=torch.float64).mul_(unit).reciprocal_().view(shape)
+    centred = raw.to(torch.float32).sub(mean.to(raw.device, torch.float32))
+    return centred.mul_(scale.to(raw.device, torch.float32))
+
+
+def _axis(num_dimensions: int) -> int:
+    """Which axis of a batch has statistics of its own: channels of (n, C, ...), features of (n, d) and (n, t, d)."""
+    return 1 if num_dimensions >= 4 else num_dimensions - 1
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.8g}")
+
+
+def _moments_of_images(samples: Samples) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, in units of 255, from exact integer sums."""
+    channels, height, width = samples.input_shape
+    count = len(samples) * height * width
+    total = torch.zeros(channels, dtype=torch.int64)
+    square = torch.zeros(channels, dtype=torch.int64)
+    for chunk in position_chunks(torch.arange(len(samples))):
+        values = samples.fetch(chunk).cpu().to(torch.int32)
+        total += values.sum(dim=(0, 2, 3), dtype=torch.int64)
+        square += values.mul_(values).sum(dim=(0, 2, 3), dtype=torch.int64)
+    mean = [value / count / PIXEL_SCALE for value in total.tolist()]
+    spread = [count * q - s * s for s, q in zip(total.tolist(), square.tolist(), strict=True)]
+    return mean, [math.sqrt(value) / count / PIXEL_SCALE if value > 0 else 1.0 for value in spread]
+
+
+def _moments_of_features(samples: Samples) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation along the normalised axis, pieces joined without cancellation (Chan et al. 1979)."""
+    axis = _axis(1 + len(samples.input_shape))
+    count = 0
+    mean = spread = torch.zeros((), dtype=torch.float64)
+    for chunk in position_chunks(samples.positions_by_id.cpu()):
+        values = samples.fetch(chunk).cpu().double().movedim(axis, -1).flatten(0, -2)  # (m, features)
+        part_mean = values.mean(dim=0)
+        part_spread = (values - part_mean).square().sum(dim=0)
+        joint = count + len(values)
+        shift = part_mean - mean
+        spread = spread + part_spread + shift.square() * (count * len(values) / joint)
+        mean = mean + shift * (len(values) / joint)
+        count = joint
+    std = (spread / count).sqrt()
+    std = torch.where(std <= 1e-10 * mean.abs(), torch.ones_like(std), std)
+    return mean.tolist(), std.tolist()
