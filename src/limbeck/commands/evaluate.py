@@ -36,7 +36,7 @@ def run(
     if samples is None:
         raise DataError(f"{data} has no {split} split.", expected="one of " + ", ".join(_present(splits)))
     samples = samples.take(samples.labelled_positions())
-    normalise = None if saved.normalise is None else Normalise.from_description(saved.normalise)
+    normalise = None if saved.normalise is None else Normalise(**saved.normalise)
     module = module_for(saved, train=samples, normalise=normalise).to(runtime.device)
     logits = predict(module, samples, Views(normalise=normalise), runtime=runtime)
     measured = measure_predictions(logits, samples.labels)

@@ -65,7 +65,7 @@ def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None
     Raises:
         DataError: other classes or another input shape than the data's.
     """
-    if saved.class_names != train.class_names:
+    if tuple(saved.class_names) != train.class_names:
         raise DataError(
             "The saved network knows other classes than the data.",
             received=", ".join(saved.class_names[:12]),
@@ -75,7 +75,7 @@ def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None
         raise DataError(
             "The saved network takes inputs of another shape.", received=train.input_shape, expected=saved.input_shape
         )
-    own = None if saved.normalise is None else Normalise(**{key: tuple(saved.normalise[key]) for key in ("mean", "std")})
+    own = None if saved.normalise is None else Normalise(**saved.normalise)
     if own == normalise:
         return saved.module
     return Renormalised(saved.module, given=normalise, own=own, num_axes=len(train.input_shape))

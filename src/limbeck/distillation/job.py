@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def distill(
         "student": network.name,
         "teachers": [source.name for source in sources],
         **settings.describe(),
-        "normalise": normalise.describe() if normalise else None,
+        "normalise": asdict(normalise) if normalise else None,
     }
     bench = Workbench(
         data=data,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def train(
         "data": data.name,
         "network": built.name,
         **settings.describe(),
-        "normalise": normalise.describe() if normalise else None,
+        "normalise": asdict(normalise) if normalise else None,
     }
     bench = Workbench(
         data=data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
@@ -126,7 +126,7 @@ def _train(network: Network, role: str, bench: Workbench, settings: DistillSetti
             spec=network.name,
             input_shape=bench.data.train.input_shape,
             class_names=bench.data.train.class_names,
-            normalise=bench.normalise.describe() if bench.normalise else None,
+            normalise=asdict(bench.normalise) if bench.normalise else None,
             role=role,
         )
     return trained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -72,7 +72,7 @@ class Workbench:
             recipe=recipe,
             teacher=teacher,
             validation=self.data.validation,
-            views=Views(augmentations=augmentations_from(augmentations), normalise=self.normalise, seed=seed),
+            views=Views(augmentations_from(augmentations), self.normalise, seed),
             seed=seed,
             steps_per_epoch=count_batches(len(self.data.train), recipe.batch_size),
             runtime=self.runtime,
@@ -137,7 +137,7 @@ class Workbench:
             student_name=chosen.name,
             student_seed=chosen.seed,
             record=record,
-            normalise=self.normalise.describe() if self.normalise else None,
+            normalise=asdict(self.normalise) if self.normalise else None,
         )
         if self.directory.path is not None:
             result.save(self.directory.path)

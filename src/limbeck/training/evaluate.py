@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +10,10 @@ from torch import Tensor, nn
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError
 from limbeck.metrics import measure_predictions
+from limbeck.models import evaluating
 from limbeck.training.runtime import Runtime
 
 EVALUATION_BATCH_SIZE = 512
-
-
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put every submodule in eval mode, and back to the mode that each had."""
-    training = [submodule for submodule in module.modules() if submodule.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for submodule in training:
-            submodule.training = True
 
 
 def predict(
@@ -51,7 +39,7 @@ def predict(
     """
     positions = torch.arange(len(samples))
     rows = []
-    with eval_mode(model), torch.no_grad(), runtime.autocast():
+    with evaluating(model), torch.no_grad(), runtime.autocast():
         for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
             inputs = batch.inputs.to(runtime.device, non_blocking=True)
             logits = model(inputs) if weights is None else torch.func.functional_call(model, dict(weights), (inputs,))

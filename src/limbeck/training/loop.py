@@ -229,7 +229,8 @@ class _Training:
         rate = learning_rate_at(self.recipe, self.step, self.num_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        batch = batch.to(self.runtime.device)
+        if self.runtime.device.type != "cpu":
+            batch = batch.to(self.runtime.device, non_blocking=True)
         counts = count_valid(batch)
         row = [torch.zeros(())]
         for number, part in enumerate(_split(batch, self.recipe.accumulation_steps)):
@@ -444,7 +445,8 @@ def _split(batch: Batch, num_parts: int) -> Iterator[Batch]:
         return
     size = -(-len(batch) // num_parts)
     for start in range(0, len(batch), size):
-        yield batch.narrow(start, min(size, len(batch) - start))
+        fields = {key: value[start : start + size] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
+        yield Batch(**fields)
 
 
 def _copy(weights: Weights) -> Weights:

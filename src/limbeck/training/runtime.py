@@ -6,7 +6,6 @@ import contextlib
 import os
 import platform
 import subprocess
-import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,16 +125,3 @@ def _source_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return run.stdout.strip() or None
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for the device, so that a clock read afterwards means something."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def is_interactive() -> bool:
-    """Whether progress is watched by a person at a terminal."""
-    return sys.stderr.isatty()
