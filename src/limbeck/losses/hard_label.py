@@ -1,0 +1,75 @@
+"""Cross-entropy with hard labels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck.errors import InvalidValue, ShapeMismatch, require_fraction
+from limbeck.losses._arguments import require_classes, require_same_device, widened
+
+
+def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, ignore_label: int = -1) -> Tensor:
+    r"""Cross-entropy with the labels, at temperature 1.
+
+    .. math:: \ell = - (1 - s) \log q_y - \frac{s}{C} \sum_c \log q_c, \qquad q = \mathrm{softmax}(z)
+
+    Args:
+        logits: z, shape (..., classes), any float dtype; float16 and bfloat16 are reduced in float32.
+        labels: y, shape (...), integers from 0 to classes - 1, or ``ignore_label``. Values are checked on the CPU
+            alone; an accelerator reports a label out of range in its own way.
+        label_smoothing: s in [0, 1], dimensionless.
+        ignore_label: an example with this label has loss 0 and gradient 0. Average over the others:
+            ``loss.sum() / (labels != ignore_label).sum()``.
+    Returns:
+        Loss in nats, shape (...), float32 (float64 for float64 logits). The caller reduces.
+    Raises:
+        InvalidValue: a label out of range, labels that are not integers, or ``label_smoothing`` outside [0, 1].
+        ShapeMismatch: labels whose shape is not that of the logits without the classes.
+    Example:
+        >>> from torch import tensor
+        >>> hard_label_loss(tensor([[2.0, 0.0], [0.0, 0.0]]), tensor([0, -1]))
+        tensor([0.1269, 0.0000])
+
+    References:
+        Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
+    """
+    require_classes("logits", logits)
+    require_fraction("label_smoothing", label_smoothing)
+    _require_labels(labels, logits, ignore_label)
+    loss = F.cross_entropy(
+        widened(logits).reshape(-1, logits.shape[-1]),
+        labels.reshape(-1).long(),
+        ignore_index=ignore_label,
+        label_smoothing=label_smoothing,
+        reduction="none",
+    )
+    return loss.reshape(labels.shape)
+
+
+def _require_labels(labels: Tensor, logits: Tensor, ignore_label: int) -> None:
+    num_classes = logits.shape[-1]
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InvalidValue(
+            "labels must be integers.",
+            received=labels.dtype,
+            expected="class numbers, for example torch.int64",
+            remedy="use soft_cross_entropy for target probabilities",
+        )
+    if labels.shape != logits.shape[:-1]:
+        raise ShapeMismatch(
+            "labels do not fit the logits.",
+            received=f"labels {tuple(labels.shape)} and logits {tuple(logits.shape)}",
+            expected=f"labels {tuple(logits.shape[:-1])}",
+        )
+    require_same_device("logits", logits, "labels", labels)
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)
+    if wrong.any():
+        raise InvalidValue(
+            "A label is out of range.",
+            received=int(labels[wrong][0]),
+            expected=f"0 to {num_classes - 1}, or {ignore_label} for an example without a label",
+        )
