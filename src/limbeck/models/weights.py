@@ -168,7 +168,7 @@ def _update(digest: Any, named: Iterable[tuple[str, Any]]) -> None:
                 "A model on the meta device has no weights.", received=name, remedy="load its weights before use"
             )
         digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        plain = value.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
+        plain = value.detach().to("cpu").resolve_conj().resolve_neg()
         digest.update(plain.reshape(-1).view(torch.uint8).numpy())
 
 
