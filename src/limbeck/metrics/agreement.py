@@ -54,8 +54,8 @@ def mean_kl(teacher_logits: Tensor, student_logits: Tensor, *, temperature: floa
     for rows in row_chunks(teacher_logits):
         log_p = log_probs(teacher_logits[rows], temperature=temperature)
         log_q = log_probs(student_logits[rows], temperature=temperature)
-        terms = log_p.exp() * (log_p - log_q)
-        total += float(torch.where(log_p.isneginf(), 0.0, terms).sum())
+        p = log_p.exp()
+        total += float(torch.where(p == 0, 0.0, p * (log_p - log_q)).sum())  # 0 log 0 is 0
     return max(0.0, total) / len(teacher_logits)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from limbeck.errors import InvalidValue, ModelError, OutputError
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.resolve import build
+from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
 from limbeck.models.zoo import ZOO
 from limbeck.records import write_bytes, write_text
@@ -61,7 +62,7 @@ def save_model(
     directory: Path | str,
     module: nn.Module,
     *,
-    spec: str,
+    spec: ModelSpec | str,
     input_shape: Sequence[int],
     class_names: Sequence[str],
     normalise: Mapping[str, Sequence[float]] | None,
@@ -73,7 +74,7 @@ def save_model(
     Args:
         directory: made where it is missing; a model that is there already is replaced.
         module: the trained network, on any device, wrapped by ``torch.compile`` or data parallelism or not.
-        spec: text of a :class:`ModelSpec`, a ``package.module:factory``, or another name for a model of the user's.
+        spec: a :class:`ModelSpec` or its text, a ``package.module:factory``, or another name for a model of the user's.
         input_shape: shape of one sample.
         class_names: in the order of the outputs.
         normalise: {"mean": [...], "std": [...]} per channel, which inputs need before this network; None for none.

@@ -18,6 +18,7 @@ Argument = int | float | str | None | tuple[int, ...]
 
 _GRAMMAR = "NAME or NAME:key=value,key=value, such as mlp:widths=800x800,hidden_dropout=0.5"
 _TASK = ("input_shape", "num_classes")  # come from the data, never from a spec
+_UNIONS = (types.UnionType, typing.Union)  # Python 3.10 turns "float | None" into the second
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -147,7 +148,7 @@ def _convert(kind: Any, value: Any) -> Argument:
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal and value in choices:
         return str(value)
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         if value is None or value == "none":
             return None
         return _convert(choices[0], value)
@@ -183,7 +184,7 @@ def _description(kind: Any) -> str:
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return "one of " + ", ".join(choices)
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return _description(choices[0]) + ", or none"
     if origin is tuple:
         return "whole numbers: 800x800 in a spec, [800, 800] in YAML, none for no layer"

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -166,7 +168,7 @@ def _update(digest: Any, named: Iterable[tuple[str, Any]]) -> None:
                 "A model on the meta device has no weights.", received=name, remedy="load its weights before use"
             )
         digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        plain = value.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
+        plain = value.detach().to("cpu").resolve_conj().resolve_neg()
         digest.update(plain.reshape(-1).view(torch.uint8).numpy())
 
 
@@ -187,9 +189,6 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    import safetensors
-    import safetensors.torch
-
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
@@ -199,9 +198,9 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _read_torch(path: Path, start: bytes) -> Mapping[str, Any]:
     try:
-        with warnings.catch_warnings():
+        with open(path, "rb") as file, warnings.catch_warnings():  # a file, since torch.load goes by a path's suffix
             warnings.simplefilter("ignore")  # on pickle protocols: what they lead to is an error below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if not start.startswith(_PICKLE_STARTS):
             raise _damaged(path, error) from error
