@@ -1,8 +1,8 @@
 """Panels: small matplotlib drawings turned into SVG that follows the page's colours, fonts and width.
 
 Panels are drawn narrow (248 or 302 pt) with 9 pt text, so that a phone shows them at full size or larger; the page sets
-them side by side where there is room. Black becomes the page's ink and each colour of the palette a CSS variable, so that
-one drawing serves light, dark and paper.
+them side by side where there is room. Black becomes the page's ink and each colour of the palette a CSS variable, so
+that one drawing serves light, dark and paper.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ MAIN_ROLES = 4  # matrices drawn
 RIGHT, WRONG = "#004b78", "#b34700"
 DARK_CELL = 0.71  # opacity from which a digit is written in the page's colour
 HOW_TO_READ = (
-    "Rows are the true classes, columns what the network answered. Right answers lie on the diagonal (blue); all that is "
-    "off it is a mistake (orange). The larger its share of the row, the stronger a cell's colour; small shares are "
+    "Rows are the true classes, columns what the network answered. Right answers lie on the diagonal (blue); what is off "
+    "it is a mistake (orange). The larger its share of the row, the stronger a cell's colour; small shares are "
     "exaggerated, so that rare mistakes still show. "
 )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES = 6
 MOST_TEMPERATURES = 3  # bar charts side by side
-PITCH = 1.72  # from one chart's zero to the next one's, in units of probability
+PITCH = 1.95  # from one chart's zero to the next one's, in units of probability
 MOST_CLASSES = 10  # all are shown up to here, the most probable above
 SHOWN_OF_MANY = 8
 TRUE_COLOUR, OTHER_COLOUR = "#0072b2", "#d55e00"
@@ -78,7 +78,7 @@ def _panel(sample: DarkKnowledge, names: list[str]) -> Panel:
     rows = [printable(names[c], limit=14) if c < len(names) else str(c) for c in shown]
     rows += [f"{len(others)} others"] if others else []
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylim(len(rows) - 0.4, -1.6)
+    axes.set_ylim(len(rows) - 0.4, -1.45)
     axes.set_xlim(0, PITCH * len(columns) if len(columns) > 1 else 1.3)
     axes.set_xticks([PITCH * place + end for place in range(len(columns)) for end in (0, 1)], ["0", "1"] * len(columns))
     axes.tick_params(axis="y", length=0)
