@@ -1,8 +1,8 @@
 """Panels: small matplotlib drawings turned into SVG that follows the page's colours, fonts and width.
 
 Panels are drawn narrow (248 or 302 pt) with 9 pt text, so that a phone shows them at full size or larger; the page sets
-them side by side where there is room. Black becomes the page's ink and each colour of the palette a CSS variable, so that
-one drawing serves light, dark and paper.
+them side by side where there is room. Black becomes the page's ink and each colour of the palette a CSS variable, so
+that one drawing serves light, dark and paper.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ PALETTE = {  # Okabe and Ito's colours, each a CSS variable that the style sheet
     PAPER: "--page",
 }
 POINTS_PER_INCH = 72
-WIDTH = {1: 302.0, 2: 302.0, 3: 248.0}  # points, by the number of panels that a wide page shows side by side
+WIDTH = {2: 302.0, 3: 248.0}  # points, by the number of panels that a wide page shows side by side
+LARGE = 430.0  # points; such a panel scrolls on a phone
 CHARACTER = 0.6  # width over font size, a little more than in most fonts
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
@@ -161,11 +162,11 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def new_figure(*, columns: int = 2, height: float | None = None) -> Figure:
-    """Return an empty figure for a page that shows ``columns`` of them side by side; ``height`` in points."""
+def new_figure(*, columns: int = 2, width: float | None = None, height: float | None = None) -> Figure:
+    """Return an empty figure for a page that shows ``columns`` of them side by side; sizes in points."""
     from matplotlib.figure import Figure
 
-    width = WIDTH[columns]
+    width = WIDTH[columns] if width is None else width
     height = 0.7 * width if height is None else height
     return Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
 
@@ -175,18 +176,18 @@ def light_grid(axes: Axes, *, axis: str = "both") -> None:
     axes.grid(axis=axis, color=INK, alpha=0.13, linewidth=0.7)  # type: ignore[arg-type]
 
 
-def set_margins(figure: Figure, *, square: bool = False, gap: float = 0.0) -> None:
+def set_margins(figure: Figure, *, square: bool = False, turned: bool = False, gap: float = 0.0) -> None:
     """Make room for labels by the length of their texts: browsers write them in other fonts than matplotlib measures.
 
     Args:
         figure: one column of axes, complete but for its margins.
         square: change the figure's height so that the drawing area is as high as wide.
+        turned: the texts below the figure stand upright.
         gap: between axes above one another, in points.
     """
     width, height = (POINTS_PER_INCH * inches for inches in figure.get_size_inches())
     lowest = figure.axes[-1]
     left = max(_label_room(axes.yaxis, axes) for axes in figure.axes)
-    turned = lowest.xaxis.get_tick_params().get("labelrotation", 0) == 90
     lines = max(text.count("\n") for text in [*_tick_texts(lowest.xaxis), ""]) + 1
     bottom = 8.0 + (max(map(text_width, _tick_texts(lowest.xaxis)), default=0) if turned else 11.5 * lines)
     bottom += 13.0 if lowest.get_xlabel() else 0.0

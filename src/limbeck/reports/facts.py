@@ -94,17 +94,17 @@ def confused_table(record: RunRecord) -> HtmlTable | None:
     return HtmlTable("Mistakes per network", ["true → answered", *(printable(role) for role in roles)], rows)
 
 
-def network_table(record: RunRecord) -> HtmlTable:
+def network_table(record: RunRecord, summary: RunSummary) -> HtmlTable:
     """Return what each kind of network is and how its training went."""
     headings = ["network", "n", "is", "origin", "epochs trained", "selected epoch", "training time"]
     rows = []
-    for role in sorted(record.roles(), key=role_order):
-        networks = [network for network in record.networks if network.role == role]
+    for row in summary.rows:
+        networks = [network for network in record.networks if network.role in row.roles]
         selected = [n.selected_epoch for n in networks if n.selected_epoch is not None]
         seconds = [n.elapsed_seconds for n in networks if n.elapsed_seconds > 0]
         rows.append(
             [
-                printable(role),
+                printable(row.label),
                 str(len(networks)),
                 _joined(n.name for n in networks),
                 _joined(n.origin for n in networks),

@@ -57,7 +57,7 @@ def render_report(record: RunRecord) -> str:
         last_epoch=last_epoch_table(summary),
         figures=draw_figures(record, summary),
         confused=confused_table(record),
-        networks=network_table(record),
+        networks=network_table(record, summary),
         data=data_facts(record),
         config=flattened(record.config),
         environment=flattened(record.environment),

@@ -17,7 +17,7 @@ TEXT_WIDTH = 80  # columns
 LABEL_WIDTH = 14  # columns
 TITLES = {
     "errors": "On the test set, at the epoch that validation selected",
-    "probabilities": "Probabilities, and likeness to the teacher",
+    "probabilities": "Probabilities on the test set",
     "cost": "Cost",
 }
 
@@ -34,13 +34,14 @@ def summary_table(record: RunRecord) -> Table:
     from rich.text import Text
 
     summary = summarise_run(record)
-    table = Table.grid(padding=(0, 0, 1, 0))
-    for group, title in TITLES.items():
-        columns = summary.columns_of(group)
+    table = Table.grid()
+    parts = [(title, summary.columns_of(group), summary.rows) for group, title in TITLES.items()]
+    parts.append(("On the test set, at the last epoch", last_columns(summary), summary.last_rows))
+    for title, columns, rows in parts:
         if columns:
-            table.add_row(_small_table(title, columns, summary.rows))
-    if summary.last_rows:
-        table.add_row(_small_table("On the test set, at the last epoch", last_columns(summary), summary.last_rows))
+            table.add_row(Text(title, style="bold"))
+            table.add_row(_small_table(columns, rows))
+            table.add_row("")
     table.add_row(Text(printable(f"{summary.verdict} {summary.evidence}"), style="bold"))
     return table
 
@@ -65,12 +66,12 @@ def last_columns(summary: RunSummary) -> list[Column]:
     ]
 
 
-def _small_table(title: str, columns: list[Column], rows: list[SummaryRow]) -> Table:
+def _small_table(columns: list[Column], rows: list[SummaryRow]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.padding = (0, 1, 0, 0)
     table.add_column("network", overflow="fold", max_width=LABEL_WIDTH)
     table.add_column("n", justify="right")

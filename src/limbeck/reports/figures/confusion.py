@@ -9,6 +9,7 @@ from limbeck.records import RunRecord
 from limbeck.reports.confusions import Matrix, summed_confusions
 from limbeck.reports.drawing import (
     INK,
+    LARGE,
     PAPER,
     LegendEntry,
     Panel,
@@ -30,7 +31,7 @@ MAIN_ROLES = 4  # matrices drawn
 RIGHT, WRONG = "#004b78", "#b34700"
 DARK_CELL = 0.71  # opacity from which a digit is written in the page's colour
 HOW_TO_READ = (
-    "Rows are the true classes, columns what the network answered. Right answers lie on the diagonal (blue); all that is "
+    "Rows are the true classes, columns what the network answered. Right answers lie on the diagonal (blue); what is "
     "off it is a mistake (orange). The larger its share of the row, the stronger a cell's colour; small shares are "
     "exaggerated, so that rare mistakes still show. "
 )
@@ -72,20 +73,21 @@ def cell_opacity(share: float) -> float:
 def _panel(role: str, matrix: Matrix, count: int, names: list[str], *, with_digits: bool) -> Panel:
     wrong = sum(value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j)
     wide = with_digits and len(names) > MOST_CLASSES_ON_A_PHONE
-    figure = new_figure(columns=2 if wide else 3)
+    figure = new_figure(columns=3, width=LARGE if wide else None)
     networks = f", {count} seeds" if count > 1 else ""
     axes = figure.add_subplot(title=f"{printable(role, limit=24)}: {plain_number(wrong)} errors{networks}")
+    turned = with_digits and max(len(name) for name in names) > 3
     if with_digits:
         _draw_cells(axes, matrix)
-        turned = max(len(name) for name in names) > 3
-        axes.set_xticks(range(len(names)), names, rotation=90 if turned else 0)
+        axes.set_xticks(range(len(names)), names)
+        axes.tick_params(axis="x", labelrotation=90 if turned else 0)
         axes.set_yticks(range(len(names)), names)
     else:
         _draw_pixels(axes, matrix)
     axes.set_xlabel("class answered")
     axes.set_ylabel("true class")
     axes.tick_params(length=0 if with_digits else 3)
-    set_margins(figure, square=True)
+    set_margins(figure, square=True, turned=turned)
     for spine in axes.spines.values():
         spine.set(visible=True, alpha=0.35)
     total = sum(map(sum, matrix))
@@ -100,7 +102,7 @@ def _draw_cells(axes: Axes, matrix: Matrix) -> None:
     size = len(matrix)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
     digits = max(len(str(value)) for row in matrix for value in row)
-    fontsize = min(9.0, (190 if size <= MOST_CLASSES_ON_A_PHONE else 250) / size / (0.68 * max(digits, 2)))
+    fontsize = min(9.0, (190 if size <= MOST_CLASSES_ON_A_PHONE else 340) / size / (0.68 * max(digits, 2)))
     for i, row in enumerate(matrix):
         for j, value in enumerate(row):
             if not value:

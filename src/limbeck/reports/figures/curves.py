@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 HOW_TO_READ = (
     "Lines are means over seeds; bands reach from the lowest to the highest seed. Each mark is one seed at the epoch "
-    "that its validation samples selected; the test samples had no part in that choice. Training losses of different "
-    "objectives (with and without the teacher) are not comparable in height, only in shape; validation errors are."
+    "that its validation samples selected; the test samples had no part in that choice."
+)
+HOW_TO_READ_LOSSES = (
+    " Training losses of different objectives (with and without the teacher) are not comparable in height, only in "
+    "shape; validation results are."
 )
 LOGARITHMIC_RANGE = 12  # highest over lowest value from which an axis becomes logarithmic
 Curve = dict[int, list[float]]  # values of the seeds by epoch
@@ -60,7 +63,8 @@ def curves_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None
     legend = [legend_entry(role, styles[role]) for role in drawn]
     if teacher is not None:
         legend.append(legend_entry("teacher (final)", role_style("teacher", roles), marker=False))
-    return ReportFigure("curves", "Learning curves", HOW_TO_READ, panels, legend)
+    how_to_read = HOW_TO_READ + (HOW_TO_READ_LOSSES if len(drawn) > 1 else "")
+    return ReportFigure("curves", "Learning curves", how_to_read, panels, legend)
 
 
 def _validation_measure(drawn: dict[str, list[NetworkRecord]]) -> str | None:

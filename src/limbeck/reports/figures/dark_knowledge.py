@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from limbeck.records import DarkKnowledge, RunRecord
 from limbeck.reports.drawing import (
     INK,
+    WIDTH,
     LegendEntry,
     Panel,
     ReportFigure,
     css_colour,
     new_figure,
     set_margins,
+    text_width,
     to_svg,
 )
 from limbeck.reports.wording import percent, printable
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_SAMPLES = 6
 MOST_TEMPERATURES = 3  # bar charts side by side
-PITCH = 1.72  # from one chart's zero to the next one's, in units of probability
+ROOM_FOR_NUMBERS = 42.0  # points, right of a whole bar
 MOST_CLASSES = 10  # all are shown up to here, the most probable above
 SHOWN_OF_MANY = 8
 TRUE_COLOUR, OTHER_COLOUR = "#0072b2", "#d55e00"
@@ -71,16 +73,18 @@ def _panel(sample: DarkKnowledge, names: list[str]) -> Panel:
     label = names[sample.label] if 0 <= sample.label < len(names) else ""
     shown, others = _shown_classes(sample)
     columns = _spread_out(list(range(len(sample.temperatures))), MOST_TEMPERATURES)
-    figure = new_figure(height=48 + 14.0 * (len(shown) + bool(others)))
-    axes = figure.add_subplot(xlabel="probability")
-    for place, column in enumerate(columns):
-        _draw_bars(axes, PITCH * place, sample, column, shown, others)
     rows = [printable(names[c], limit=14) if c < len(names) else str(c) for c in shown]
     rows += [f"{len(others)} others"] if others else []
+    room = (WIDTH[2] - 20 - max(map(text_width, rows))) / len(columns)  # points for one chart and its numbers
+    pitch = room / max(room - ROOM_FOR_NUMBERS, 10.0)  # from one chart's zero to the next one's
+    figure = new_figure(height=48 + 14.0 * len(rows))
+    axes = figure.add_subplot(xlabel="probability")
+    for place, column in enumerate(columns):
+        _draw_bars(axes, pitch * place, sample, column, shown, others)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylim(len(rows) - 0.4, -1.6)
-    axes.set_xlim(0, PITCH * len(columns) if len(columns) > 1 else 1.3)
-    axes.set_xticks([PITCH * place + end for place in range(len(columns)) for end in (0, 1)], ["0", "1"] * len(columns))
+    axes.set_ylim(len(rows) - 0.4, -1.45)
+    axes.set_xlim(0, pitch * len(columns))
+    axes.set_xticks([pitch * place + end for place in range(len(columns)) for end in (0, 1)], ["0", "1"] * len(columns))
     axes.tick_params(axis="y", length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -121,8 +125,10 @@ def _draw_bars(
     """Draw the bar chart of one temperature, its zero at ``start``."""
     probabilities = sample.probabilities[column]
     values = [probabilities[c] for c in shown] + ([sum(probabilities[c] for c in others)] if others else [])
-    colours = [TRUE_COLOUR if c == sample.label else OTHER_COLOUR for c in shown] + [OTHER_COLOUR] * bool(others)
-    axes.barh(range(len(values)), values, left=start, height=0.72, color=colours, linewidth=0)
+    colours = [TRUE_COLOUR if c == sample.label else OTHER_COLOUR for c in shown] + [INK] * bool(others)
+    bars = axes.barh(range(len(values)), values, left=start, height=0.72, color=colours, linewidth=0)
+    if others:
+        bars[-1].set_alpha(0.35)
     for row, value in enumerate(values):
         weight = "bold" if row < len(shown) and shown[row] == sample.label else "normal"
         axes.text(start + value + 0.04, row, percent(value), va="center_baseline", fontsize=8, fontweight=weight)

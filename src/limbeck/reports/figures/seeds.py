@@ -77,7 +77,9 @@ def _paired_panel(pairs: list[tuple[float, float]], teacher: float | None) -> Pa
     return Panel(to_svg(figure, "seeds-pairs"), alternative)
 
 
-def _difference_panel(seeds: list[int | None], pairs: list[tuple[float, float]], difference: PairedDifference) -> Panel:
+def _difference_panel(
+    seeds: list[int | None], pairs: list[tuple[float, float]], interval: tuple[float, float, float]
+) -> Panel:
     """Draw the change of each seed, and below them the mean with its interval (mean, low, high)."""
     mean, low, high = interval
     figure = new_figure()
