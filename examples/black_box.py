@@ -23,7 +23,7 @@ def main(num_epochs: int = 15, seeds: int = 3) -> str:
     # Fitted on the first half only, so that what it says of the second half is not what it learnt by heart.
     forest = RandomForestClassifier(n_estimators=200, random_state=0).fit(digits.data[:700], digits.target[:700])
     probs = torch.tensor(forest.predict_proba(digits.data[train]), dtype=torch.float32)
-    logits = DenseTargets.from_probs((0.999 * probs + 0.0001)).logits_at(1.0)  # no class is impossible
+    logits = DenseTargets.from_probs(0.999 * probs + 0.0001).logits_at(1.0)  # no class is impossible
 
     result = limbeck.distill(
         "mlp:widths=16",

@@ -1,4 +1,4 @@
-"""Configurations: YAML, checked by pydantic, with the line of every mistake. A configuration never names code to run."""
+"""Configurations: YAML, checked by pydantic, with the line of every mistake. They never name code to run."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def read_layer(text: str, *, source: str) -> Layer:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}, line {mark.line + 1}" if mark else source
-        raise ConfigError(f"{where}: this is not YAML.", received=getattr(error, "problem", None) or str(error)) from error
+        raise ConfigError(
+            f"{where}: this is not YAML.", received=getattr(error, "problem", None) or str(error)
+        ) from error
     if values is None:
         return Layer(source, {})
     if not isinstance(values, dict):
@@ -207,7 +209,9 @@ def _explain(kind: type[BaseModel], layer: Layer, error: ValidationError) -> Con
             expected="one of " + ", ".join(known),
             remedy=f"did you mean {' or '.join(near)}?" if near else None,
         )
-    return ConfigError(f"{where}: {name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=finding["msg"])
+    return ConfigError(
+        f"{where}: {name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=finding["msg"]
+    )
 
 
 def _keys_at(kind: type[BaseModel], location: Location) -> list[str]:

@@ -93,3 +93,16 @@ def test_measuring_runs_in_the_models_dtype():
 def test_counts_below_their_bound_are_named(bad):
     with pytest.raises(InvalidValue, match=next(iter(bad))):
         latency(nn.Identity(), (1,), **bad)
+
+
+def test_latency_of_a_slow_network_ends_at_its_time_limit():
+    class Slow(nn.Module):
+        calls = 0
+
+        def forward(self, inputs):
+            Slow.calls += 1
+            time.sleep(0.02)
+            return inputs
+
+    latency(Slow(), (4,), num_runs=1000, num_warmup_runs=3, max_seconds=0.1)
+    assert 4 <= Slow.calls <= 10

@@ -30,7 +30,7 @@ def images(*, seed: int = 0, count: int = NUM_SAMPLES):
 
 
 def network(seed: int = 0) -> nn.Module:
-    """Return a net with everything that a resume must restore: dropout, batch-norm statistics, two shapes of parameter."""
+    """Return a net with everything that a resume must restore: dropout, batch-norm statistics, parameters."""
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Flatten(), nn.Linear(36, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.3), nn.Linear(12, NUM_CLASSES)

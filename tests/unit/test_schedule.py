@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -17,7 +18,7 @@ def test_cosine_falls_from_the_peak_to_almost_zero():
     assert rates[0] == 0.2
     assert rates[50] == pytest.approx(0.1)
     assert rates[99] == pytest.approx(0.2 * (1 + math.cos(math.pi * 0.99)) / 2)
-    assert all(later < earlier for earlier, later in zip(rates, rates[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
 
 
 def test_warmup_rises_linearly_to_the_peak_and_never_starts_at_zero():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.networks import module_for
-from limbeck.data import Normalise, Views, load_data
+from limbeck.commands.networks import module_for, normalise_from
+from limbeck.data import Views, load_data
 from limbeck.errors import DataError, unknown_name
 from limbeck.metrics import confusion_matrix, measure_predictions, most_confused
 from limbeck.models import load_factory, load_model
@@ -36,7 +36,7 @@ def run(
     if samples is None:
         raise DataError(f"{data} has no {split} split.", expected="one of " + ", ".join(_present(splits)))
     samples = samples.take(samples.labelled_positions())
-    normalise = None if saved.normalise is None else Normalise(**saved.normalise)
+    normalise = normalise_from(saved)
     module = module_for(saved, train=samples, normalise=normalise).to(runtime.device)
     logits = predict(module, samples, Views(normalise=normalise), runtime=runtime)
     measured = measure_predictions(logits, samples.labels)

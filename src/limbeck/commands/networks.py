@@ -1,10 +1,10 @@
 """What a network's text on the command line stands for.
 
-    mlp:widths=30x30                  a spec of the zoo, trained here
-    resnet20@weights.safetensors      ... with weights from a file, used as it is
-    package.module:factory            your own, trained here (only ever from the command line, never from a file)
-    package.module:factory@weights.pt ... with weights
-    runs/teacher                      a folder that limbeck saved a network in
+mlp:widths=30x30                  a spec of the zoo, trained here
+resnet20@weights.safetensors      ... with weights from a file, used as it is
+package.module:factory            your own, trained here (only ever from the command line, never from a file)
+package.module:factory@weights.pt ... with weights
+runs/teacher                      a folder that limbeck saved a network in
 """
 
 from __future__ import annotations
@@ -75,10 +75,17 @@ def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None
         raise DataError(
             "The saved network takes inputs of another shape.", received=train.input_shape, expected=saved.input_shape
         )
-    own = None if saved.normalise is None else Normalise(**saved.normalise)
+    own = normalise_from(saved)
     if own == normalise:
         return saved.module
     return Renormalised(saved.module, given=normalise, own=own, num_axes=len(train.input_shape))
+
+
+def normalise_from(saved: SavedModel) -> Normalise | None:
+    """Return the normalisation that a saved network wants its inputs in."""
+    if saved.normalise is None:
+        return None
+    return Normalise(mean=tuple(saved.normalise["mean"]), std=tuple(saved.normalise["std"]))
 
 
 class Renormalised(nn.Module):

@@ -55,7 +55,7 @@ def described(config: TrainConfig, normalise: Normalise | None, recipes: dict[st
 
 
 def free_folder(stem: str, config_text: str) -> Path:
-    """Return ``runs/STEM``, or the first of ``runs/STEM-2``, ``-3`` ... that is free or holds this very run, stopped."""
+    """Return ``runs/STEM``, or the first of ``runs/STEM-2``, ``-3`` ... that is free or holds this run, stopped."""
     number = 1
     while True:
         path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")

@@ -20,8 +20,8 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature: float) -> list[DarkKnowledge]:
     """Pick samples that the teacher classes rightly but with the most to tell, one a class, and temper its answers.
 
-    They are taken from the validation split where the teacher can see it, otherwise from the training set: never from the
-    test set, which is read once and for measuring.
+    They are taken from the validation split where the teacher can see it, otherwise from the training set: never from
+    the test set, which is read once and for measuring.
 
     Args:
         teacher: of the job.

@@ -64,10 +64,10 @@ def distill(
     .. math:: L = w_{soft}\, T^2\, \overline{KL(p \| q)} + w_{hard}\, \overline{CE(y, q_{T=1})}
 
     Args:
-        student: a module (copied for each seed, which then start from its weights), a callable that builds one, or a name
-            of the zoo such as "mlp:widths=30x30".
-        teachers: one or several. A module, a Teacher or a tensor of logits (by sample id) is used as it is and frozen; a
-            callable or a name of the zoo is trained here on the labels.
+        student: a module (copied for each seed, which then start from its weights), a callable that builds one, or a
+            name of the zoo such as "mlp:widths=30x30".
+        teachers: one or several. A module, a Teacher or a tensor of logits (by sample id) is used as it is and
+            frozen; a callable or a name of the zoo is trained here on the labels.
         train: an (inputs, labels) pair of arrays or tensors, a torch data set, Samples, or the Splits of ``load_data``.
             Label -1 means unlabelled.
         test: likewise; a fifth of train is held out where it is missing.
@@ -79,7 +79,8 @@ def distill(
         pooling: "arithmetic" mean of the teachers' distributions at T, or "geometric" mean.
         recipe: how the student is trained, with and without teachers.
         teacher_recipe: of teachers trained here; the student's where not given.
-        augmentations: of the student's inputs, e.g. ["jitter:2", "flip"]; a teacher sees the same pixels as the student.
+        augmentations: of the student's inputs, e.g. ["jitter:2", "flip"]; a teacher sees the same pixels as the
+            student.
         teacher_augmentations: while a teacher is trained here; the student's where not given.
         normalise: of the inputs, for all networks; integer images are scaled to [0, 1] first. None leaves inputs alone.
         seeds: how many (0, 1, ...), or which.
@@ -155,8 +156,8 @@ def _train_students(
     data = bench.data
     if len(data.labelled) < len(data.train):
         notes.append(
-            f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, for "
-            "as many steps as the distilled student, which sees the teacher's answers for all."
+            f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
+            "for as many steps as the distilled student, which sees the teacher's answers for all."
         )
     if not settings.augmentations:
         teacher = collect_logits(teacher, data.train, bench.clean_views())

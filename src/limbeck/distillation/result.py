@@ -19,8 +19,8 @@ from limbeck.reports import summary_text, write_report
 class RunResult:
     """A finished job.
 
-    ``student`` is the trained network of the seed that validation chose, in eval mode, on the CPU; it takes inputs as the
-    job's views gave them (``normalise``).
+    ``student`` is the trained network of the seed that validation chose, in eval mode, on the CPU; it takes inputs as
+    the job's views gave them (``normalise``).
     """
 
     student: nn.Module

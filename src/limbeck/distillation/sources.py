@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import ModelError
-from limbeck.models import ModelSpec, build, check_output
+from limbeck.models import ModelFactory, ModelSpec, build, check_output
 
 NetworkSource = nn.Module | Callable[..., nn.Module] | str
 
@@ -43,9 +42,9 @@ def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
     """Return the network that a source stands for.
 
     Args:
-        source: a spec of the zoo ("mlp:widths=30x30"), a callable that returns a module (called once for each seed, with
-            ``input_shape`` and ``num_classes`` where it takes them), or a module (copied for each seed: every seed starts
-            from its weights).
+        source: a spec of the zoo ("mlp:widths=30x30"), a callable that returns a module (called once for each seed,
+            with ``input_shape`` and ``num_classes`` where it takes them), or a module (copied for each seed: every
+            seed starts from its weights).
         name: shown in records.
     Raises:
         ModelError: anything else.
@@ -58,7 +57,10 @@ def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
     if isinstance(source, nn.Module):
         return Network(name or type(source).__name__, lambda shape, classes: copy.deepcopy(source), True)
     if callable(source):
-        return Network(name or getattr(source, "__name__", "factory"), _calling(source), False)
+        factory = source if isinstance(source, ModelFactory) else ModelFactory(_name_of(source), source)
+        return Network(
+            name or factory.path, lambda shape, classes: factory(input_shape=shape, num_classes=classes), False
+        )
     raise ModelError(
         "This is no network.",
         received=type(source).__name__,
@@ -66,20 +68,5 @@ def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
     )
 
 
-def _calling(factory: Callable[..., nn.Module]) -> Callable[[tuple[int, ...], int], nn.Module]:
-    def make(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        offered = {"input_shape": input_shape, "num_classes": num_classes}
-        try:
-            parameters = inspect.signature(factory).parameters.values()
-        except ValueError:  # a builtin without a signature
-            parameters = ()  # type: ignore[assignment]
-        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        names = {parameter.name for parameter in parameters}
-        module = factory(**{key: value for key, value in offered.items() if takes_all or key in names})
-        if not isinstance(module, nn.Module):
-            raise ModelError(
-                "The factory did not return a module.", received=type(module).__name__, expected="torch.nn.Module"
-            )
-        return module
-
-    return make
+def _name_of(function: Callable[..., nn.Module]) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)

@@ -60,7 +60,8 @@ class Workbench:
     ) -> TrainedNetwork:
         """Train one network, or go on with it, or take it as it is where an earlier run finished it.
 
-        An epoch has as many steps as one pass over the whole training set, also for a network that sees only its labelled
+        An epoch has as many steps as one pass over the whole training set, also for a network that sees only its
+        labelled
         part: so all networks of a job take the same number of steps.
         """
         name = f"{role.replace(' ', '')}-seed{seed}"

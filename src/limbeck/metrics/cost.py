@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from limbeck.errors import InvalidValue
+from limbeck.errors import InvalidValue, require_positive
 from limbeck.models.modes import evaluating, zeros_for
 
 
@@ -59,6 +59,7 @@ def latency(
     batch_size: int = 1,
     num_runs: int = 50,
     num_warmup_runs: int = 10,
+    max_seconds: float = 2.0,
 ) -> float:
     """Return the median time of a forward pass, in seconds per sample.
 
@@ -72,8 +73,10 @@ def latency(
         batch_size: samples per run, >= 1.
         num_runs: timed runs, >= 1.
         num_warmup_runs: runs before, not timed, >= 0.
+        max_seconds: no run is begun later than this, warm-up included, once one has been timed: large networks get
+            fewer.
     Raises:
-        InvalidValue: a count below its bound.
+        InvalidValue: a count below its bound, or max_seconds that is not above 0.
     Example:
         >>> latency(nn.Linear(4, 3), (4,), num_runs=3) > 0
         True
@@ -85,14 +88,20 @@ def latency(
     ):
         if value < least:
             raise InvalidValue(f"{name} is too small.", received=value, expected=f">= {least}")
+    require_positive("max_seconds", max_seconds)
     zeros = zeros_for(module, batch_size=batch_size, input_shape=input_shape)
     noise = torch.randn(zeros.shape, generator=torch.Generator().manual_seed(0))
     inputs = noise.to(device=zeros.device, dtype=zeros.dtype)
-    elapsed_seconds = []
+    elapsed_seconds: list[float] = []
+    deadline = time.perf_counter() + max_seconds
     with evaluating(module), torch.inference_mode():
         for _ in range(num_warmup_runs):
             module(inputs)
+            if time.perf_counter() > deadline:
+                break
         for _ in range(num_runs):
+            if elapsed_seconds and time.perf_counter() > deadline:
+                break
             _wait_for(inputs.device)
             start = time.perf_counter()
             module(inputs)

@@ -15,8 +15,8 @@ from limbeck.targets import SoftTargets
 class Counts:
     """How many examples the means run over: of the whole optimiser step, whatever it is split into.
 
-    Gradient accumulation passes the counts of the whole step to each of its parts (and so would ranks), so that the parts
-    add up to the mean over all valid examples and not to a mean of means.
+    Gradient accumulation passes the counts of the whole step to each of its parts (and so would ranks), so that the
+    parts add up to the mean over all valid examples and not to a mean of means.
     """
 
     examples: int
@@ -27,7 +27,8 @@ class Counts:
 class LossParts:
     """One step's loss.
 
-    ``total`` is what is minimised, a scalar with a graph; ``means`` are the unweighted parts, detached scalars, by name.
+    ``total`` is what is minimised, a scalar with a graph; ``means`` are the unweighted parts, detached scalars, by
+    name.
     """
 
     total: Tensor
@@ -62,7 +63,7 @@ class Objective(ABC):
 
 
 def count_valid(batch: Batch) -> Counts:
-    """Return the counts of a batch: all examples, and the labelled ones (with mixup, the weight that carries a label)."""
+    """Return the counts of a batch: all examples, and the labelled ones (with mixup, the share that is)."""
     labelled = (batch.labels != UNLABELLED).float()
     if batch.partner_labels is not None and batch.partner_weight is not None:
         partner_labelled = (batch.partner_labels != UNLABELLED).float()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import InvalidValue, ShapeMismatch
@@ -14,8 +13,8 @@ from limbeck.errors import InvalidValue, ShapeMismatch
 class SoftTargets(ABC):
     """A teacher's answers for a batch, valid at any temperature.
 
-    Logits are the common currency: whatever a teacher keeps, it can give logits whose softmax at T is its distribution at
-    T. So one loss serves a single network, pooled experts and a black box alike.
+    Logits are the common currency: whatever a teacher keeps, it can give logits whose softmax at T is its
+    distribution at T. So one loss serves a single network, pooled experts and a black box alike.
     """
 
     @abstractmethod
@@ -56,7 +55,8 @@ class DenseTargets(SoftTargets):
 
         .. math:: z = \log p
 
-        which are the logits up to a constant per row, so every temperature is reached. A probability of 0 is kept as -inf.
+        which are the logits up to a constant per row, so every temperature is reached. A probability of 0 is kept as
+        -inf.
 
         Args:
             probs: shape (batch, classes), each row sums to 1 within 1e-3.
@@ -68,9 +68,10 @@ class DenseTargets(SoftTargets):
         """
         sums = probs.sum(dim=-1)
         if bool((probs < 0).any()) or bool(((sums - 1).abs() > 1e-3).any()):
+            low, high = float(sums.min()), float(sums.max())
             raise InvalidValue(
                 "These are not probabilities.",
-                received=f"smallest value {float(probs.min()):.4g}, row sums {float(sums.min()):.4g} to {float(sums.max()):.4g}",
+                received=f"smallest {float(probs.min()):.4g}, row sums {low:.4g} to {high:.4g}",
                 expected="values >= 0, each row with sum 1",
                 remedy="pass logits to DenseTargets itself",
             )

@@ -13,8 +13,8 @@ from limbeck.targets import SoftTargets
 class Teacher(ABC):
     """Something that gives soft targets for a batch.
 
-    A teacher owes its caller: eval mode, no gradient, no change of any weight or buffer, and a fingerprint that tells one
-    teacher from another. :meth:`check_unchanged` proves the third; the training loop calls it when it ends.
+    A teacher owes its caller: eval mode, no gradient, no change of any weight or buffer, and a fingerprint that tells
+    one teacher from another. :meth:`check_unchanged` proves the third; the training loop calls it when it ends.
     """
 
     @property
@@ -30,7 +30,7 @@ class Teacher(ABC):
     @property
     @abstractmethod
     def answers_any_view(self) -> bool:
-        """Whether it looks at the inputs. False where answers are looked up by id: they hold for the clean view only."""
+        """Whether it looks at the inputs. Answers that are looked up by id hold for the clean view only."""
 
     @property
     @abstractmethod

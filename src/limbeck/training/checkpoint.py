@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a resume to the bit needs, in one file that is never half-written and never runs code."""
+"""Checkpoints: all that a resume to the bit needs, in one file that is never half-written and never runs code."""
 
 from __future__ import annotations
 

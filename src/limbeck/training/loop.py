@@ -43,7 +43,8 @@ Weights = dict[str, Tensor]
 class FitResult:
     """A trained network and how it got there.
 
-    ``student`` holds the selected weights: of the epoch that validation chose, or the last where there is no validation.
+    ``student`` holds the selected weights: of the epoch that validation chose, or the last where there is no
+    validation.
     """
 
     student: nn.Module
@@ -238,7 +239,7 @@ class _Training:
                 targets = self.teacher(part.ids, part.inputs) if self.teacher is not None else None
                 outputs = self.student(part.inputs)
             loss = self.objective(outputs, targets, part, counts=counts)
-            self.scaler.scale(loss.total).backward()
+            self.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
             values = [loss.total.detach(), *loss.means.values()]
             row = values if number == 0 else [a + b for a, b in zip(row, values, strict=True)]
         self._update_weights()
@@ -310,7 +311,7 @@ class _Training:
         return {name: measured[name] for name in ("errors", "accuracy", "nll")}
 
     def _keep_best(self, record: EpochRecord) -> None:
-        """Keep the weights of the epoch with the fewest validation errors, then the lower NLL; without them the last."""
+        """Keep the weights of the epoch with the fewest validation errors, then the lower NLL; else the last."""
         key = [record.validation["errors"], record.validation["nll"]] if record.validation else [0.0, -record.epoch]
         if not self.best or key < self.best["key"]:
             weights = self._evaluated_weights() or self.student.state_dict()
@@ -445,7 +446,10 @@ def _split(batch: Batch, num_parts: int) -> Iterator[Batch]:
         return
     size = -(-len(batch) // num_parts)
     for start in range(0, len(batch), size):
-        fields = {key: value[start : start + size] if isinstance(value, Tensor) else value for key, value in vars(batch).items()}
+        fields = {
+            key: value[start : start + size] if isinstance(value, Tensor) else value
+            for key, value in vars(batch).items()
+        }
         yield Batch(**fields)
 
 

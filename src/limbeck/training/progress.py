@@ -145,7 +145,11 @@ def progress_for(choice: str = "auto") -> Progress:
     """Return bars at a terminal and plain lines elsewhere ("auto"), or what is named: "bar", "plain", "silent"."""
     if choice == "auto":
         choice = "bar" if sys.stderr.isatty() else "plain"
-    makers = {"bar": BarProgress, "plain": PlainProgress, "silent": SilentProgress}
+    makers: dict[str, type[BarProgress | PlainProgress | SilentProgress]] = {
+        "bar": BarProgress,
+        "plain": PlainProgress,
+        "silent": SilentProgress,
+    }
     if choice not in makers:
         from limbeck.errors import unknown_name
 

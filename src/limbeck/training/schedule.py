@@ -15,7 +15,8 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
     r"""Return the learning rate of optimiser step ``step`` (from 0) of ``num_steps``.
 
     With s = step / num_steps after warm-up in [0, 1): constant 1; cosine (1 + cos(pi s)) / 2; step: factor^(milestones
-    passed); one_cycle: cosine rise from 1/25 of the peak, then cosine fall to 1/10,000 of it (Smith 2018, arXiv:1803.09820).
+    passed); one_cycle: cosine rise from 1/25 of the peak, then cosine fall to 1/10,000 of it (Smith 2018,
+    arXiv:1803.09820).
 
     Example:
         >>> recipe = Recipe(learning_rate=0.1, schedule="cosine")
