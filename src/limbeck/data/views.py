@@ -45,6 +45,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def part(self, start: int, end: int) -> Batch:
+        """Return the samples from ``start`` up to ``end``, as a batch that shares this one's memory."""
+        cut: dict[str, Any] = {
+            name: value[start:end] if isinstance(value, Tensor) else value for name, value in vars(self).items()
+        }
+        return Batch(**cut)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on ``device``."""
         moved: dict[str, Any] = {

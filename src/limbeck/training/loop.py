@@ -7,36 +7,31 @@ once in a window of steps, so no step waits for the device.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.data import Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.errors import InvalidValue, TeacherError, TrainingDiverged
-from limbeck.models import project_max_norm
 from limbeck.objectives import Objective, count_valid
 from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
-from limbeck.training.averaging import AveragedWeights
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.evaluate import evaluate
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
-from limbeck.training.optimiser import build_optimiser
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
-from limbeck.training.tally import LossTally
+from limbeck.training.state import TrainingState, Weights
 
 CHECKPOINT_SECONDS = 60.0
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +110,7 @@ def fit(
         validation=validation,
         views=views or Views(),
         seed=seed,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=steps_per_epoch or count_batches(len(train), recipe.batch_size),
         runtime=runtime or Runtime.resolve(),
         name=name,
         checkpoint=checkpoint,
@@ -128,65 +123,48 @@ def fit(
         return training.run(stop)
 
 
+@dataclass(eq=False, kw_only=True)
 class _Training:
-    """The state of one run and the steps that move it."""
+    """One run: its fixed side here, the side that changes in ``state``. The fields are the arguments of ``fit``."""
 
-    def __init__(
-        self,
-        *,
-        student: nn.Module,
-        train: Samples,
-        objective: Objective,
-        recipe: Recipe,
-        teacher: Teacher | None,
-        validation: Samples | None,
-        views: Views,
-        seed: int,
-        steps_per_epoch: int | None,
-        runtime: Runtime,
-        name: str,
-        checkpoint: Path | None,
-        checkpoint_seconds: float,
-        events: EventLog,
-        progress: Progress,
-    ) -> None:
-        self.student = student.to(runtime.device)
-        self.train, self.validation, self.views = train, validation, views
-        self.objective, self.teacher, self.recipe = objective, teacher, recipe
-        self.seed, self.runtime, self.name = seed, runtime, name
-        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
-        self.events, self.progress = events, progress
-        _check_teacher(objective, teacher, student, views)
-        for module in teacher.modules if teacher else ():
-            module.to(runtime.device)
+    student: nn.Module
+    train: Samples
+    objective: Objective
+    recipe: Recipe
+    teacher: Teacher | None
+    validation: Samples | None
+    views: Views
+    seed: int
+    steps_per_epoch: int
+    runtime: Runtime
+    name: str
+    checkpoint: Path | None
+    checkpoint_seconds: float
+    events: EventLog
+    progress: Progress
 
-        self.batches_per_pass = count_batches(len(train), recipe.batch_size)
-        self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
-        self.num_steps = recipe.num_epochs * self.steps_per_epoch
-        self.optimiser = build_optimiser(self.student, recipe)
-        self.average = AveragedWeights(self.student, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
-        self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
-        self.tally = LossTally(("total", *objective.part_names), device=runtime.device)
-
-        self.step = 0
-        self.history: list[EpochRecord] = []
-        self.best: dict[str, Any] = {}
-        self.elapsed_seconds = 0.0
-        self.done = False
-        self._clock = self._epoch_clock = self._saved_at = time.perf_counter()
-        self._epoch_seconds = 0.0  # of the current epoch, spent before a resume
-
-    # --- the run ---
+    def __post_init__(self) -> None:
+        _check_teacher(self.objective, self.teacher, self.student, self.views)
+        for module in (self.student, *(self.teacher.modules if self.teacher else ())):
+            module.to(self.runtime.device)
+        self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
+        self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
+        self.state = TrainingState(
+            self.student, recipe=self.recipe, runtime=self.runtime, part_names=self.objective.part_names
+        )
+        self._clock = self._saved_at = time.perf_counter()
 
     def run(self, stop: StopRequest) -> FitResult:
+        """Train to the end, from the checkpoint on where there is one."""
+        state = self.state
         torch.manual_seed(self.seed)
         if self.checkpoint is not None and self.checkpoint.exists():
-            self._restore(load_checkpoint(self.checkpoint, identity=self.identity()))
-        elif self.checkpoint is not None:
+            state.restore(load_checkpoint(self.checkpoint, identity=self.identity()))
+        else:
             self._save()
-        if not self.done:
-            self.progress.begin(self.name, num_steps=self.num_steps, done_steps=self.step)
-            self.events.write("begin", self.name, step=self.step, num_steps=self.num_steps, recipe=self.recipe)
+        if not state.done:
+            self.progress.begin(self.name, num_steps=self.num_steps, done_steps=state.step)
+            self.events.write("begin", self.name, step=state.step, num_steps=self.num_steps, recipe=self.recipe)
             try:
                 self._train(stop)
             finally:
@@ -194,161 +172,11 @@ class _Training:
             if self.teacher is not None:
                 self.teacher.check_unchanged()
             self._save()
-            self.events.write("end", self.name, step=self.step, elapsed_seconds=self.elapsed_seconds)
+            self.events.write("end", self.name, step=state.step, elapsed_seconds=state.elapsed_seconds)
         return self._result()
 
-    def _train(self, stop: StopRequest) -> None:
-        self._start_clock()
-        self.student.train()
-        for batch in self.tally.time_waits(self._batches()):
-            self._do_step(batch)
-            if self.tally.is_full:
-                self._read_losses()
-            if self.step % self.steps_per_epoch == 0:
-                self._end_epoch()
-            if self.done:
-                return
-            if stop.made:
-                self._read_losses()
-                self._save()
-                raise TrainingInterrupted(name=self.name, step=self.step, checkpoint=self.checkpoint)
-            if self.checkpoint and time.perf_counter() - self._saved_at >= self.checkpoint_seconds:
-                self._read_losses()
-                self._save()
-
-    def _batches(self) -> Iterator[Batch]:
-        """Yield the batches from the current step on, pass after pass, without an end."""
-        size = self.recipe.batch_size
-        samples = self.views.prepared(self.train)
-        first_pass, start = divmod(self.step, self.batches_per_pass)
-        for index in range(first_pass, 1 << 62):
-            order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
-            yield from iterate_batches(samples, self.views, order, batch_size=size, view=index, start_batch=start)
-            start = 0
-
-    def _do_step(self, batch: Batch) -> None:
-        rate = learning_rate_at(self.recipe, self.step, self.num_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        if self.runtime.device.type != "cpu":
-            batch = batch.to(self.runtime.device, non_blocking=True)
-        counts = count_valid(batch)
-        row = [torch.zeros(())]
-        for number, part in enumerate(_split(batch, self.recipe.accumulation_steps)):
-            with self.runtime.autocast():
-                targets = self.teacher(part.ids, part.inputs) if self.teacher is not None else None
-                outputs = self.student(part.inputs)
-            loss = self.objective(outputs, targets, part, counts=counts)
-            self.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
-            values = [loss.total.detach(), *loss.means.values()]
-            row = values if number == 0 else [a + b for a, b in zip(row, values, strict=True)]
-        self._update_weights()
-        self.step += 1
-        self.tally.add(row, examples=counts.examples, labelled=counts.labelled)
-
-    def _update_weights(self) -> None:
-        if self.recipe.clip_norm is not None:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip_norm)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
-        project_max_norm(self.student)
-        if self.average is not None:
-            self.average.update(self.student)
-
-    def _read_losses(self) -> None:
-        """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
-        first_step = self.step - self.tally.num_pending
-        bad = self.tally.read()
-        if bad is not None:
-            step = first_step + bad + 1
-            kept = self.checkpoint if self.checkpoint and self.checkpoint.exists() else None
-            self.events.write("diverged", self.name, step=step)
-            raise TrainingDiverged(
-                f"The loss of {self.name} became NaN or infinite at step {step} of {self.num_steps}.",
-                received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",
-                expected="a finite loss" + (f"; the last good checkpoint is {kept}" if kept else ""),
-                remedy="lower the learning rate, set clip_norm, or warm up longer",
-            )
-        recent = self.tally.recent
-        seconds = max(1e-9, time.perf_counter() - self._epoch_clock + self._epoch_seconds)
-        speed, wait = self.tally.examples / seconds, self.tally.wait_seconds / seconds
-        self.progress.advance(self.step, recent, samples_per_second=speed, data_wait=wait)
-        if recent:
-            self.events.write("steps", self.name, step=self.step, losses=recent, learning_rate=self._learning_rate())
-
-    def _end_epoch(self) -> None:
-        self._read_losses()
-        seconds = time.perf_counter() - self._epoch_clock + self._epoch_seconds
-        validation = self._validate()
-        self.elapsed_seconds += time.perf_counter() - self._clock
-        record = EpochRecord(
-            epoch=self.step // self.steps_per_epoch,
-            step=self.step,
-            learning_rate=self._learning_rate(),
-            elapsed_seconds=self.elapsed_seconds,
-            samples_per_second=self.tally.examples / seconds,
-            data_wait_fraction=min(1.0, self.tally.wait_seconds / seconds),
-            train=self.tally.epoch_means(),
-            validation=validation,
-        )
-        self.history.append(record)
-        self.tally.reset()
-        self._epoch_seconds = 0.0
-        self._keep_best(record)
-        self.done = self.step >= self.num_steps or self._out_of_patience()
-        self.events.write("epoch", self.name, **asdict(record))
-        self.progress.epoch(record)
-        self._start_clock()
-
-    def _validate(self) -> dict[str, float]:
-        if self.validation is None:
-            return {}
-        measured = evaluate(
-            self.student, self.validation, self.views, runtime=self.runtime, weights=self._evaluated_weights()
-        )
-        return {name: measured[name] for name in ("errors", "accuracy", "nll")}
-
-    def _keep_best(self, record: EpochRecord) -> None:
-        """Keep the weights of the epoch with the fewest validation errors, then the lower NLL; else the last."""
-        key = [record.validation["errors"], record.validation["nll"]] if record.validation else [0.0, -record.epoch]
-        if not self.best or key < self.best["key"]:
-            weights = self._evaluated_weights() or self.student.state_dict()
-            self.best = {"key": key, "epoch": record.epoch, "weights": _copy(weights)}
-
-    def _out_of_patience(self) -> bool:
-        patience = self.recipe.patience_epochs
-        return patience is not None and self.step // self.steps_per_epoch - int(self.best["epoch"]) >= patience
-
-    def _evaluated_weights(self) -> Weights | None:
-        return self.average.state if self.average is not None else None
-
-    def _learning_rate(self) -> float:
-        return float(self.optimiser.param_groups[0]["lr"])
-
-    def _start_clock(self) -> None:
-        self._clock = self._epoch_clock = time.perf_counter()
-
-    def _result(self) -> FitResult:
-        last = _copy(self._evaluated_weights() or self.student.state_dict())
-        selected = {key: value.to(self.runtime.device) for key, value in self.best["weights"].items()}
-        self.student.load_state_dict(selected)
-        self.student.eval()
-        return FitResult(
-            student=self.student,
-            selected_weights=selected,
-            last_weights=last,
-            selected_epoch=int(self.best["epoch"]),
-            history=self.history,
-            num_steps=self.step,
-            elapsed_seconds=self.elapsed_seconds,
-        )
-
-    # --- checkpoints ---
-
     def identity(self) -> dict[str, str]:
-        """What must be equal for a checkpoint to go on here."""
+        """Return what must be equal for a checkpoint to go on here."""
         shapes = {key: list(value.shape) for key, value in self.student.state_dict().items()}
         return {
             "network": json.dumps(shapes),
@@ -363,50 +191,140 @@ class _Training:
             "precision": self.runtime.precision,
         }
 
+    def _train(self, stop: StopRequest) -> None:
+        state = self.state
+        self._clock = time.perf_counter()
+        self.student.train()
+        for batch in state.tally.time_waits(self._batches()):
+            self._do_step(batch)
+            if state.tally.is_full:
+                self._read_losses()
+            if state.step % self.steps_per_epoch == 0:
+                self._end_epoch()
+            if state.done:
+                return
+            if stop.made:
+                self._read_losses()
+                self._save()
+                raise TrainingInterrupted(name=self.name, step=state.step, checkpoint=self.checkpoint)
+            if self.checkpoint and time.perf_counter() - self._saved_at >= self.checkpoint_seconds:
+                self._read_losses()
+                self._save()
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the batches from the current step on, pass after pass, without an end."""
+        size = self.recipe.batch_size
+        samples = self.views.prepared(self.train)
+        first_pass, start = divmod(self.state.step, self.batches_per_pass)
+        for index in itertools.count(first_pass):
+            order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
+            yield from iterate_batches(samples, self.views, order, batch_size=size, view=index, start_batch=start)
+            start = 0
+
+    def _do_step(self, batch: Batch) -> None:
+        if self.runtime.device.type != "cpu":
+            batch = batch.to(self.runtime.device, non_blocking=True)
+        counts = count_valid(batch)
+        row: list[Tensor] = []
+        for part in _split(batch, self.recipe.accumulation_steps):
+            with self.runtime.autocast():
+                targets = self.teacher(part.ids, part.inputs) if self.teacher is not None else None
+                outputs = self.student(part.inputs)
+            loss = self.objective(outputs, targets, part, counts=counts)
+            self.state.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
+            values = [loss.total.detach(), *loss.means.values()]
+            row = [a + b for a, b in zip(row, values, strict=True)] if row else values
+        self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
+        self.state.tally.add(row, examples=counts.examples, labelled=counts.labelled)
+
+    def _read_losses(self) -> None:
+        """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
+        state, tally = self.state, self.state.tally
+        first_step = state.step - tally.num_pending
+        bad = tally.read()
+        if bad is not None:
+            self.events.write("diverged", self.name, step=first_step + bad + 1)
+            raise self._diverged(first_step + bad + 1)
+        if tally.recent:
+            self._tick()
+            speed, wait = tally.examples / state.epoch_seconds, tally.wait_seconds / state.epoch_seconds
+            self.progress.advance(state.step, tally.recent, samples_per_second=speed, data_wait=min(1.0, wait))
+            self.events.write(
+                "steps", self.name, step=state.step, losses=tally.recent, learning_rate=state.learning_rate
+            )
+
+    def _diverged(self, step: int) -> TrainingDiverged:
+        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else ""
+        return TrainingDiverged(
+            f"The loss of {self.name} became NaN or infinite at step {step} of {self.num_steps}.",
+            received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",
+            expected=f"a finite loss{kept}",
+            remedy="lower the learning rate, set clip_norm, or warm up longer",
+        )
+
+    def _end_epoch(self) -> None:
+        self._read_losses()
+        state, tally = self.state, self.state.tally
+        validation = self._validate()
+        epoch_seconds = state.epoch_seconds  # without the validation
+        self._tick()
+        record = EpochRecord(
+            epoch=state.step // self.steps_per_epoch,
+            step=state.step,
+            learning_rate=state.learning_rate,
+            elapsed_seconds=state.elapsed_seconds,
+            samples_per_second=tally.examples / epoch_seconds,
+            data_wait_fraction=min(1.0, tally.wait_seconds / epoch_seconds),
+            train=tally.epoch_means(),
+            validation=validation,
+        )
+        state.history.append(record)
+        state.keep_if_best(record)
+        tally.reset()
+        state.epoch_seconds = 0.0
+        patience = self.recipe.patience_epochs
+        state.done = state.step >= self.num_steps or (
+            patience is not None and record.epoch - state.best_epoch >= patience
+        )
+        self.events.write("epoch", self.name, **asdict(record))
+        self.progress.epoch(record)
+
+    def _validate(self) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        weights = self.state.averaged_weights()
+        measured = evaluate(self.student, self.validation, self.views, runtime=self.runtime, weights=weights)
+        return {name: measured[name] for name in ("errors", "accuracy", "nll")}
+
+    def _tick(self) -> None:
+        """Add the time since the last tick to the run's and the epoch's."""
+        now = time.perf_counter()
+        self.state.elapsed_seconds += now - self._clock
+        self.state.epoch_seconds += now - self._clock
+        self._clock = now
+
     def _save(self) -> None:
         if self.checkpoint is None:
             return
-        now = time.perf_counter()
-        self._epoch_seconds += now - self._epoch_clock
-        self.elapsed_seconds += now - self._clock
-        state = {
-            "step": self.step,
-            "done": self.done,
-            "student": self.student.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": [self.average.num_updates, self.average.state] if self.average else [],
-            "scaler": self.scaler.state_dict(),
-            "random": self._random_state(),
-            "tally": self.tally.state(),
-            "history": json.dumps([asdict(record) for record in self.history]),
-            "best": self.best,
-            "elapsed_seconds": self.elapsed_seconds,
-            "epoch_seconds": self._epoch_seconds,
-        }
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(self.checkpoint, state, identity=self.identity())
-        self._start_clock()
-        self._saved_at = self._clock
+        self._tick()
+        save_checkpoint(self.checkpoint, self.state.snapshot(), identity=self.identity())
+        self._saved_at = time.perf_counter()
 
-    def _random_state(self) -> list[Tensor]:
-        cuda = self.runtime.device.type == "cuda"
-        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(self.runtime.device)] if cuda else [])]
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.done = state["step"], state["done"]
-        self.student.load_state_dict(state["student"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.average is not None:
-            self.average.num_updates = state["average"][0]
-            self.average.state = {key: value.to(self.runtime.device) for key, value in state["average"][1].items()}
-        self.scaler.load_state_dict(state["scaler"])
-        self.tally.restore(state["tally"])
-        self.history = [EpochRecord(**record) for record in json.loads(state["history"])]
-        self.best = state["best"]
-        self.elapsed_seconds, self._epoch_seconds = state["elapsed_seconds"], state["epoch_seconds"]
-        torch.set_rng_state(state["random"][0])
-        if len(state["random"]) > 1 and self.runtime.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random"][1], self.runtime.device)
+    def _result(self) -> FitResult:
+        state = self.state
+        last = state.copy_evaluated_weights()
+        selected = {key: value.to(self.runtime.device) for key, value in state.best_weights.items()}
+        self.student.load_state_dict(selected)
+        self.student.eval()
+        return FitResult(
+            student=self.student,
+            selected_weights=selected,
+            last_weights=last,
+            selected_epoch=state.best_epoch,
+            history=state.history,
+            num_steps=state.step,
+            elapsed_seconds=state.elapsed_seconds,
+        )
 
 
 def _check_teacher(objective: Objective, teacher: Teacher | None, student: nn.Module, views: Views) -> None:
@@ -446,12 +364,4 @@ def _split(batch: Batch, num_parts: int) -> Iterator[Batch]:
         return
     size = -(-len(batch) // num_parts)
     for start in range(0, len(batch), size):
-        fields = {
-            key: value[start : start + size] if isinstance(value, Tensor) else value
-            for key, value in vars(batch).items()
-        }
-        yield Batch(**fields)
-
-
-def _copy(weights: Weights) -> Weights:
-    return {key: value.detach().clone() for key, value in weights.items()}
+        yield batch.part(start, start + size)

@@ -1,0 +1,120 @@
+"""Everything of a training run that changes from step to step, and so belongs into a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.models import project_max_norm
+from limbeck.records import EpochRecord
+from limbeck.training.averaging import AveragedWeights
+from limbeck.training.optimiser import build_optimiser
+from limbeck.training.recipe import Recipe
+from limbeck.training.runtime import Runtime
+from limbeck.training.tally import LossTally
+
+Weights = dict[str, Tensor]
+
+
+class TrainingState:
+    """The student, its optimiser, averages and counters.
+
+    Args:
+        student: what is trained, on the runtime's device.
+        recipe: optimiser, averaging and clipping.
+        runtime: device and precision.
+        part_names: of the objective's parts.
+    """
+
+    def __init__(self, student: nn.Module, *, recipe: Recipe, runtime: Runtime, part_names: tuple[str, ...]) -> None:
+        self.student, self.recipe, self.runtime = student, recipe, runtime
+        self.optimiser = build_optimiser(student, recipe)
+        self.average = AveragedWeights(student, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
+        self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
+        self.tally = LossTally(("total", *part_names), device=runtime.device)
+        self.step = 0
+        self.done = False
+        self.history: list[EpochRecord] = []
+        self.best_key: list[float] = []  # lower is better
+        self.best_epoch = 0
+        self.best_weights: Weights = {}
+        self.elapsed_seconds = 0.0  # of all parts of the run
+        self.epoch_seconds = 0.0  # of the current epoch
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def update(self, learning_rate: float) -> None:
+        """Take one optimiser step on the gradients that are there, and everything that follows it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        if self.recipe.clip_norm is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        project_max_norm(self.student)
+        if self.average is not None:
+            self.average.update(self.student)
+        self.step += 1
+
+    def averaged_weights(self) -> Weights | None:
+        """Return the weights that are evaluated in place of the student's own; None where these are."""
+        return self.average.state if self.average is not None else None
+
+    def copy_evaluated_weights(self) -> Weights:
+        """Return a copy of the weights that stand for the student now."""
+        weights = self.averaged_weights() or self.student.state_dict()
+        return {key: value.detach().clone() for key, value in weights.items()}
+
+    def keep_if_best(self, record: EpochRecord) -> None:
+        """Keep the weights of the epoch with the fewest validation errors, then the lower NLL; else of the last."""
+        validation = record.validation
+        key = [validation["errors"], validation["nll"]] if validation else [0.0, -float(record.epoch)]
+        if not self.best_key or key < self.best_key:
+            self.best_key, self.best_epoch = key, record.epoch
+            self.best_weights = self.copy_evaluated_weights()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all of it, for a checkpoint; losses that were not read yet are not in it."""
+        return {
+            "step": self.step,
+            "done": self.done,
+            "student": self.student.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": [self.average.num_updates, self.average.state] if self.average else [],
+            "scaler": self.scaler.state_dict(),
+            "random": self._random_states(),
+            "tally": self.tally.state(),
+            "history": json.dumps([asdict(record) for record in self.history]),
+            "best": [self.best_key, self.best_epoch, self.best_weights],
+            "seconds": [self.elapsed_seconds, self.epoch_seconds],
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Become what :meth:`snapshot` saw; torch's random states too."""
+        self.step, self.done = snapshot["step"], snapshot["done"]
+        self.student.load_state_dict(snapshot["student"])
+        self.optimiser.load_state_dict(snapshot["optimiser"])
+        if self.average is not None:
+            self.average.num_updates, average = snapshot["average"]
+            self.average.state = {key: value.to(self.runtime.device) for key, value in average.items()}
+        self.scaler.load_state_dict(snapshot["scaler"])
+        self.tally.restore(snapshot["tally"])
+        self.history = [EpochRecord(**record) for record in json.loads(snapshot["history"])]
+        self.best_key, self.best_epoch, self.best_weights = snapshot["best"]
+        self.elapsed_seconds, self.epoch_seconds = snapshot["seconds"]
+        torch.set_rng_state(snapshot["random"][0])
+        if len(snapshot["random"]) > 1 and self.runtime.device.type == "cuda":
+            torch.cuda.set_rng_state(snapshot["random"][1], self.runtime.device)
+
+    def _random_states(self) -> list[Tensor]:
+        device = self.runtime.device
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
