@@ -58,9 +58,9 @@ class Jitter:
         InvalidValue: pixels below 1.
     Example:
         >>> image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
-        >>> Jitter(1)(image, torch.tensor([[0.0, 0.5]]))[0, 0]  # up by one, not sideways
-        tensor([[3, 4],
-                [0, 0]], dtype=torch.uint8)
+        >>> Jitter(1)(image, torch.tensor([[0.0, 0.5]]))[0, 0]  # down by one, not sideways
+        tensor([[0, 0],
+                [1, 2]], dtype=torch.uint8)
     """
 
     pixels: int
@@ -133,7 +133,11 @@ class Flip:
     def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
         """Return the images, some mirrored; see :class:`Augmentation`."""
         _require_images(inputs, self.name)
-        return torch.where((uniforms[:, 0] < self.probability)[:, None, None, None], inputs.flip(-1), inputs)
+        mirrored = uniforms[:, 0] < self.probability
+        if inputs.device.type != "cpu":  # no count of what is mirrored, which would wait for the device
+            return torch.where(mirrored[:, None, None, None], inputs.flip(-1), inputs)
+        positions = mirrored.nonzero()[:, 0]
+        return inputs.index_copy(0, positions, inputs.index_select(0, positions).flip(-1))
 
 
 @dataclass(frozen=True)
@@ -257,15 +261,16 @@ def _require_images(inputs: Tensor, name: str) -> None:
 
 
 def _pad_with_zero(inputs: Tensor, margin: int) -> Tensor:
+    """Return the padded images, and an empty one more: room for a run that starts anywhere in the last."""
     _require_images(inputs, "jitter or crop")
     count, channels, height, width = inputs.shape
-    padded = inputs.new_zeros(count, channels, height + 2 * margin, width + 2 * margin)
-    padded[:, :, margin : margin + height, margin : margin + width] = inputs
+    padded = inputs.new_zeros(count + 1, channels, height + 2 * margin, width + 2 * margin)
+    padded[:count, :, margin : margin + height, margin : margin + width] = inputs
     return padded
 
 
 def _pad_by_reflection(inputs: Tensor, margin: int) -> Tensor:
-    _require_images(inputs, "crop")
+    padded = _pad_with_zero(inputs, margin)
     height, width = inputs.shape[-2:]
     if margin >= min(height, width):
         raise InvalidValue(
@@ -273,24 +278,31 @@ def _pad_by_reflection(inputs: Tensor, margin: int) -> Tensor:
             received=f"padding {margin}, images of {height}x{width}",
             expected=f"padding < {min(height, width)}",
         )
-
-    def mirrored(size: int) -> Tensor:
-        place = torch.arange(-margin, size + margin, device=inputs.device).abs()
-        return torch.where(place < size, place, 2 * (size - 1) - place)
-
-    return inputs.index_select(2, mirrored(height)).index_select(3, mirrored(width))
+    far_row, far_column = (
+        2 * (margin + height - 1),
+        2 * (margin + width - 1),
+    )  # twice the last row and column of the image
+    for step in range(1, margin + 1):
+        padded[:, :, margin - step] = padded[:, :, margin + step]
+        row = margin + height - 1 + step
+        padded[:, :, row] = padded[:, :, far_row - row]
+    for step in range(1, margin + 1):
+        padded[..., margin - step] = padded[..., margin + step]
+        column = margin + width - 1 + step
+        padded[..., column] = padded[..., far_column - column]
+    return padded
 
 
 def _random_windows(padded: Tensor, inputs: Tensor, uniforms: Tensor, margin: int) -> Tensor:
-    """Cut a window of the size of ``inputs`` out of each padded image, at (top, left) = floor(u (2 margin + 1))."""
-    count, channels, height, width = inputs.shape
-    corners = (
-        (uniforms * (2 * margin + 1)).to(torch.int64).clamp_(max=2 * margin)
-    )  # (n, 2); rounding could reach the end
-    image_rows = torch.arange(count * channels, device=inputs.device).view(count, channels, 1) * padded.shape[2]
-    rows = image_rows + corners[:, 0].view(count, 1, 1) + torch.arange(height, device=inputs.device)
-    starts = (rows * padded.shape[3] + corners[:, 1].view(count, 1, 1)).view(-1)  # (n C H,)
-    # Every run of `width` pixels, wherever it starts, as one row of an overlapping view: copying whole rows is three
-    # times as fast as gathering pixels.
-    runs = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
-    return runs.index_select(0, starts).view(count, channels, height, width)
+    """Cut a window of the size of ``inputs`` out of each padded image, at (top, left) = floor(u (2 margin + 1)).
+
+    In memory, an image shifted by (top, left) is a run of the padded batch that starts top x width + left pixels later:
+    one row of an overlapping view is copied for each image, and the window is the upper left corner of that run.
+    """
+    count, _, height, width = inputs.shape
+    size, line = padded[0].numel(), padded.shape[3]
+    corners = (uniforms * (2 * margin + 1)).to(torch.int64).clamp_(max=2 * margin)  # (n, 2)
+    starts = torch.arange(0, count * size, size, device=inputs.device)
+    starts.add_(corners[:, 0], alpha=line).add_(corners[:, 1])
+    runs = padded.as_strided((count * size, size), (1, 1)).index_select(0, starts)  # (n, C (H + 2m) (W + 2m))
+    return runs.view(count, *padded.shape[1:])[:, :, :height, :width]

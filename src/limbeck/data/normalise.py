@@ -89,10 +89,10 @@ def to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
     is_uint8 = raw.dtype == torch.uint8
     if normalise is None:
         return raw.to(torch.float32).div_(PIXEL_SCALE) if is_uint8 else raw.to(torch.float32)
+    inputs = raw.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     unit = PIXEL_SCALE if is_uint8 else 1.0
     if len(normalise.mean) == 1:
-        centred = raw.to(torch.float32).sub(normalise.mean[0] * unit)
-        return centred.mul_(1.0 / (normalise.std[0] * unit))
+        return inputs.sub_(normalise.mean[0] * unit).mul_(1.0 / (normalise.std[0] * unit))
     axis = _axis(raw.dim())
     if raw.shape[axis] != len(normalise.mean):
         raise ShapeMismatch(
@@ -102,10 +102,9 @@ def to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
         )
     shape = [1] * raw.dim()
     shape[axis] = len(normalise.mean)
-    mean = torch.tensor(normalise.mean, dtype=torch.float64).mul_(unit).view(shape)
-    scale = torch.tensor(normalise.std, dtype=torch.float64).mul_(unit).reciprocal_().view(shape)
-    centred = raw.to(torch.float32).sub(mean.to(raw.device, torch.float32))
-    return centred.mul_(scale.to(raw.device, torch.float32))
+    mean = torch.tensor(normalise.mean, dtype=torch.float64).mul_(unit).to(raw.device, torch.float32)
+    scale = torch.tensor(normalise.std, dtype=torch.float64).mul_(unit).reciprocal_().to(raw.device, torch.float32)
+    return inputs.sub_(mean.view(shape)).mul_(scale.view(shape))
 
 
 def _axis(num_dimensions: int) -> int:

@@ -147,7 +147,7 @@ class Views:
             inputs = self._augmented(samples, positions, view)
         else:
             inputs = to_float(samples.fetch(positions), self.normalise)
-        return Batch(samples.ids[positions], inputs, samples.labels[positions], view)
+        return Batch(samples.ids.index_select(0, positions), inputs, samples.labels.index_select(0, positions), view)
 
     def prepared(self, samples: Samples) -> Samples:
         """Return the samples with float32, normalised inputs made once, so that a batch is one look-up.
@@ -177,7 +177,7 @@ class Views:
         raw = samples.fetch(positions)
         if changes:
             count = sum(change.draws for change in changes)
-            ids = samples.ids[positions]
+            ids = samples.ids.index_select(0, positions)
             uniforms = counter_uniform(ids, seed=self.seed, stream="views", view=view, count=max(count, 1))
             used = 0
             for change in changes:
@@ -188,7 +188,7 @@ class Views:
     def _mixed_batch(self, samples: Samples, positions: Tensor, mixup: Mixup, view: int) -> Batch:
         if len(samples) < 2:
             raise DataError("Mixup needs at least two samples.", received=f"{len(samples)} of {samples.name}")
-        ids = samples.ids[positions]
+        ids = samples.ids.index_select(0, positions)
         drawn = counter_integers(ids, low=0, high=len(samples) - 1, seed=self.seed, stream="mixup partner", view=view)[
             :, 0
         ]
@@ -198,7 +198,14 @@ class Views:
         both = self._augmented(samples, torch.cat([positions, partners]), view)
         own, other = both[: len(positions)], both[len(positions) :]
         mixed = torch.lerp(own, other, weight.view(-1, *[1] * (own.dim() - 1)))
-        return Batch(ids, mixed, samples.labels[positions], view, samples.labels[partners], weight)
+        return Batch(
+            ids,
+            mixed,
+            samples.labels.index_select(0, positions),
+            view,
+            samples.labels.index_select(0, partners),
+            weight,
+        )
 
     def _check_prepared(self, samples: Samples, augmented: bool) -> None:
         if augmented or samples.prepared_by != self.clean.fingerprint:
