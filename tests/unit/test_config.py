@@ -1,0 +1,89 @@
+"""Configurations: layers lie over each other; every mistake is told with its line and the near names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from limbeck.config import DistillConfig, Layer, RecipeConfig, json_schema, read_file, read_layer, recipe_from, resolve
+from limbeck.errors import ConfigError, InvalidValue
+from limbeck.presets import NAMES, preset_for, read_preset
+from limbeck.training import Recipe
+
+
+def layer(text: str, source: str = "job.yaml") -> Layer:
+    return read_layer(text, source=source)
+
+
+def test_later_layers_win_key_by_key_into_recipes():
+    low = layer("temperature: 2\nrecipe: {num_epochs: 5, learning_rate: 0.3}\nteachers: [resnet20]")
+    high = layer("recipe: {num_epochs: 7}\nteachers: mlp")
+    config = resolve(DistillConfig, [low, high])
+    assert config.temperature == 2.0
+    assert config.teachers == ["mlp"]
+    recipe = recipe_from(config.recipe)
+    assert (recipe.num_epochs, recipe.learning_rate) == (7, 0.3)
+    assert recipe.batch_size == Recipe().batch_size
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("data: digits\ntemperatur: 4", ["line 2", "'temperatur'", "did you mean temperature"]),
+        ("recipe:\n  num_epochs: 3\n  lr: 0.1", ["line 3", "'lr' in recipe", "learning_rate"]),
+        ("data: digits\n\ntemperature: warm", ["line 3", "temperature", "'warm'"]),
+        ("recipe: 5", ["line 1", "recipe"]),
+        ("a: 1\na: 2", ["line 2", "stands twice"]),
+        ("a: [1", ["not YAML"]),
+        ("- 1", ["not a mapping"]),
+        ("normalise: {mean: [0], sd: [1]}", ["line 1", "normalise"]),
+        ("teachers: [mlp, 3]", ["line 1", "teachers.1"]),
+    ],
+)
+def test_mistakes_are_placed_and_explained(text, parts):
+    with pytest.raises(ConfigError) as refused:
+        resolve(DistillConfig, [layer(text)])
+    for part in ["job.yaml", *parts]:
+        assert part in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        read_file(tmp_path / "none.yaml")
+
+
+def test_numbers_out_of_range_are_the_recipes_business():
+    config = resolve(DistillConfig, [layer("recipe: {learning_rate: -1}")])
+    with pytest.raises(InvalidValue, match="learning_rate"):
+        recipe_from(config.recipe)
+
+
+def test_the_recipe_section_has_exactly_the_recipes_fields():
+    assert list(RecipeConfig.model_fields) == [field.name for field in dataclasses.fields(Recipe)]
+
+
+def test_optional_settings_can_be_switched_off_again():
+    config = resolve(DistillConfig, [layer("recipe: {clip_norm: 1.0}"), layer("recipe: {clip_norm: null}")])
+    assert recipe_from(config.recipe).clip_norm is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_are_valid_and_short(name):
+    text = read_preset(name)
+    config = resolve(DistillConfig, [layer(text, source=name)])
+    recipe_from(config.recipe)
+    assert len(text.splitlines()) <= 20
+
+
+def test_presets_are_chosen_by_name_then_by_kind():
+    assert preset_for("mnist", is_image=True) == "mnist"
+    assert preset_for("some/folder", is_image=True) == "images"
+    assert preset_for("vectors.npz", is_image=False) == "features"
+
+
+def test_the_published_schema_is_the_one_that_is_checked():
+    published = json.loads((Path(__file__).parents[2] / "docs" / "config.schema.json").read_text(encoding="utf-8"))
+    assert published == json_schema(), "run: limbeck schema > docs/config.schema.json"
