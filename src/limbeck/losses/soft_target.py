@@ -50,7 +50,7 @@ def soft_target_loss(
         >>> soft_target_loss(tensor([[2.0, 0.0]]), tensor([[0.0, 2.0]]), temperature=2.0)
         tensor([1.8485])
         >>> soft_target_loss(tensor([[2.0, 0.0]]), teacher_probs=tensor([[0.2689, 0.7311]]), temperature=2.0)
-        tensor([1.8483])
+        tensor([1.8488])
 
     References:
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2.
@@ -78,14 +78,10 @@ def soft_target_loss(
 def _loss_of_rows(student: Tensor, teacher: Tensor, is_probs: bool, temperature: float | Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return _plain(student, teacher, is_probs, temperature)
-    num_classes = student.shape[-1]
-    student_rows, teacher_rows = student.reshape(-1, num_classes), teacher.reshape(-1, num_classes)
-    row_temperature = temperature.reshape(-1, 1) if isinstance(temperature, Tensor) else temperature
     if torch.is_grad_enabled() and student.requires_grad:
-        loss: Tensor = SoftTarget.apply(student_rows, teacher_rows, is_probs, row_temperature)  # type: ignore[no-untyped-call]
-    else:
-        loss = soft_target_pass(student_rows, teacher_rows, is_probs, row_temperature, keep_gap=False).loss
-    return loss.reshape(student.shape[:-1])
+        loss: Tensor = SoftTarget.apply(student, teacher, is_probs, temperature)  # type: ignore[no-untyped-call]
+        return loss
+    return soft_target_pass(student, teacher, is_probs, temperature, keep_gap=False).loss
 
 
 def logit_matching_loss(student_logits: Tensor, teacher_logits: Tensor, *, centred: bool) -> Tensor:
