@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from limbeck.errors import OutputError, RecordError
 
 FORMAT = "limbeck-run-record"
 VERSION = 1
+LARGEST = sys.float_info.max
 
 T = TypeVar("T")
 
@@ -153,6 +156,12 @@ def to_json(record: RunRecord) -> str:
         raise RecordError(
             "The record holds a number that is not finite.", remedy="see the run's events.jsonl"
         ) from error
+    except TypeError as error:
+        raise RecordError(
+            "The record holds a value that JSON has no form for.",
+            received=str(error),
+            expected="settings made of text, numbers, true, false, null, lists and objects",
+        ) from error
 
 
 def from_json(text: str, *, source: str = "the record") -> RunRecord:
@@ -162,11 +171,12 @@ def from_json(text: str, *, source: str = "the record") -> RunRecord:
         text: JSON text.
         source: named in errors, usually the file's path.
     Raises:
-        RecordError: not JSON, another format or version, or a field missing, unknown or of the wrong type.
+        RecordError: not JSON, another format or version, a number that is not finite, or a field missing, unknown or
+            of the wrong type.
     """
     try:
-        content = json.loads(text)
-    except ValueError as error:
+        content = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{source} is not JSON.", received=str(error)) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordError(f"{source} is not a run record.", expected=f'a JSON object with "format": "{FORMAT}"')
@@ -211,6 +221,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         ) from error
 
 
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
 def _decode(kind: Any, value: Any, where: str) -> Any:
     """Build ``kind`` (a dataclass, list, tuple, dict, union or plain type) from decoded JSON."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -230,7 +246,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _decode(next(a for a in arguments if a is not type(None)), value, where)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST:
         return float(value)
     if (
         origin is None

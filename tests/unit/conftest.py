@@ -86,7 +86,8 @@ def _history(family: str, seed: int, num_epochs: int, *, final: float, num_valid
         decay = np.exp(-epoch / 4)
         errors = max(round(final + start * decay * 0.6 + rng.normal() * 1.5), 0)
         loss = float(height * (2.3 * decay + 0.03 + 0.004 * abs(rng.normal())))
-        validation = {"errors": float(errors), "accuracy": 1 - errors / num_validation, "nll": 0.1 + float(decay)}
+        accuracy = 1 - errors / max(num_validation, 1)
+        validation = {"errors": float(errors), "accuracy": accuracy, "nll": 0.1 + float(decay)}
         history.append(
             EpochRecord(
                 epoch=epoch,
@@ -120,8 +121,8 @@ def _network(role: str, seed: int | None, probs: np.ndarray, labels: np.ndarray,
     )
 
 
-def _dark_knowledge(num_classes: int, *, images: bool, count: int = 4) -> list[DarkKnowledge]:
-    pictures, targets = _digits() if images else (None, None)
+def _dark_knowledge(num_classes: int, *, images: bool, count: int) -> list[DarkKnowledge]:
+    pictures, targets = _digits() if images and count else (None, None)
     samples = []
     for i in range(count):
         label = int(targets[50 + 7 * i]) % num_classes if images else i % num_classes
@@ -148,7 +149,7 @@ def _make_record(
     num_test: int = 360,
     num_validation: int = 180,
     images: bool = True,
-    dark: bool = True,
+    num_dark: int = 4,
     class_names: list[str] | None = None,
 ) -> RunRecord:
     names = class_names or [str(c) for c in range(num_classes)]
@@ -212,7 +213,7 @@ def _make_record(
         seeds=list(seeds),
         networks=networks,
         measurements=measurements,
-        dark_knowledge=_dark_knowledge(len(names), images=images) if dark else [],
+        dark_knowledge=_dark_knowledge(len(names), images=images, count=num_dark),
         notes=["Latencies were measured with one thread."],
     )
 

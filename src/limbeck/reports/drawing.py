@@ -38,7 +38,6 @@ PALETTE = {  # Okabe and Ito's colours, each a CSS variable that the style sheet
 POINTS_PER_INCH = 72
 WIDTH = {2: 302.0, 3: 248.0}  # points, by the number of panels that a wide page shows side by side
 LARGE = 430.0  # points; such a panel scrolls on a phone
-CHARACTER = 0.6  # width over font size, a little more than in most fonts
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -206,7 +205,14 @@ def set_margins(figure: Figure, *, square: bool = False, turned: bool = False, g
 
 def text_width(text: str, size: float = 8.5) -> float:
     """Return about how wide a browser writes one line of text, in points."""
-    return size * sum(1.05 if unicodedata.east_asian_width(c) in "WF" else CHARACTER for c in text)
+    return size * sum(_character_width(c) for c in text)
+
+
+def _character_width(character: str) -> float:
+    """Return the width over the font size, as in the wide fonts."""
+    if character in "MWmw@%" or unicodedata.east_asian_width(character) in "WF":
+        return 1.05
+    return 0.75 if character.isupper() else 0.62
 
 
 def _label_room(axis: Axis, axes: Axes) -> float:
