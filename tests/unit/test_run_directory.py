@@ -15,7 +15,9 @@ CONFIG = {"temperature": 4.0, "seeds": (0, 1), "recipe": {"num_epochs": 3}}
 
 def test_a_new_folder_is_made_with_the_configuration(tmp_path):
     directory = RunDirectory.open(tmp_path / "a" / "run", config=CONFIG)
-    assert (directory.path / "config.yaml").read_text() == "temperature: 4.0\nseeds:\n- 0\n- 1\nrecipe:\n  num_epochs: 3\n"
+    assert (
+        directory.path / "config.yaml"
+    ).read_text() == "temperature: 4.0\nseeds:\n- 0\n- 1\nrecipe:\n  num_epochs: 3\n"
     assert directory.checkpoint("baseline-seed0") == directory.path / "checkpoints" / "baseline-seed0.pt"
 
 
