@@ -1,0 +1,278 @@
+"""limbeck.distill: the whole job, fair to its baseline, on whatever data and networks it is given."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+import limbeck
+from limbeck.distillation.measure import Examination
+from limbeck.errors import DataError, InvalidValue, LimbeckError, ModelError, OutputError, TeacherError, UnknownName
+from limbeck.models import fingerprint, load_model
+from limbeck.records import from_json, to_json
+from limbeck.training import Recipe
+
+NUM_CLASSES = 3
+RECIPE = Recipe(num_epochs=2, batch_size=32, learning_rate=0.1)
+
+
+def arrays(count: int = 150, *, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % NUM_CLASSES
+    inputs = torch.randn(count, 8, generator=generator) + 2 * torch.nn.functional.one_hot(labels, 8)
+    return inputs, labels
+
+
+def trained_teacher() -> nn.Module:
+    torch.manual_seed(0)
+    teacher = nn.Sequential(
+        nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, NUM_CLASSES)
+    )
+    inputs, labels = arrays(seed=7)
+    optimiser = torch.optim.AdamW(teacher.parameters(), lr=0.01)
+    for _ in range(60):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(teacher(inputs), labels).backward()
+        optimiser.step()
+    return teacher
+
+
+def distil(student="mlp:widths=6", teachers=None, **settings):
+    defaults = {
+        "train": arrays(),
+        "test": arrays(60, seed=1),
+        "recipe": RECIPE,
+        "seeds": 2,
+        "progress": "silent",
+        "device": "cpu",
+    }
+    return limbeck.distill(
+        student, teachers=[trained_teacher()] if teachers is None else teachers, **defaults | settings
+    )
+
+
+def test_the_record_holds_every_measurement_for_every_network_and_seed():
+    record = distil(temperature=4).record
+    assert record.roles() == ["teacher", "baseline", "distilled"]
+    test_names = {"errors", "accuracy", "nll", "ece", "brier"}
+    machine_names = {"parameters", "bytes", "flops", "latency_batch1", "latency_batch256"}
+    for role, seeds in (("teacher", [None]), ("baseline", [0, 1]), ("distilled", [0, 1])):
+        for name in test_names:
+            assert list(record.values(role, name)) == seeds, (role, name)
+        for name in machine_names:
+            values = record.values(role, name, split="machine")
+            assert list(values) == seeds
+            assert all(value > 0 for value in values.values())
+    for role in ("baseline", "distilled"):
+        for name in (*test_names, "agreement", "kl_to_teacher"):
+            assert list(record.values(role, name, weights="last")) == [0, 1]
+        assert list(record.values(role, "errors", split="validation")) == [0, 1]
+    assert from_json(to_json(record)) == record
+
+
+def test_baseline_and_student_share_start_order_and_number_of_steps():
+    record = distil(num_labelled=30).record
+    networks = {(network.role, network.seed): network for network in record.networks}
+    for seed in (0, 1):
+        baseline, distilled = networks["baseline", seed], networks["distilled", seed]
+        assert [epoch.step for epoch in baseline.history] == [epoch.step for epoch in distilled.history]
+        assert baseline.num_parameters == distilled.num_parameters
+    assert record.data.num_labelled == 30
+    assert record.data.num_train == 150 - 15
+
+
+def test_with_the_labels_alone_as_soft_weight_0_both_are_the_same_network():
+    result = distil(hard_weight=1.0, soft_weight=0.0)
+    for name in ("errors", "nll"):
+        assert result.record.values("baseline", name) == result.record.values("distilled", name)
+
+
+def test_the_test_set_is_read_once_after_all_training(monkeypatch):
+    order = []
+    import limbeck.distillation.workbench as workbench
+
+    fit, measure = workbench.fit, Examination.measure
+    monkeypatch.setattr(workbench, "fit", lambda *a, **k: (order.append("fit"), fit(*a, **k))[1])
+    monkeypatch.setattr(Examination, "measure", lambda *a, **k: (order.append("test"), measure(*a, **k))[1])
+    distil()
+    assert order == ["fit"] * 4 + ["test"] * 5  # two seeds of two networks; and the teacher
+
+
+def test_the_teacher_comes_back_frozen_and_unchanged():
+    teacher = trained_teacher().eval()
+    before = fingerprint(teacher)
+    distil(teachers=[teacher])
+    assert fingerprint(teacher) == before
+    assert not any(module.training for module in teacher.modules())
+
+
+def test_the_students_beat_chance_and_the_chosen_one_is_saved(tmp_path):
+    result = distil(recipe=Recipe(num_epochs=8, batch_size=32, learning_rate=0.2))
+    assert max(result.record.values("distilled", "accuracy").values()) > 0.8
+    errors = result.record.values("distilled", "errors", split="validation")
+    assert errors[result.student_seed] == min(errors.values())
+    path = result.save(tmp_path / "mine")
+    assert {file.name for file in path.iterdir()} >= {"student.safetensors", "model.json", "record.json", "report.html"}
+    inputs, labels = arrays(60, seed=1)
+    loaded = load_model(path).module
+    assert_close(loaded(inputs), result.student(inputs))
+    measured = (loaded(inputs).argmax(dim=1) != labels).sum().item()
+    assert measured == result.record.values("distilled", "errors")[result.student_seed]
+
+
+def test_summary_names_the_networks_and_the_verdict():
+    summary = distil().summary()
+    for word in ("teacher", "baseline", "distilled", "errors", "±"):
+        assert word in summary.lower()
+    assert "The teacher" in summary
+
+
+def test_an_ensemble_is_shown_with_its_members():
+    record = distil(teachers=[trained_teacher(), "mlp:widths=16"], teacher_weights=[2, 1], pooling="geometric").record
+    assert record.roles() == ["teacher", "member 1", "member 2", "baseline", "distilled"]
+    origins = {network.role: network.origin for network in record.networks}
+    assert origins["teacher"] == "pooled (geometric mean)"
+    assert (origins["member 1"], origins["member 2"]) == ("given", "trained")
+
+
+def test_stored_logits_teach_by_row_and_are_not_tested():
+    inputs, _ = arrays()
+    with torch.no_grad():
+        logits = trained_teacher().eval()(inputs)
+    stored = distil(teachers=logits)
+    live = distil()
+    assert stored.record.values("distilled", "nll") == pytest.approx(live.record.values("distilled", "nll"), rel=1e-4)
+    assert stored.record.roles() == ["baseline", "distilled"]
+    assert any("not tested" in note for note in stored.record.notes)
+
+
+def test_a_module_as_student_starts_every_seed_and_is_not_touched():
+    student = nn.Linear(8, NUM_CLASSES)
+    before = fingerprint(student)
+    result = distil(student)
+    assert fingerprint(student) == before
+    assert any("starts from its weights" in note for note in result.record.notes)
+
+
+def test_a_callable_is_called_once_for_each_network_under_its_seed():
+    seen = []
+
+    def build(num_classes):
+        seen.append(torch.initial_seed())
+        return nn.Linear(8, num_classes)
+
+    distil(build)
+    assert seen.count(1) == 2  # baseline and distilled student of seed 1
+    assert set(seen) == {0, 1}
+
+
+def test_a_stopped_job_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch):
+    import limbeck.distillation.workbench as workbench
+
+    whole = distil()
+    fit, calls = workbench.fit, []
+
+    def stop_at_third(*arguments, **settings):
+        calls.append(settings["name"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(workbench, "fit", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        distil(out=tmp_path / "run")
+    assert not (tmp_path / "run" / "record.json").exists()
+    monkeypatch.setattr(workbench, "fit", fit)
+    resumed = distil(out=tmp_path / "run")
+    for role in ("baseline", "distilled"):
+        assert resumed.record.values(role, "nll") == whole.record.values(role, "nll")
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert [event["network"] for event in events if event["event"] == "begin"].count("baseline-seed0") == 1
+    assert from_json((tmp_path / "run" / "record.json").read_text()) == resumed.record
+
+
+def test_augmented_students_get_targets_of_what_they_see():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (90, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(90) % NUM_CLASSES
+    record = distil(
+        teachers=["convnet:channels=4x4"],
+        train=(images, labels),
+        test=(images[:30], labels[:30]),
+        augmentations=["jitter:1", "flip", "mixup:0.5"],
+        seeds=1,
+    ).record
+    assert record.config["augmentations"] == ("jitter:1", "flip", "mixup:0.5")
+    assert not any("answered once" in note for note in record.notes)
+
+
+def test_dark_knowledge_is_tempered_and_not_from_the_test_set():
+    record = distil(temperature=3.0).record
+    assert record.dark_knowledge
+    for sample in record.dark_knowledge:
+        assert sample.temperatures == [1.0, 2.0, 3.0, 4.0, 8.0, 20.0]
+        entropies = []
+        for row in sample.probabilities:
+            assert sum(row) == pytest.approx(1.0, abs=1e-4)
+            entropies.append(-sum(p * torch.tensor(max(p, 1e-12)).log().item() for p in row))
+        assert entropies == sorted(entropies)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"temperature": 0.0}, InvalidValue, "temperature"),
+        ({"hard_weight": -1.0}, InvalidValue, "hard_weight"),
+        ({"hard_weight": 0.0, "soft_weight": 0.0}, InvalidValue, "both 0"),
+        ({"seeds": []}, InvalidValue, "seeds"),
+        ({"seeds": [1, 1]}, InvalidValue, "seeds"),
+        ({"teachers": []}, TeacherError, "needs a teacher"),
+        ({"teachers": nn.Linear(8, 4)}, LimbeckError, "4 classes"),
+        ({"teachers": torch.zeros(150, 5)}, TeacherError, "5 classes"),
+        ({"teachers": ["mlp", "mlp"], "teacher_weights": [0, 0]}, TeacherError, "weights are 0"),
+        ({"teachers": ["mlp", "mlp"], "teacher_weights": [1]}, TeacherError, "1 weights for 2"),
+        ({"pooling": "mean"}, UnknownName, "pooling"),
+        ({"student": "mpl"}, UnknownName, "did you mean mlp"),
+        ({"student": nn.Linear(8, 4)}, ModelError, "4 classes"),
+        ({"student": nn.Linear(9, 3)}, ModelError, "cannot run"),
+        ({"augmentations": ["jiter:2"]}, UnknownName, "did you mean jitter"),
+        ({"train": (arrays()[0], torch.zeros(150, dtype=torch.int64))}, LimbeckError, "class"),
+        ({"train": (torch.full((150, 8), float("nan")), arrays()[1])}, DataError, "NaN"),
+        ({"test": (torch.zeros(9, 5), torch.arange(9) % 3)}, DataError, "shapes"),
+        ({"test": (torch.zeros(9, 8), torch.arange(9))}, DataError, "class"),
+        ({"train": (torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))}, DataError, ""),
+        ({"device": "gpu"}, InvalidValue, "gpu"),
+        ({"precision": "fp8"}, UnknownName, "precision"),
+        ({"validation_fraction": 1.0}, InvalidValue, "validation_fraction"),
+        ({"num_labelled": 2}, LimbeckError, "2"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, settings, error, words):
+    with pytest.raises(error, match=words):
+        distil(out=tmp_path / "run", **settings)
+    assert not (tmp_path / "run" / "events.jsonl").exists()
+
+
+def test_stored_logits_do_not_teach_augmented_views():
+    with pytest.raises(TeacherError, match="clean view only"):
+        distil(teachers=torch.zeros(150, NUM_CLASSES), augmentations=["flip"])
+
+
+def test_a_finished_folder_is_not_overwritten(tmp_path):
+    distil(out=tmp_path / "run", seeds=1)
+    with pytest.raises(OutputError, match="finished run"):
+        distil(out=tmp_path / "run", seeds=1)
+
+
+def test_train_gives_a_network_and_a_record_of_its_own(tmp_path):
+    result = limbeck.train(
+        "mlp:widths=6", arrays(), test=arrays(60, seed=1), recipe=RECIPE, out=tmp_path / "run", progress="silent"
+    )
+    assert result.record.kind == "train"
+    assert result.record.roles() == ["student"]
+    assert (tmp_path / "run" / "report.html").exists()
+    assert "student" in result.summary()
