@@ -86,9 +86,8 @@ def load(
     name = str(name_or_path)
     splits = CATALOG[name].read(download) if name in CATALOG else _load_path(name, image_size)
     if image_size is not None:
-        splits = dataclasses.replace(
-            splits, **{part: _resized(samples, image_size) for part, samples in _parts(splits)}
-        )
+        resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in _parts(splits)}
+        splits = dataclasses.replace(splits, **resized)
     require_classes(splits.train, "the training split")
     return _with_held_out(splits, validation_fraction=validation_fraction, seed=seed)
 

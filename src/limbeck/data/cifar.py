@@ -139,10 +139,10 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _empty_array(kind: Any, shape: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """What numpy's ``_reconstruct`` does for plain arrays."""
+    """What numpy's ``_reconstruct`` does for plain arrays, whose state, shape included, is set afterwards."""
     if kind is not np.ndarray:
         raise DataError("The pickle holds an array of another class.", received=repr(kind))
-    return np.ndarray(shape, np.dtype("u1") if dtype in (b"b", "b") else np.dtype(dtype))
+    return np.ndarray((0,), np.uint8)
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:

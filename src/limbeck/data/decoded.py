@@ -17,7 +17,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def read_decoded(path: Path) -> Splits | None:
-    """Return the splits that :func:`write_decoded` kept, memory-mapped; None where there is no such, or a damaged file."""
+    """Return the splits that :func:`write_decoded` kept, memory-mapped; None without a sound file."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -65,24 +65,32 @@ def download(name: str, file_name: str, *, urls: Sequence[str], md5: str) -> Pat
     Raises:
         DataError: no mirror gave the right file; the message says what each did and where to put the file by hand.
     """
-    import pooch
-
     folder = cache_folder() / name
     failures = []
     for url in urls:
-        try:
-            with _quiet(pooch.get_logger()):
-                found = pooch.retrieve(
-                    url,
-                    known_hash=f"md5:{md5}",
-                    fname=file_name,
-                    path=folder,
-                    downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
-                )
-            return Path(found)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
-            failures.append(f"{url}: {_first_line(error)}")
+        outcome = _try_mirror(url, folder / file_name, md5)
+        if isinstance(outcome, Path):
+            return outcome
+        failures.append(f"{url}: {outcome}")
     raise missing(name, [file_name], reason="; ".join(failures) or "no mirror is known")
+
+
+def _try_mirror(url: str, target: Path, md5: str) -> Path | str:
+    """Fetch one file, or return why it could not be had."""
+    import pooch
+
+    try:
+        with _quiet(pooch.get_logger()):
+            found = pooch.retrieve(
+                url,
+                known_hash=f"md5:{md5}",
+                fname=target.name,
+                path=target.parent,
+                downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
+            )
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
+        return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return Path(found)
 
 
 def check_md5(path: Path, md5: str, *, content: bytes | None = None) -> None:
@@ -99,10 +107,6 @@ def check_md5(path: Path, md5: str, *, content: bytes | None = None) -> None:
             expected=md5,
             remedy="remove it and get it again",
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 @contextmanager
