@@ -1,0 +1,295 @@
+"""The data sets that have a name, and loading by name or path."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck.data.adopt import as_samples
+from limbeck.data.archives import archive_key, is_archive, unpack
+from limbeck.data.cifar import (
+    CIFAR10_BINARY,
+    CIFAR10_PICKLED,
+    CIFAR100_BINARY,
+    CIFAR100_PICKLED,
+    CifarArchive,
+    load_cifar,
+)
+from limbeck.data.decoded import read_decoded, write_decoded
+from limbeck.data.downloads import cache_folder, download, find_file, missing
+from limbeck.data.idx import FASHION_MNIST, MNIST, load_idx_set
+from limbeck.data.images import image_root, load_image_folder
+from limbeck.data.samples import Samples, position_chunks
+from limbeck.data.splits import Splits, hold_out, require_classes
+from limbeck.errors import DataError, InvalidValue, near_names, require_fraction, unknown_name
+
+TEST_FRACTION = 0.2  # of the training samples, held out where data has no test split
+_CIFAR_MIRROR = "https://www.cs.toronto.edu/~kriz/"
+_NPZ_KEYS = ("inputs", "labels")
+_NPZ_PREFIXES = ("", "validation_", "test_")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named data set."""
+
+    summary: str
+    read: Callable[[bool], Splits]  # takes whether it may download
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    image_size: int | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    download: bool = True,
+) -> Splits:
+    """Load a data set with training, validation and test splits.
+
+    Files of named sets are looked for in the folder that the environment variable ``LIMBECK_DATA`` names, then in the
+    cache (``LIMBECK_CACHE``, else the platform's), then downloaded and checked.
+
+    Args:
+        name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
+            one, or an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
+            ``test_inputs``, ``test_labels`` and ``class_names``.
+        image_size: resize images to this height and width; None leaves them.
+        validation_fraction: of the training samples, held out (stratified) where there is no validation split; 0 for
+            none.
+        seed: of that split. The test split never depends on it.
+        download: whether missing files may be fetched.
+    Returns:
+        The splits; ``notes`` says what was held out.
+    Raises:
+        UnknownName: neither a name nor a path.
+        DataError: files that are missing, damaged or of another form, or too few samples to hold any out.
+        InvalidValue: a fraction or size out of range.
+    Example:
+        >>> splits = load("digits")
+        >>> len(splits.train), len(splits.validation), len(splits.test), splits.train.input_shape
+        (1294, 144, 359, (1, 8, 8))
+    """
+    require_fraction("validation_fraction", validation_fraction, below_one=True)
+    if image_size is not None and image_size < 1:
+        raise InvalidValue("image_size must be at least 1.", received=image_size)
+    name = str(name_or_path)
+    splits = CATALOG[name].read(download) if name in CATALOG else _load_path(name, image_size)
+    if image_size is not None:
+        resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in _parts(splits)}
+        splits = dataclasses.replace(splits, **resized)
+    require_classes(splits.train, "the training split")
+    return _with_held_out(splits, validation_fraction=validation_fraction, seed=seed)
+
+
+def data_set_names() -> dict[str, str]:
+    """Return the names that :func:`load` knows, each with a line about the set.
+
+    Example:
+        >>> "digits" in data_set_names()
+        True
+    """
+    return {name: entry.summary for name, entry in CATALOG.items()}
+
+
+def load_archive(path: Path, *, image_size: int | None = None, name: str | None = None) -> Splits:
+    """Load an archive that holds an image folder; unpacked and decoded once, then read from the cache.
+
+    Args:
+        path: .tar.gz, .tgz, .tar or .zip.
+        image_size: see :func:`load_image_folder`.
+        name: of the data set; by default the folder's inside.
+    Raises:
+        DataError: as ``unpack`` and ``load_image_folder``.
+    """
+    key = archive_key(path)
+    kept = cache_folder() / "decoded" / f"{key}-{image_size or 'as-is'}.safetensors"
+    splits = read_decoded(kept)
+    if splits is None:
+        root = image_root(unpack(path, cache_folder() / "unpacked"))
+        inner = root.name if root.name != key else path.name.split(".")[0]
+        splits = load_image_folder(root, image_size=image_size, name=inner)
+        write_decoded(kept, splits)
+    return splits if name is None else _renamed(splits, name)
+
+
+def load_npz(path: Path) -> Splits:
+    """Load arrays from an .npz file; see :func:`load` for the keys and ``as_samples`` for the layouts.
+
+    Raises:
+        DataError: damaged, pickled objects, or keys missing or unknown.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"Cannot read {path}.", received=str(error), expected="an .npz file of plain arrays") from error
+    known = [prefix + key for prefix in _NPZ_PREFIXES for key in _NPZ_KEYS] + ["class_names"]
+    for key in arrays:
+        if key not in known:
+            near = near_names(key, known)
+            raise DataError(
+                f"{path} has an unknown key: {key}.",
+                expected=", ".join(known),
+                remedy=f"did you mean {near[0]}?" if near else None,
+            )
+    if lacking := [key for key in _NPZ_KEYS if key not in arrays]:
+        raise DataError(f"{path} lacks {' and '.join(lacking)}.", received=", ".join(arrays), expected=", ".join(known))
+    class_names = _npz_class_names(arrays)
+    parts = {
+        prefix: as_samples(
+            (arrays[prefix + "inputs"], arrays.get(prefix + "labels")),
+            name=f"{path.stem}/{prefix.rstrip('_') or 'train'}",
+            class_names=class_names,
+        )
+        for prefix in _NPZ_PREFIXES
+        if prefix + "inputs" in arrays
+    }
+    return Splits(parts[""], parts.get("validation_"), parts.get("test_"), name=path.stem)
+
+
+def _npz_class_names(arrays: dict[str, Any]) -> tuple[str, ...] | None:
+    """The names given, or the words of all labels; None where labels are numbers of the training split's range."""
+    if "class_names" in arrays:
+        return tuple(str(name) for name in arrays["class_names"].reshape(-1))
+    labels = [arrays[prefix + "labels"] for prefix in _NPZ_PREFIXES if prefix + "labels" in arrays]
+    if all(array.dtype.kind in "US" for array in labels):
+        return tuple(sorted({str(word) for array in labels for word in array.astype(str).reshape(-1)}))
+    if all(array.dtype.kind in "iu" and array.size for array in labels):
+        return tuple(str(index) for index in range(max(int(array.max()) for array in labels) + 1))
+    return None
+
+
+def _load_path(name: str, image_size: int | None) -> Splits:
+    path = Path(name).expanduser()
+    if not path.exists():
+        if len(path.parts) > 1 or path.suffix:
+            raise DataError(
+                f"There is no file or folder {name}.",
+                expected="a path, or one of " + ", ".join(CATALOG),
+                remedy="check the spelling and the working folder",
+            )
+        raise unknown_name("data set", name, CATALOG)
+    if path.is_dir():
+        return load_image_folder(path, image_size=image_size)
+    if is_archive(path):
+        return load_archive(path, image_size=image_size)
+    if path.suffix.lower() == ".npz":
+        return load_npz(path)
+    raise DataError(
+        f"{path} is of an unknown kind.",
+        expected="an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of one, or an .npz file",
+    )
+
+
+def _load_digits(_: bool) -> Splits:
+    """scikit-learn's 8x8 digits: values 0 .. 16 become 0 .. 255; a fixed stratified fifth is the test split."""
+    from sklearn.datasets import load_digits  # slow to import
+
+    bunch = load_digits()
+    images = torch.from_numpy((bunch.images * (255 / 16) + 0.5).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    whole = Samples("digits", torch.arange(len(images)), images, labels, tuple("0123456789"))
+    train, test = hold_out(whole, fraction=0.2, seed=0)
+    return _renamed(Splits(train, None, test), "digits")
+
+
+def _load_cifar(name: str, archives: tuple[CifarArchive, ...], folder_archive: str, may_download: bool) -> Splits:
+    """The first archive that is here, binary or pickled, then a folder of images, else a download of the binary one."""
+    names = [archive.file_name for archive in archives]
+    path = find_file(name, [*names, folder_archive])
+    if path is not None and path.name == folder_archive:
+        splits = load_archive(path, name=name)
+        return dataclasses.replace(splits, notes=(*splits.notes, f"Read from {folder_archive}: JPEG, slightly lossy."))
+    if path is None:
+        if not may_download:
+            raise missing(name, [" or ".join([*names, folder_archive])], reason="download is off")
+        path = download(name, names[0], urls=[_CIFAR_MIRROR + names[0]], md5=archives[0].md5)
+    kept = cache_folder() / "decoded" / f"{archive_key(path)}.safetensors"
+    read = read_decoded(kept)
+    if read is None:
+        read = load_cifar(path, archives[names.index(path.name)], name=name)
+        write_decoded(kept, read)
+    return read
+
+
+def _load_tiny_imagenet(_: bool) -> Splits:
+    """Its labelled ``val`` is the test split; the published test images have no labels."""
+    name = "tiny-imagenet-32"
+    path = find_file(name, [f"{name}.tar.gz", f"{name}.zip"])
+    if path is None:
+        raise missing(name, [f"{name}.tar.gz"], reason="it has no public mirror")
+    splits = load_archive(path, name=name)
+    if splits.test is None:
+        splits = _renamed(dataclasses.replace(splits, test=splits.validation, validation=None), name)
+    return splits
+
+
+CATALOG: dict[str, Entry] = {
+    "digits": Entry("1,797 handwritten digits, 8x8 grey, 10 classes; comes with scikit-learn", _load_digits),
+    "mnist": Entry("70,000 handwritten digits, 28x28 grey, 10 classes", lambda fetch: load_idx_set(MNIST, fetch=fetch)),
+    "fashion-mnist": Entry(
+        "70,000 pieces of clothing, 28x28 grey, 10 classes", lambda fetch: load_idx_set(FASHION_MNIST, fetch=fetch)
+    ),
+    "cifar10": Entry(
+        "60,000 photographs, 32x32 RGB, 10 classes",
+        lambda fetch: _load_cifar("cifar10", (CIFAR10_BINARY, CIFAR10_PICKLED), "cifar10-jpeg.tar.gz", fetch),
+    ),
+    "cifar100": Entry(
+        "60,000 photographs, 32x32 RGB, 100 classes",
+        lambda fetch: _load_cifar("cifar100", (CIFAR100_BINARY, CIFAR100_PICKLED), "cifar100-jpeg.tar.gz", fetch),
+    ),
+    "tiny-imagenet-32": Entry("110,000 photographs, 32x32 RGB, 200 classes; no download", _load_tiny_imagenet),
+}
+
+
+def _parts(splits: Splits) -> list[tuple[str, Samples]]:
+    parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    return [(part, samples) for part, samples in parts if samples is not None]
+
+
+def _renamed(splits: Splits, name: str) -> Splits:
+    renamed: dict[str, Any] = {
+        part: dataclasses.replace(samples, name=f"{name}/{part}") for part, samples in _parts(splits)
+    }
+    return dataclasses.replace(splits, name=name, **renamed)
+
+
+def _resized(samples: Samples, size: int) -> Samples:
+    """Resize in-memory images (bilinear, antialiased); those that have the size come back as they are."""
+    if not samples.is_image:
+        raise InvalidValue("image_size is for images.", received=f"{samples.name} of shape {samples.input_shape}")
+    if samples.input_shape[1:] == (size, size) or not isinstance(samples.inputs, Tensor):
+        return samples
+    pieces = [
+        F.interpolate(
+            samples.fetch(chunk).float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False
+        )
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+        for chunk in position_chunks(torch.arange(len(samples)))
+    ]
+    return dataclasses.replace(samples, inputs=torch.cat(pieces))
+
+
+def _with_held_out(splits: Splits, *, validation_fraction: float, seed: int) -> Splits:
+    train, validation, test, notes = splits.train, splits.validation, splits.test, list(splits.notes)
+    if test is None:
+        train, test = hold_out(train, fraction=TEST_FRACTION, seed=0)
+        notes.append(f"There is no test split: {len(test)} training samples were held out as one (stratified, seed 0).")
+    if validation is None and validation_fraction > 0:
+        train, validation = hold_out(train, fraction=validation_fraction, seed=seed)
+        notes.append(f"{len(validation)} training samples were held out for validation (stratified, seed {seed}).")
+    whole = Splits(train, validation, test, name=splits.name, notes=tuple(notes))
+    return _renamed(whole, splits.name)

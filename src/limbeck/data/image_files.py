@@ -1,0 +1,195 @@
+"""Image files as an input source: decoded with Pillow, whole batches in a few threads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.errors import DataError
+
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+_CHUNK = 64  # files that one thread takes at a time
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says of its image before it is decoded."""
+
+    height: int
+    width: int
+    is_grey: bool
+
+
+class ImageFiles:
+    """Images read on demand, each uint8 (channels, height, width).
+
+    The digest covers each file's path and size in bytes, and how files are decoded; not their content.
+
+    Args:
+        paths: the files.
+        relative_paths: the same, from the data set's folder; what the digest knows of a file's place.
+        num_bytes: size of each file.
+        shape: (channels, height, width) of every image; channels 1 or 3.
+        image_size: resize to this height and width, or None where the files have the right size.
+    """
+
+    dtype = torch.uint8
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        relative_paths: Sequence[str],
+        num_bytes: Sequence[int],
+        *,
+        shape: tuple[int, int, int],
+        image_size: int | None,
+    ) -> None:
+        self.paths = list(paths)
+        self.relative_paths = list(relative_paths)
+        self.num_bytes = list(num_bytes)
+        self.sample_shape = shape
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, positions: Tensor) -> Tensor:
+        paths = [self.paths[position] for position in positions.tolist()]
+        images, _ = decode_all(paths, self.sample_shape, self.image_size, reference=self.paths[0])
+        return images
+
+    def content_digest(self, positions: Tensor) -> str:
+        """Return SHA-256 of path and size of the files at ``positions``, and of the settings of decoding."""
+        digest = hashlib.sha256(f"image files {self.sample_shape} {self.image_size}\n".encode())
+        for position in positions.tolist():
+            digest.update(f"{self.relative_paths[position]}\0{self.num_bytes[position]}\n".encode())
+        return digest.hexdigest()
+
+
+def decode_all(
+    paths: Sequence[str], shape: tuple[int, int, int], image_size: int | None, *, reference: str
+) -> tuple[Tensor, bool]:
+    """Decode files into one uint8 tensor.
+
+    Args:
+        paths: n image files.
+        shape: (channels, height, width) that each must have, after resizing; grey is repeated where channels is 3, and
+            colour becomes luminance where it is 1.
+        image_size: see :func:`decode`.
+        reference: a file that has this height and width, for the message.
+    Returns:
+        uint8, shape (n, channels, height, width), and whether every file is grey.
+    Raises:
+        DataError: a file that cannot be read, or of another size.
+    """
+    channels, height, width = shape
+    images = np.empty((len(paths), channels, height, width), dtype=np.uint8)
+
+    def fill(place: int, path: str) -> bool:
+        image, is_grey = decode(path, image_size, grey=channels == 1)
+        if image.shape[1:] != (height, width):
+            raise sizes_differ(reference, (height, width), path, (image.shape[1], image.shape[2]))
+        images[place] = image  # a grey image spreads over three channels
+        return is_grey
+
+    return torch.from_numpy(images), all(_in_threads(fill, paths))
+
+
+def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np.ndarray[Any, Any], bool]:
+    """Decode one file.
+
+    Args:
+        path: PNG or JPEG.
+        image_size: cut the middle out in the shape of a square and resize it (bilinear, antialiased) to this height
+            and width; None leaves the size.
+        grey: convert colour to luminance.
+    Returns:
+        uint8, shape (channels, height, width) with 1 channel for grey and 3 for RGB, and whether the file is grey.
+        Transparency is dropped, 16-bit grey keeps its high byte.
+    Raises:
+        DataError: a file that is missing, damaged or no image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            is_grey = file.mode in GREY_MODES
+            image: Image.Image
+            if file.mode.startswith("I"):
+                wide = np.asarray(file)
+                image = Image.fromarray((wide.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+            elif file.mode == "P" and "transparency" in file.info:
+                image = file.convert("RGBA").convert("L" if grey else "RGB")
+            else:
+                image = file.convert("L" if is_grey or grey else "RGB")
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise unreadable(path, error) from error
+    if image_size is not None and image.size != (image_size, image_size):
+        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    return (pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), is_grey
+
+
+def read_headers(paths: Sequence[str]) -> list[ImageHeader]:
+    """Return size and kind of each image without decoding it.
+
+    Raises:
+        DataError: a file that is missing or no image.
+    """
+    from PIL import Image
+
+    def read(_: int, path: str) -> ImageHeader:
+        try:
+            with Image.open(path) as file:
+                return ImageHeader(file.height, file.width, file.mode in GREY_MODES)
+        except Exception as error:  # Pillow's decoders raise many kinds
+            raise unreadable(path, error) from error
+
+    return _in_threads(read, paths)
+
+
+def sizes_differ(first: str, first_size: tuple[int, int], other: str, other_size: tuple[int, int]) -> DataError:
+    """Return the error for two images of different sizes (height, width)."""
+    return DataError(
+        "The images have different sizes.",
+        received=f"{first} is {first_size[1]}x{first_size[0]}, {other} is {other_size[1]}x{other_size[0]}",
+        expected="one width and height",
+        remedy="resize them while loading: --image-size N (image_size=N)",
+    )
+
+
+def unreadable(path: str, error: BaseException) -> DataError:
+    """Return the error for a file that is no readable image."""
+    return DataError(
+        f"Cannot read the image {path}.",
+        received=f"{type(error).__name__}: {error}",
+        expected="a whole PNG or JPEG file",
+        remedy="mend or remove the file",
+    )
+
+
+def _in_threads(work: Callable[[int, str], T], paths: Sequence[str]) -> list[T]:
+    """Return ``work(place, path)`` for each path, in order; Pillow decodes without holding the interpreter."""
+    workers = min(8, os.cpu_count() or 1)
+    if workers == 1 or len(paths) <= _CHUNK:
+        return [work(place, path) for place, path in enumerate(paths)]
+
+    def work_chunk(start: int) -> list[T]:
+        return [work(place, paths[place]) for place in range(start, min(start + _CHUNK, len(paths)))]
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="limbeck-decode") as pool:
+        try:
+            chunks = list(pool.map(work_chunk, range(0, len(paths), _CHUNK)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [item for chunk in chunks for item in chunk]
