@@ -56,6 +56,10 @@ class TeacherError(LimbeckError):
     """A teacher that breaks its contract: awake, trainable, changed, or of other classes than the student."""
 
 
+class StoreError(LimbeckError):
+    """A store of soft targets that is damaged, unfinished, or of another teacher, data set, view or class order."""
+
+
 class ModelError(LimbeckError):
     """A model that cannot be built, saved or loaded."""
 

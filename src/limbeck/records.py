@@ -227,6 +227,15 @@ def _finite(text: str) -> float:
     return number
 
 
+def decode_plain(kind: type[T], value: Any, source: str) -> T:
+    """Return an instance of a dataclass from the plain values that ``dataclasses.asdict`` and JSON made of it.
+
+    Raises:
+        RecordError: a field missing, unknown or of the wrong type.
+    """
+    return _decode_dataclass(kind, value, source)
+
+
 def _decode(kind: Any, value: Any, where: str) -> Any:
     """Build ``kind`` (a dataclass, list, tuple, dict, union or plain type) from decoded JSON."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):

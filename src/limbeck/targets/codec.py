@@ -1,0 +1,79 @@
+"""The contract of a codec: logits to records of one fixed size and back to soft targets, for whole batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import InvalidValue, ShapeMismatch
+from limbeck.targets.soft_targets import SoftTargets
+
+
+class Codec(ABC):
+    """How one teacher's logits for one sample become bytes.
+
+    A record depends on its own row of logits alone, and not on a constant added to that row: only differences between
+    a row's logits mean anything. What is decoded holds at any temperature.
+    """
+
+    name: ClassVar[str]  # as manifests and settings call it
+    keeps_top1: ClassVar[bool]  # whether the largest logit is always the largest again
+    is_dense: ClassVar[bool]  # whether it decodes to DenseTargets, so that a small store is worth decoding once for all
+    num_classes: int
+
+    @property
+    @abstractmethod
+    def record_bytes(self) -> int:
+        """Bytes of one record: of every one."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings that, with the arrays, build it again; JSON can hold them."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, Tensor]:
+        """Return what all records share, by name; empty for most."""
+
+    @abstractmethod
+    def encode(self, logits: Tensor) -> Tensor:
+        """Return one record for each row.
+
+        Args:
+            logits: shape (n, classes), any float dtype.
+        Returns:
+            uint8, shape (n, record_bytes), on the same device.
+        Raises:
+            ShapeMismatch: another number of classes.
+            InvalidValue: NaN or infinity (dense16 takes -inf).
+        """
+
+    @abstractmethod
+    def decode(self, records: Tensor) -> SoftTargets:
+        """Return the soft targets of records, uint8 (n, record_bytes), on the same device."""
+
+
+def max_shifted(logits: Tensor, *, num_classes: int, codec: str, allow_minus_infinity: bool = False) -> Tensor:
+    """Return float32 logits less each row's largest, so that the largest is 0; checked first.
+
+    The difference is taken in float32, or in float64 where the logits are float64.
+    """
+    if logits.ndim != 2 or logits.shape[1] != num_classes:
+        raise ShapeMismatch(
+            f"The codec {codec} was made for other logits.",
+            received=tuple(logits.shape),
+            expected=f"(batch, {num_classes})",
+        )
+    wide = logits if logits.dtype == torch.float64 else logits.to(torch.float32)
+    shifted = (wide - wide.amax(dim=1, keepdim=True)).to(torch.float32)
+    wrong = shifted.isnan() if allow_minus_infinity else ~shifted.isfinite()
+    if bool(wrong.any()):
+        raise InvalidValue(
+            "A teacher's logits are not finite.",
+            received=f"row {int(wrong.any(dim=1).nonzero()[0])} of the batch",
+            expected="finite logits" + ("; -inf for an impossible class" if allow_minus_infinity else ""),
+            remedy=None if allow_minus_infinity else "the codec dense16 keeps -inf; mend NaN and +inf in the teacher",
+        )
+    return shifted

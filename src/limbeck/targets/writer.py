@@ -1,0 +1,231 @@
+"""Writing a store: the plan first, then shards in any order by any process, the manifest last."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from limbeck.errors import OutputError, StoreError
+from limbeck.records import write_bytes
+from limbeck.targets.codec import Codec
+from limbeck.targets.layout import MANIFEST, PLAN, member_folder, shard_file, sidecar_file
+from limbeck.targets.manifest import (
+    MANIFEST_FORMAT,
+    PLAN_FORMAT,
+    SHARD_FORMAT,
+    FileRecord,
+    Manifest,
+    Plan,
+    ShardRecord,
+    ShardSidecar,
+    read_sealed,
+    seal,
+    write_sealed,
+)
+
+SHARD_BYTES = 256 << 20
+
+
+def write_ids(folder: Path, ids: Tensor) -> FileRecord:
+    """Write the sample ids, ascending, as little-endian int64; return where they are."""
+    content = ids.cpu().sort().values.numpy().astype("<i8").tobytes()
+    return _write_content(folder, "ids", ".bin", content)
+
+
+def write_arrays(folder: Path, member: int, codec: Codec) -> FileRecord | None:
+    """Write what a codec's records share, as safetensors; None where that is nothing."""
+    if not (arrays := codec.arrays()):
+        return None
+    content = tensors_to_bytes({name: array.detach().cpu().contiguous() for name, array in arrays.items()})
+    return _write_content(folder, f"{member_folder(member)}/arrays", ".safetensors", content)
+
+
+def _write_content(folder: Path, stem: str, suffix: str, content: bytes) -> FileRecord:
+    """Write a file that is named after its content, so that processes that race write the same or different files."""
+    digest = hashlib.sha256(content).hexdigest()
+    file = f"{stem}-{digest[:12]}{suffix}"
+    with _output_errors(folder):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    if not (folder / file).exists():
+        partial = folder / f"{file}{_partial_suffix()}"
+        with _output_errors(partial):
+            with open(partial, "wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(partial, folder / file)
+    return FileRecord(file, len(content), digest)
+
+
+def write_plan(folder: Path, plan: Plan) -> tuple[Plan, str]:
+    """Write the plan unless another process was first; return the plan that counts, and its SHA-256."""
+    text, _ = seal(plan, format_name=PLAN_FORMAT)
+    partial = folder / f"{PLAN}{_partial_suffix()}"
+    with _output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(partial, text.encode("utf-8"))
+    try:
+        os.link(partial, folder / PLAN)  # unlike a rename, fails where the file is there
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        if not (folder / PLAN).exists():
+            os.replace(partial, folder / PLAN)
+    finally:
+        partial.unlink(missing_ok=True)
+    return read_plan(folder)
+
+
+def read_plan(folder: Path) -> tuple[Plan, str]:
+    """Return the plan of a folder, and its SHA-256.
+
+    Raises:
+        StoreError: there is none, or it is damaged.
+    """
+    return read_sealed(Plan, folder / PLAN, format_name=PLAN_FORMAT)
+
+
+def shard_is_whole(folder: Path, plan: Plan, plan_sha256: str, shard: int) -> bool:
+    """Return whether every member's file of a shard is written, for this plan."""
+    return all(_sidecar(folder, plan, plan_sha256, member, shard) for member in range(len(plan.members)))
+
+
+def _sidecar(folder: Path, plan: Plan, plan_sha256: str, member: int, shard: int) -> ShardRecord | None:
+    path = folder / sidecar_file(member, shard)
+    try:
+        sidecar, _ = read_sealed(ShardSidecar, path, format_name=SHARD_FORMAT)
+        size = (folder / shard_file(member, shard)).stat().st_size
+    except (StoreError, OSError):
+        return None
+    records = plan.shard_range(shard)
+    expected = (plan_sha256, records.start, len(records), len(records) * plan.members[member].record_bytes)
+    found = (sidecar.plan_sha256, sidecar.shard.first_record, sidecar.shard.num_records, size)
+    return sidecar.shard if found == expected else None
+
+
+class ShardWriter:
+    """Writes one shard of every member, in one pass; whole, or nothing that counts.
+
+    Args:
+        folder: the store's.
+        plan: of the store.
+        plan_sha256: of the plan.
+        shard: which.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, plan_sha256: str, shard: int) -> None:
+        self._folder, self._plan, self._plan_sha256, self._shard = folder, plan, plan_sha256, shard
+        suffix = _partial_suffix()
+        self._finals = [folder / shard_file(member, shard) for member in range(len(plan.members))]
+        self._partials = [final.with_name(final.name + suffix) for final in self._finals]
+        self._digests = [hashlib.sha256() for _ in plan.members]
+        self._files: list[BinaryIO] = []
+        self.num_written = 0  # records of each member
+
+    def __enter__(self) -> ShardWriter:
+        with _output_errors(self._folder):
+            for partial in self._partials:
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                self._files.append(open(partial, "wb"))  # noqa: SIM115
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        with contextlib.suppress(OSError):
+            for file in self._files:
+                file.close()
+        with contextlib.suppress(OSError):
+            for partial in self._partials:
+                partial.unlink(missing_ok=True)
+
+    def append(self, records: Sequence[Tensor]) -> None:
+        """Append the next records, uint8 (n, record_bytes), one tensor for each member.
+
+        Raises:
+            OutputError: the disk is full or gone.
+        """
+        for member, (file, block) in enumerate(zip(self._files, records, strict=True)):
+            assert block.dtype == torch.uint8 and block.shape[1] == self._plan.members[member].record_bytes
+            content = block.contiguous().numpy().data
+            self._digests[member].update(content)
+            with _output_errors(self._folder):
+                file.write(content)
+        self.num_written += len(records[0])
+
+    def finish(self) -> None:
+        """Bring the shard to the disk and say so: every member's file first, then what says that it is whole."""
+        records = self._plan.shard_range(self._shard)
+        assert self.num_written == len(records), "every record of the shard is appended"
+        for member, file in enumerate(self._files):
+            with _output_errors(self._folder):
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+                file.close()
+                os.replace(self._partials[member], self._finals[member])
+            record = ShardRecord(
+                file=shard_file(member, self._shard),
+                first_record=records.start,
+                num_records=len(records),
+                num_bytes=size,
+                sha256=self._digests[member].hexdigest(),
+            )
+            sidecar = ShardSidecar(self._plan_sha256, record)
+            text, _ = seal(sidecar, format_name=SHARD_FORMAT)
+            final = self._folder / sidecar_file(member, self._shard)
+            partial = final.with_name(final.name + _partial_suffix())
+            write_bytes(partial, text.encode("utf-8"))
+            with _output_errors(self._folder):
+                os.replace(partial, final)
+
+
+def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
+    """Write the manifest if every shard is whole; return whether it is. Anyone may try, at any time, again and again."""
+    shards: list[list[ShardRecord]] = []
+    for member in range(len(plan.members)):
+        found = [_sidecar(folder, plan, plan_sha256, member, shard) for shard in range(plan.num_shards)]
+        whole = [record for record in found if record is not None]
+        if len(whole) < plan.num_shards:
+            return False
+        shards.append(whole)
+    if not (folder / MANIFEST).exists():
+        from limbeck import __version__
+
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        by = {
+            "limbeck": __version__,
+            "torch": torch.__version__,
+            "machine": f"{platform.system()} {platform.machine()}",
+        }
+        write_sealed(Manifest(plan, plan_sha256, shards, created, by), folder / MANIFEST, format_name=MANIFEST_FORMAT)
+    for leftover in folder.rglob("*.partial-*"):  # of processes that were killed
+        with contextlib.suppress(OSError):
+            leftover.unlink(missing_ok=True)
+    return True
+
+
+def _partial_suffix() -> str:
+    return f".partial-{uuid.uuid4().hex[:12]}"
+
+
+@contextlib.contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the store {path}.",
+            received=error.strerror or str(error),
+            expected="a writable folder with free space",
+            remedy="make room or choose another folder; what is finished is kept, and the collection goes on from it",
+        ) from error
