@@ -206,7 +206,7 @@ def test_augmented_students_get_targets_of_what_they_see():
         augmentations=["jitter:1", "flip", "mixup:0.5"],
         seeds=1,
     ).record
-    assert record.config["augmentations"] == ("jitter:1", "flip", "mixup:0.5")
+    assert record.config["augmentations"] == ["jitter:1", "flip", "mixup:0.5"]
     assert not any("answered once" in note for note in record.notes)
 
 
