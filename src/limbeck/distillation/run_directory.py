@@ -43,7 +43,8 @@ class RunDirectory:
         text = dump_config(config)
         if overwrite and (path / CONFIG_FILE).exists():
             _remove_run(path)
-        _check_free(path, text)
+        else:
+            _check_free(path, text)
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         except OSError as error:

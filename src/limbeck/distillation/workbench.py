@@ -100,7 +100,11 @@ class Workbench:
     ) -> tuple[list[NetworkRecord], list[Measurement]]:
         """Measure all networks on the test set, which is read here and nowhere else."""
         examination = Examination(
-            test=self.data.test, views=self.clean_views(), runtime=self.runtime, teacher_logits=teacher_logits
+            test=self.data.test,
+            validation=self.data.validation,
+            views=self.clean_views(),
+            runtime=self.runtime,
+            teacher_logits=teacher_logits,
         )
         examined = [examination.measure(network) for network in networks]
         return [record for record, _ in examined], [value for _, values in examined for value in values]
