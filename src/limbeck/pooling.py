@@ -11,9 +11,7 @@ from torch import Tensor
 from limbeck.errors import InvalidValue, ShapeMismatch
 
 
-def arithmetic_mean(
-    log_probs: Sequence[Tensor] | Tensor, *, weights: Sequence[float] | Tensor | None = None
-) -> Tensor:
+def arithmetic_mean(log_probs: Sequence[Tensor] | Tensor, *, weights: Sequence[float] | Tensor | None = None) -> Tensor:
     r"""Log of the weighted arithmetic mean of distributions, computed in log space.
 
     .. math:: \log q_c = \log \frac{\sum_k \mu_k q_{kc}}{\sum_k \mu_k}
@@ -23,8 +21,8 @@ def arithmetic_mean(
     Args:
         log_probs: log q_k of each member at that temperature: a sequence of tensors (..., classes), or one tensor
             (members, ..., classes); any float dtype; -inf is a class of probability 0.
-        weights: mu_k, one per member, not negative, not all 0, on any scale; equal by default. A member of weight 0 takes
-            no part, whatever it holds.
+        weights: mu_k, one per member, not negative, not all 0, on any scale; equal by default. A member of weight 0
+            takes no part, whatever it holds.
     Returns:
         log q in nats, shape (..., classes), float32 (float64 where a member is float64).
     Raises:
@@ -42,9 +40,9 @@ def arithmetic_mean(
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2.
     """
     members, shares = _members_and_shares(log_probs, weights, "log_probs")
-    pooled = torch.stack([member + math.log(share) for member, share in zip(members, shares, strict=True)])
-    highest = pooled.detach().amax(dim=0).clamp_min(torch.finfo(pooled.dtype).min)  # a class that all exclude stays -inf
-    return (pooled - highest).exp().sum(dim=0).log() + highest
+    weighted = torch.stack([member + math.log(share) for member, share in zip(members, shares, strict=True)])
+    excluded = (weighted == -torch.inf).all(dim=0)  # by all members: logsumexp would give it a NaN gradient
+    return torch.logsumexp(weighted.masked_fill(excluded, 0.0), dim=0).masked_fill(excluded, -torch.inf)
 
 
 def geometric_mean(logits: Sequence[Tensor] | Tensor, *, weights: Sequence[float] | Tensor | None = None) -> Tensor:
@@ -58,11 +56,11 @@ def geometric_mean(logits: Sequence[Tensor] | Tensor, *, weights: Sequence[float
     Args:
         logits: z_k of each member at temperature 1: a sequence of tensors (..., classes), or one tensor
             (members, ..., classes); any float dtype. A class at -inf in a member of positive weight is excluded.
-        weights: mu_k, one per member, not negative, not all 0, on any scale; equal by default. A member of weight 0 takes
-            no part, whatever it holds.
+        weights: mu_k, one per member, not negative, not all 0, on any scale; equal by default. A member of weight 0
+            takes no part, whatever it holds.
     Returns:
-        Logits that are also log q in nats (their softmax sums to 1 as it stands), shape (..., classes), float32 (float64
-        where a member is float64).
+        Logits that are also log q in nats (their softmax sums to 1 as it stands), shape (..., classes), float32
+        (float64 where a member is float64).
     Raises:
         InvalidValue: no members; members that are not floating-point or lie on different devices; weights that are
             negative, not finite, all 0, or not one per member.
@@ -111,9 +109,7 @@ def _require_alike(members: list[Tensor], name: str) -> None:
                 remedy="pool teachers of the same classes only",
             )
         if not member.is_floating_point():
-            raise InvalidValue(
-                f"Member {index} of {name} must hold floating-point numbers.", received=member.dtype
-            )
+            raise InvalidValue(f"Member {index} of {name} must hold floating-point numbers.", received=member.dtype)
         if member.device != first.device:
             raise InvalidValue(
                 f"Members 0 and {index} of {name} are on different devices.",

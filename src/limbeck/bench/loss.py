@@ -27,8 +27,8 @@ def run(
         num_rounds: how often each way is timed.
         seed: of the normal logits, standard deviation 3.
     Returns:
-        JSON-able: ``name``, ``settings``, ``floor``, ``seconds`` (median and quartiles per way), ``ratios`` (median over
-        the floor's median), ``targets``, ``reached`` (per target) and ``machine``.
+        JSON-able: ``name``, ``settings``, ``floor``, ``seconds`` (median and quartiles per way), ``ratios`` (median
+        over the floor's median), ``targets``, ``reached`` (per target) and ``machine``.
     Raises:
         InvalidValue: a size or the temperature that is not above 0.
     Example:

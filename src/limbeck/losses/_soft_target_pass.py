@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from limbeck.errors import InvalidValue
 from limbeck.losses._arguments import widened_dtype
 
 # On a CPU a block of rows goes through all steps while it lies in the cache. 2^17 numbers (512 KiB) per thread were the
@@ -47,8 +47,13 @@ class SoftTarget(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # create_graph=True; a gradient without a graph would drop terms in silence
+            raise InvalidValue(
+                "The gradient of soft_target_loss cannot be differentiated again.",
+                received="create_graph=True",
+                remedy="use temperature**2 * kl_divergence of two tempered_log_softmax",
+            )
         # The gap is scaled in place and handed out; a second backward through a retained graph computes it anew.
         ready, ctx.ready = ctx.ready, None
         if ready is None:
