@@ -175,7 +175,7 @@ def test_mixup_mixes_the_partner_in_its_own_view():
 
 
 def test_mixup_weights_have_the_beta_distribution():
-    uniforms = (torch.arange(999) + 1) / 1000
+    uniforms = (torch.arange(951) + 25) / 1000  # nearer to 1, float32 weights are too coarse for the cdf
     weights = Mixup(0.3).weights(uniforms)
     assert_close(
         torch.from_numpy(beta_distribution(0.3, 0.3).cdf(weights.numpy())).float(), uniforms, atol=1e-3, rtol=0

@@ -119,7 +119,7 @@ def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np
     Raises:
         DataError: a file that is missing, damaged or no image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as file:
@@ -135,7 +135,10 @@ def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np
     except Exception as error:  # Pillow's decoders raise many kinds
         raise unreadable(path, error) from error
     if image_size is not None and image.size != (image_size, image_size):
-        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
     return (pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), is_grey
 
