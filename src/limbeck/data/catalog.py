@@ -130,7 +130,7 @@ def load_npz(path: Path) -> Splits:
         DataError: damaged, pickled objects, or keys missing or unknown.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"Cannot read {path}.", received=str(error), expected="an .npz file of plain arrays") from error
