@@ -40,11 +40,9 @@ def arithmetic_mean(log_probs: Sequence[Tensor] | Tensor, *, weights: Sequence[f
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2.
     """
     members, shares = _members_and_shares(log_probs, weights, "log_probs")
-    pooled = torch.stack([member + math.log(share) for member, share in zip(members, shares, strict=True)])
-    highest = (
-        pooled.detach().amax(dim=0).clamp_min(torch.finfo(pooled.dtype).min)
-    )  # a class that all exclude stays -inf
-    return (pooled - highest).exp().sum(dim=0).log() + highest
+    weighted = torch.stack([member + math.log(share) for member, share in zip(members, shares, strict=True)])
+    excluded = (weighted == -torch.inf).all(dim=0)  # by all members: logsumexp would give it a NaN gradient
+    return torch.logsumexp(weighted.masked_fill(excluded, 0.0), dim=0).masked_fill(excluded, -torch.inf)
 
 
 def geometric_mean(logits: Sequence[Tensor] | Tensor, *, weights: Sequence[float] | Tensor | None = None) -> Tensor:

@@ -141,8 +141,7 @@ def test_an_ensemble_is_shown_with_its_members():
 
 def test_stored_logits_teach_by_row_and_are_not_tested():
     inputs, _ = arrays()
-    with torch.no_grad():
-        logits = trained_teacher().eval()(inputs)
+    logits = trained_teacher().eval()(inputs).detach()
     stored = distil(teachers=logits)
     live = distil()
     assert stored.record.values("distilled", "nll") == pytest.approx(live.record.values("distilled", "nll"), rel=1e-4)
@@ -206,7 +205,7 @@ def test_augmented_students_get_targets_of_what_they_see():
         augmentations=["jitter:1", "flip", "mixup:0.5"],
         seeds=1,
     ).record
-    assert record.config["augmentations"] == ("jitter:1", "flip", "mixup:0.5")
+    assert record.config["augmentations"] == ["jitter:1", "flip", "mixup:0.5"]
     assert not any("answered once" in note for note in record.notes)
 
 
@@ -244,7 +243,7 @@ def test_dark_knowledge_is_tempered_and_not_from_the_test_set():
         ({"train": (torch.full((150, 8), float("nan")), arrays()[1])}, DataError, "NaN"),
         ({"test": (torch.zeros(9, 5), torch.arange(9) % 3)}, DataError, "shapes"),
         ({"test": (torch.zeros(9, 8), torch.arange(9))}, DataError, "class"),
-        ({"train": (torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))}, DataError, ""),
+        ({"train": (torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))}, DataError, "(?i)no samples|empty"),
         ({"device": "gpu"}, InvalidValue, "gpu"),
         ({"precision": "fp8"}, UnknownName, "precision"),
         ({"validation_fraction": 1.0}, InvalidValue, "validation_fraction"),

@@ -391,14 +391,16 @@ def test_more_classes_than_pixels_share_them(make_record):
 @pytest.mark.parametrize(
     ("change", "gone"),
     [
-        (lambda r: replaced(r, dark_knowledge=[]), {"dark-knowledge"}),
-        (lambda r: replaced(r, notes=[]), {"notes"}),
-        (lambda r: with_networks(r, history=[]), {"curves"}),
-        (lambda r: with_networks(r, confusion=[]), {"confusion"}),
-        (lambda r: with_networks(r, confusion=[], most_confused=[]), {"confusion", "confused"}),
-        (lambda r: with_networks(r, confusion=[[1, 2], [3]]), {"confusion"}),
-        (lambda r: with_networks(r, reliability=[]), {"reliability"}),
-        (lambda r: with_networks(r, reliability=[ReliabilityBin(0, 1, 0, 0, 0)]), {"reliability"}),
+        (lambda r: replaced(r, dark_knowledge=[], notes=[]), {"dark-knowledge", "notes"}),
+        (lambda r: with_networks(r, history=[], confusion=[]), {"curves", "confusion"}),
+        (
+            lambda r: with_networks(r, confusion=[], most_confused=[], reliability=[]),
+            {"confusion", "confused", "reliability"},
+        ),
+        (
+            lambda r: with_networks(r, confusion=[[1, 2], [3]], reliability=[ReliabilityBin(0, 1, 0, 0, 0)]),
+            {"confusion", "reliability"},
+        ),
         (lambda r: replaced(r, measurements=[]), {"seeds", "tradeoff"}),
         (
             lambda r: replaced(r, measurements=[m for m in r.measurements if m.name != "accuracy"]),

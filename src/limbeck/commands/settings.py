@@ -25,7 +25,6 @@ def prepare(
     layers = [read_file(file)] if file is not None else []
     layers += [Layer("the command line", flags), *(_assignment(text) for text in assignments)]
     asked = resolve(kind, layers)
-    set_threads(asked.num_threads)
     splits = load_data(
         asked.data,
         image_size=asked.image_size,
@@ -35,7 +34,9 @@ def prepare(
     name = preset_for(asked.data, is_image=splits.train.is_image)
     preset = read_layer(read_preset(name), source=f"the preset {name}")
     known = {key: value for key, value in preset.values.items() if key in kind.model_fields}
-    return resolve(kind, [Layer(preset.source, known, preset.lines), *layers]), splits
+    config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
+    set_threads(config.num_threads)
+    return config, splits
 
 
 def normalise_for(config: TrainConfig, splits: Splits) -> Normalise | None:

@@ -3,7 +3,7 @@
 from limbeck.data.adopt import DatasetInputs, as_samples
 from limbeck.data.archives import unpack
 from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, augmentations_from
-from limbeck.data.catalog import data_set_names, load, load_archive, load_npz
+from limbeck.data.catalog import data_set_names, load_archive, load_data, load_npz
 from limbeck.data.checks import UNLABELLED
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
 from limbeck.data.downloads import cache_folder
@@ -44,8 +44,8 @@ __all__ = [
     "hold_out",
     "iterate_batches",
     "label_part",
-    "load",
     "load_archive",
+    "load_data",
     "load_image_folder",
     "load_npz",
     "require_classes",

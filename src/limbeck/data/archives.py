@@ -127,6 +127,9 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             if not (member.isreg() or member.isdir()):
                 raise _refusal(archive, member.name, "a link or device")
             yield member.name, None if member.isdir() else tar.extractfile(member)
+        for _ in range(_ALWAYS_ALLOWED_BYTES // _BLOCK):  # to the end of the stream, where its checksum stands
+            if tar.fileobj is None or not tar.fileobj.read(_BLOCK):
+                break
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath:

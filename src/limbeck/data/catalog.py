@@ -47,7 +47,7 @@ class Entry:
     read: Callable[[bool], Splits]  # takes whether it may download
 
 
-def load(
+def load_data(
     name_or_path: str | Path,
     *,
     image_size: int | None = None,
@@ -76,7 +76,7 @@ def load(
         DataError: files that are missing, damaged or of another form, or too few samples to hold any out.
         InvalidValue: a fraction or size out of range.
     Example:
-        >>> splits = load("digits")
+        >>> splits = load_data("digits")
         >>> len(splits.train), len(splits.validation), len(splits.test), splits.train.input_shape
         (1294, 144, 359, (1, 8, 8))
     """
@@ -93,7 +93,7 @@ def load(
 
 
 def data_set_names() -> dict[str, str]:
-    """Return the names that :func:`load` knows, each with a line about the set.
+    """Return the names that :func:`load_data` knows, each with a line about the set.
 
     Example:
         >>> "digits" in data_set_names()
@@ -124,13 +124,13 @@ def load_archive(path: Path, *, image_size: int | None = None, name: str | None 
 
 
 def load_npz(path: Path) -> Splits:
-    """Load arrays from an .npz file; see :func:`load` for the keys and ``as_samples`` for the layouts.
+    """Load arrays from an .npz file; see :func:`load_data` for the keys and ``as_samples`` for the layouts.
 
     Raises:
         DataError: damaged, pickled objects, or keys missing or unknown.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"Cannot read {path}.", received=str(error), expected="an .npz file of plain arrays") from error

@@ -16,7 +16,8 @@ from torch import Tensor
 from limbeck.errors import DataError
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
-_CHUNK = 64  # files that one thread takes at a time
+_CHUNK = 16  # files that one thread takes at a time
+_SMALL_BYTES = 16 << 10  # decoding smaller files is mostly Python, which threads only slow down
 T = TypeVar("T")
 
 
@@ -118,7 +119,7 @@ def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np
     Raises:
         DataError: a file that is missing, damaged or no image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as file:
@@ -134,7 +135,10 @@ def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np
     except Exception as error:  # Pillow's decoders raise many kinds
         raise unreadable(path, error) from error
     if image_size is not None and image.size != (image_size, image_size):
-        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
     return (pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), is_grey
 
@@ -178,9 +182,9 @@ def unreadable(path: str, error: BaseException) -> DataError:
 
 
 def _in_threads(work: Callable[[int, str], T], paths: Sequence[str]) -> list[T]:
-    """Return ``work(place, path)`` for each path, in order; Pillow decodes without holding the interpreter."""
+    """Return ``work(place, path)`` for each path, in order; large files in threads, which Pillow lets run."""
     workers = min(8, os.cpu_count() or 1)
-    if workers == 1 or len(paths) <= _CHUNK:
+    if workers == 1 or len(paths) < 2 * _CHUNK or _num_bytes(paths[0]) < _SMALL_BYTES:
         return [work(place, path) for place, path in enumerate(paths)]
 
     def work_chunk(start: int) -> list[T]:
@@ -193,3 +197,10 @@ def _in_threads(work: Callable[[int, str], T], paths: Sequence[str]) -> list[T]:
             pool.shutdown(cancel_futures=True)
             raise
     return [item for chunk in chunks for item in chunk]
+
+
+def _num_bytes(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

@@ -83,16 +83,14 @@ def load_image_folder(
 
 def is_image_folder(root: Path) -> bool:
     """Whether a folder has folders inside: what :func:`load_image_folder` may understand."""
-    return any(entry.is_dir() and _visible(entry.name) for entry in os.scandir(root))
+    return bool(_folders(root))
 
 
 def image_root(folder: Path) -> Path:
     """Return the folder of splits or classes in what was unpacked: single folders of folders are gone into."""
-    while True:
-        inner = [entry for entry in os.scandir(folder) if _visible(entry.name) and entry.is_dir()]
-        if len(inner) != 1 or not is_image_folder(Path(inner[0].path)):
-            return folder
-        folder = Path(inner[0].path)
+    while len(inner := _folders(folder)) == 1 and is_image_folder(inner[0]):
+        folder = inner[0]
+    return folder
 
 
 def _visible(name: str) -> bool:
@@ -100,7 +98,8 @@ def _visible(name: str) -> bool:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir() and _visible(entry.name))
+    with os.scandir(root) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and _visible(entry.name))
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

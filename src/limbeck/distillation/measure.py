@@ -23,9 +23,10 @@ from limbeck.metrics import (
 )
 from limbeck.records import EpochRecord, Measurement, NetworkRecord
 from limbeck.teachers import Teacher
-from limbeck.training import Runtime, predict
+from limbeck.training import Runtime, evaluate, predict
 
 LATENCY_BATCH_SIZES = (1, 256)
+VALIDATION_UNITS = {"errors": "count", "accuracy": "fraction", "nll": "nats"}
 NUM_MOST_CONFUSED = 10
 
 
@@ -50,6 +51,7 @@ class Examination:
     """What networks are measured on, and against."""
 
     test: Samples
+    validation: Samples | None
     views: Views
     runtime: Runtime
     teacher_logits: Tensor | None  # (test samples, classes) at T = 1; None where the teacher cannot answer
@@ -62,7 +64,7 @@ class Examination:
         if network.last_weights is not None:
             last_logits = self._predict(network, network.last_weights)
             measurements += self._of_predictions(network, last_logits, weights="last")
-        measurements += _of_validation(network)
+        measurements += self._of_validation(network)
         measurements += self._of_machine(network)
         confusion = confusion_matrix(logits, labels)
         record = NetworkRecord(
@@ -93,6 +95,22 @@ class Examination:
             for name, (value, unit) in measured.items()
         ]
 
+    def _of_validation(self, network: TrainedNetwork) -> list[Measurement]:
+        """Return validation results as training measured them; of a network that was not trained here, measured now."""
+        if self.validation is None:
+            return []
+        if network.history:
+            epochs = {record.epoch: record.validation for record in network.history}
+            chosen = {"selected": network.selected_epoch or 0, "last": network.history[-1].epoch}
+            measured = {weights: epochs[epoch] for weights, epoch in chosen.items()}
+        else:
+            measured = {"selected": evaluate(network.module, self.validation, self.views, runtime=self.runtime)}
+        return [
+            Measurement(network.role, network.seed, "validation", weights, name, values[name], unit)
+            for weights, values in measured.items()
+            for name, unit in VALIDATION_UNITS.items()
+        ]
+
     def _of_machine(self, network: TrainedNetwork) -> list[Measurement]:
         module, shape = network.module, self.test.input_shape
         measured: dict[str, tuple[float, str]] = {
@@ -106,19 +124,6 @@ class Examination:
             Measurement(network.role, network.seed, "machine", "selected", name, float(value), unit)
             for name, (value, unit) in measured.items()
         ]
-
-
-def _of_validation(network: TrainedNetwork) -> list[Measurement]:
-    """Return validation results at the selected and at the last epoch, as training measured them."""
-    units = {"errors": "count", "accuracy": "fraction", "nll": "nats"}
-    epochs = {record.epoch: record for record in network.history}
-    chosen = {"selected": network.selected_epoch, "last": network.history[-1].epoch if network.history else None}
-    return [
-        Measurement(network.role, network.seed, "validation", weights, name, value, units[name])
-        for weights, epoch in chosen.items()
-        if epoch is not None
-        for name, value in epochs[epoch].validation.items()
-    ]
 
 
 class PooledNetwork(nn.Module):

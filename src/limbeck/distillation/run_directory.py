@@ -43,7 +43,8 @@ class RunDirectory:
         text = dump_config(config)
         if overwrite and (path / CONFIG_FILE).exists():
             _remove_run(path)
-        _check_free(path, text)
+        else:
+            _check_free(path, text)
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -72,14 +73,15 @@ class RunDirectory:
 
 def dump_config(config: dict[str, Any]) -> str:
     """Return a configuration as YAML, in its own order."""
-    text: str = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return settings as JSON and YAML hold them: tuples become lists."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _check_free(path: Path, config: str) -> None:

@@ -42,7 +42,7 @@ def teacher_sources(
         TeacherError: none at all, weights that do not fit, or a ready teacher whose classes are not the data's, or that
             cannot see augmented views.
     """
-    given = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
+    given = list(teachers) if isinstance(teachers, Sequence) and not isinstance(teachers, str) else [teachers]
     if not given:
         raise TeacherError("A distillation needs a teacher.", received="none", expected="at least one")
     if settings.teacher_weights is not None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limbeck.data import Normalise, Samples, Views, augmentations_from
 from limbeck.distillation.measure import Examination, TrainedNetwork
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.run_directory import RunDirectory
+from limbeck.distillation.run_directory import RunDirectory, plain
 from limbeck.distillation.sources import Network
 from limbeck.distillation.splits import JobData
 from limbeck.objectives import Objective
@@ -100,7 +100,11 @@ class Workbench:
     ) -> tuple[list[NetworkRecord], list[Measurement]]:
         """Measure all networks on the test set, which is read here and nowhere else."""
         examination = Examination(
-            test=self.data.test, views=self.clean_views(), runtime=self.runtime, teacher_logits=teacher_logits
+            test=self.data.test,
+            validation=self.data.validation,
+            views=self.clean_views(),
+            runtime=self.runtime,
+            teacher_logits=teacher_logits,
         )
         examined = [examination.measure(network) for network in networks]
         return [record for record, _ in examined], [value for _, values in examined for value in values]
@@ -123,7 +127,7 @@ class Workbench:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=self.command,
             elapsed_seconds=time.perf_counter() - self.started,
-            config=self.config,
+            config=plain(self.config),
             environment=environment_facts(self.runtime),
             data=self.data.describe(),
             seeds=list(seeds),

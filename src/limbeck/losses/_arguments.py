@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -64,8 +66,9 @@ def divisor(temperature: float | Tensor, logits: Tensor) -> float | Tensor:
     of 0 there shows as a NaN loss.
     """
     if not isinstance(temperature, Tensor):
-        require_positive("temperature", temperature)
-        return float(temperature)
+        if not 0 < temperature < math.inf:  # a comparison that a compiler can trace; NaN fails it too
+            require_positive("temperature", temperature)
+        return temperature
     leading = logits.shape[:-1]
     ours = (1,) * (len(leading) - temperature.ndim) + tuple(temperature.shape)
     if len(ours) != len(leading) or any(size not in (1, full) for size, full in zip(ours, leading, strict=True)):

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from limbeck.errors import InvalidValue
 from limbeck.losses._arguments import widened_dtype
 
-# On a CPU a block of rows goes through all steps while it lies in the cache. 2^17 numbers (512 KiB) per thread were the
-# fastest of 2^15 to 2^20 at 14,000 classes.
-BLOCK_NUMBERS_PER_THREAD = 2**17
+# On a CPU a block of rows goes through all steps while it lies in the cache. Of 2^15 to 2^22 numbers at 14,000 classes,
+# 2^17 (512 KiB in float32) were the fastest for one thread. Several threads wait for each other after each step, for
+# long where the machine is busy, so they get larger blocks: for two, 2^20 cost the same as 2^18, with fewer waits.
+BLOCK_NUMBERS = 2**17
+BLOCK_NUMBERS_PER_THREAD = 2**19  # of several threads
 
 
 class LossAndGap(NamedTuple):
@@ -32,6 +34,14 @@ class LossAndGap(NamedTuple):
     loss: Tensor  # (...), T² KL
     gap: Tensor  # (rows, classes), w - r e; rows are the examples
     slope: Tensor  # (rows, 1), -T / sum(w)
+
+
+class BlockSums(NamedTuple):
+    """Sums over the classes, shape (rows, 1)."""
+
+    bits: Tensor  # of w (log2(w / r) - log2 e)
+    gap: Tensor  # of w - r e
+    weight: Tensor  # of w
 
 
 class SoftTarget(torch.autograd.Function):
@@ -47,8 +57,13 @@ class SoftTarget(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():  # create_graph=True; a gradient without a graph would drop terms in silence
+            raise InvalidValue(
+                "The gradient of soft_target_loss cannot be differentiated again.",
+                received="create_graph=True",
+                remedy="use temperature**2 * kl_divergence of two tempered_log_softmax",
+            )
         # The gap is scaled in place and handed out; a second backward through a retained graph computes it anew.
         ready, ctx.ready = ctx.ready, None
         if ready is None:
@@ -78,56 +93,58 @@ def soft_target_pass(
     gap = student.new_empty((num_rows if keep_gap else block_rows, num_classes), dtype=dtype)
     buffers = student.new_empty((3, block_rows, num_classes), dtype=dtype)
     if num_rows == block_rows:
-        divergence, teacher_sum = _block(student, teacher, is_probs, temperature, gap, buffers)
+        sums = _block(student, teacher, is_probs, temperature, gap, buffers)
     else:
-        divergence, teacher_sum = student.new_empty((2, num_rows, 1), dtype=dtype).unbind()
+        blocks = []
         for start in range(0, num_rows, block_rows):
             block = slice(start, min(start + block_rows, num_rows))
             count = block.stop - block.start
-            divergence[block], teacher_sum[block] = _block(
-                student[block],
-                teacher[block],
-                is_probs,
-                temperature[block] if isinstance(temperature, Tensor) else temperature,
-                gap[block] if keep_gap else gap[:count],
-                buffers[:, :count],
+            blocks.append(
+                _block(
+                    student[block],
+                    teacher[block],
+                    is_probs,
+                    temperature[block] if isinstance(temperature, Tensor) else temperature,
+                    gap[block] if keep_gap else gap[:count],
+                    buffers[:, :count],
+                )
             )
+        sums = BlockSums(*(torch.cat(column) for column in zip(*blocks, strict=True)))
+    divergence = sums.bits.mul_(math.log(2)).sub_(sums.gap).div_(sums.weight)
     loss = divergence.clamp_min_(0.0).mul_(temperature * temperature).view(leading)
-    return LossAndGap(loss, gap, -temperature / teacher_sum)
+    return LossAndGap(loss, gap, -temperature / sums.weight)
 
 
 def _block_rows(student: Tensor) -> int:
     num_rows, num_classes = student.shape
-    if student.device.type != "cpu" or student.numel() <= BLOCK_NUMBERS_PER_THREAD:
+    if student.device.type != "cpu" or student.numel() <= BLOCK_NUMBERS:
         return num_rows
-    return min(num_rows, max(1, BLOCK_NUMBERS_PER_THREAD * torch.get_num_threads() // num_classes))
+    num_threads = torch.get_num_threads()
+    block_numbers = BLOCK_NUMBERS if num_threads == 1 else BLOCK_NUMBERS_PER_THREAD * num_threads
+    return min(num_rows, max(1, block_numbers // num_classes))
 
 
 def _block(
-    student: Tensor,
-    teacher: Tensor,
-    is_probs: bool,
-    temperature: float | Tensor,
-    gap: Tensor,
-    buffers: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Fill ``gap``; return the divergence and sum(w), shape (rows, 1). The buffers are overwritten."""
+    student: Tensor, teacher: Tensor, is_probs: bool, temperature: float | Tensor, gap: Tensor, buffers: Tensor
+) -> BlockSums:
+    """Fill ``gap`` and return the sums over classes. The buffers are overwritten."""
     log_e, log_w, w = buffers.unbind()
     student_sum = _exponentials(student, temperature, log_weights=log_e, weights=gap)
-    if is_probs:
-        w = teacher if teacher.dtype == w.dtype else w.copy_(teacher)
-        teacher_sum = w.sum(dim=-1, keepdim=True)
-        ratio = teacher_sum / student_sum
-        torch.div(w, ratio, out=log_w).clamp_min_(torch.finfo(w.dtype).tiny).log2_()  # 0 log 0 = 0; log2(0) is slow
+    if is_probs:  # scaled to the student's sum, so that r = 1
+        torch.div(teacher, teacher.sum(dim=-1, keepdim=True, dtype=w.dtype) / student_sum, out=w)
+        torch.clamp_min(w, torch.finfo(w.dtype).tiny, out=log_w).log2_()  # 0 log 0 = 0; log2(0) itself is slow
+        weight_sum = student_sum
         log_w.sub_(log_e)
+        torch.sub(w, gap, out=gap)
     else:
-        teacher_sum = _exponentials(teacher, temperature, log_weights=log_w, weights=w)
-        ratio = teacher_sum / student_sum
+        weight_sum = _exponentials(teacher, temperature, log_weights=log_w, weights=w)
+        ratio = weight_sum / student_sum
         log_w.sub_(log_e).sub_(ratio.log2())
-    torch.addcmul(w, gap, ratio, value=-1, out=gap)
+        torch.addcmul(w, gap, ratio, value=-1, out=gap)
     # A class at -inf may give 0 * inf or inf - inf, which counts as 0; a NaN logit still shows through the gap.
-    divergence = log_w.mul_(w).nansum(dim=-1, keepdim=True).mul_(math.log(2)).sub_(gap.sum(dim=-1, keepdim=True))
-    return divergence.div_(teacher_sum), teacher_sum
+    return BlockSums(
+        bits=log_w.mul_(w).nansum(dim=-1, keepdim=True), gap=gap.sum(dim=-1, keepdim=True), weight=weight_sum
+    )
 
 
 def _exponentials(logits: Tensor, temperature: float | Tensor, *, log_weights: Tensor, weights: Tensor) -> Tensor:

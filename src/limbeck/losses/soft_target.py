@@ -43,7 +43,8 @@ def soft_target_loss(
         exclude. The caller reduces.
     Raises:
         InvalidValue: both or none of ``teacher_logits`` and ``teacher_probs``; a temperature that is not a finite
-            number above 0 or that requires a gradient; not floating-point; on different devices.
+            number above 0 or that requires a gradient; not floating-point; on different devices. In the backward
+            pass: ``create_graph=True``.
         ShapeMismatch: no class axis, the two shapes differ, or a temperature that does not broadcast to (...).
     Example:
         >>> from torch import tensor

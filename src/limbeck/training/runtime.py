@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from limbeck.errors import InvalidValue, unknown_name
+from limbeck.version import __version__
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -91,8 +92,6 @@ def set_threads(num_threads: int | None) -> int:
 def environment_facts(runtime: Runtime) -> dict[str, Any]:
     """Return versions, device, threads and the source's commit, JSON-able."""
     import numpy
-
-    from limbeck import __version__
 
     return {
         "limbeck": __version__,
