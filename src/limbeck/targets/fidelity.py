@@ -58,7 +58,7 @@ def measure_fidelity(codec: Codec, logits: Tensor, *, temperatures: Sequence[flo
     size = max(1, _CHUNK_BYTES // (4 * logits.shape[1]))
     parts: list[Tensor] = []
     agreed = 0
-    for rows in logits.split(size):
+    for rows in torch.split(logits, size):
         targets = codec.decode(codec.encode(rows))
         agreed += int((targets.logits_at(1.0).argmax(dim=1) == rows.argmax(dim=1)).sum())
         parts.append(torch.stack([_kl(rows, targets.logits_at(t), t) for t in temperatures]).double().cpu())

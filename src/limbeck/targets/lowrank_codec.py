@@ -99,8 +99,8 @@ class LowRank(Codec):
     def decode(self, records: Tensor) -> LowRankTargets:
         self._follow(records.device)
         num_bytes = id_bytes(self.num_classes)
-        sizes = (self._fields.num_bytes, self._corrections * num_bytes, 2 * self._corrections)
-        fields, ids, values = records.split(sizes, dim=1)
+        sizes = [self._fields.num_bytes, self._corrections * num_bytes, 2 * self._corrections]
+        fields, ids, values = torch.split(records, sizes, dim=1)
         return LowRankTargets(
             coefficients=self._fields.unpack(fields).to(torch.float32) - self._half,
             basis=self._scaled_basis,

@@ -98,7 +98,7 @@ def fit_lowrank(logits: Tensor, *, max_rank: int = MAX_RANK, seed: int = 0) -> L
         )
     shifted = max_shifted(logits, num_classes=logits.shape[1], codec="lowrank")
     weights = torch.zeros_like(shifted[0])
-    for rows in shifted.split(512):
+    for rows in torch.split(shifted, 512):
         weights += importance(rows).sum(dim=0)
     weights = weights / weights.mean() + WEIGHT_FLOOR
     centred = weighted_centred(shifted, weights)

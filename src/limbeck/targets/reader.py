@@ -14,7 +14,7 @@ from limbeck.errors import StoreError, unknown_name
 from limbeck.targets.choosing import codec_from
 from limbeck.targets.codec import Codec
 from limbeck.targets.layout import MANIFEST, PLAN, check_hash, check_size, small_files
-from limbeck.targets.manifest import MANIFEST_FORMAT, Manifest, MemberRecord, read_sealed
+from limbeck.targets.manifest import MANIFEST_FORMAT, Manifest, MemberRecord, Plan, read_sealed
 from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
 from limbeck.targets.records import MemberRecords
 from limbeck.targets.sample_ids import RankOfId
@@ -107,8 +107,7 @@ class TargetStore:
             check_size(folder, file.file, file.num_bytes)
             check_hash(folder, file.file, file.sha256)
         ids = torch.from_file(str(folder / plan.ids.file), size=plan.num_samples, dtype=torch.int64)
-        codecs = [_codec(folder, member, plan.num_classes) for member in plan.members]
-        store = TargetStore(folder, manifest, codecs, ids, cache_bytes=cache_bytes)
+        store = TargetStore(folder, manifest, open_codecs(folder, plan), ids, cache_bytes=cache_bytes)
         if verify == "hashes":
             store.verify()
         return store
@@ -200,6 +199,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise StoreError(f"There is no store in {folder}.", expected=MANIFEST, remedy="collect the targets first")
     manifest, _ = read_sealed(Manifest, folder / MANIFEST, format_name=MANIFEST_FORMAT)
     return manifest
+
+
+def open_codecs(folder: Path, plan: Plan) -> list[Codec]:
+    """Return the codec of each member, with the arrays that its records share."""
+    return [_codec(folder, member, plan.num_classes) for member in plan.members]
 
 
 def _codec(folder: Path, member: MemberRecord, num_classes: int) -> Codec:

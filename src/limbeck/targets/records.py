@@ -64,7 +64,7 @@ class MemberRecords:
         shards = places // self._records_per_shard
         within = places - shards * self._records_per_shard
         gathered = torch.empty(len(ranks), self._codec.record_bytes, dtype=torch.uint8)
-        for shard in shards.unique().tolist():
+        for shard in torch.unique(shards).tolist():
             rows = (shards == shard).nonzero()[:, 0]
             gathered[rows] = self._shards[shard].index_select(0, within[rows])
         return gathered
@@ -74,8 +74,8 @@ class MemberRecords:
         logits = torch.empty(total, self._codec.num_classes)
         start = 0
         for shard in self._shards:
-            for block in shard.split(_DECODE_RECORDS):
+            for block in torch.split(shard, _DECODE_RECORDS):
                 logits[start : start + len(block)] = self._codec.decode(block).logits_at(1.0)
                 start += len(block)
-        self._decoded = list(logits.split(self._num_samples))
+        self._decoded = list(torch.split(logits, self._num_samples))
         return self._decoded

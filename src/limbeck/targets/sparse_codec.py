@@ -21,11 +21,11 @@ NODES = (0.0, 0.05, 0.125, 0.25, 0.5, 1.0, 2.0)  # beta = 1 / T: T = infinity, 2
 class Sparse(Codec):
     r"""The k largest logits with their class ids, and the tail's log-mass at seven temperatures.
 
-    They are T = infinity, 20, 8, 4, 2, 1, 1/2. A record: k ids of just enough whole bytes, largest logit first; k float16 logits less the largest; 7 float32
-    log-masses; 7 float32 slopes. The tail's mass is exact at these temperatures and interpolated in 1/T between them,
-    for every T >= 1/2; below, it is a straight line, which is too little at most. The tail's classes share it equally:
-    what they would say of each other is lost, and with it most of a teacher of many classes at high temperatures. See
-    the measured fidelity.
+    The temperatures are infinity, 20, 8, 4, 2, 1 and 1/2. A record: k ids of just enough whole bytes, largest logit
+    first; k float16 logits less the largest; 7 float32 log-masses; 7 float32 slopes. The tail's mass is exact at these
+    temperatures and interpolated in 1/T between them, for every T >= 1/2; below, it is a straight line, which is too
+    little at most. The tail's classes share it equally: what the teacher says of them is lost, and with it most of a
+    teacher of many classes. See the measured fidelity.
 
     Args:
         num_classes: C.
@@ -86,8 +86,8 @@ class Sparse(Codec):
 
     def decode(self, records: Tensor) -> SparseTargets:
         num_bytes = id_bytes(self.num_classes)
-        sizes = (self.top * num_bytes, 2 * self.top, 4 * len(NODES), 4 * len(NODES))
-        ids, logits, values, slopes = records.split(sizes, dim=1)
+        sizes = [self.top * num_bytes, 2 * self.top, 4 * len(NODES), 4 * len(NODES)]
+        ids, logits, values, slopes = torch.split(records, sizes, dim=1)
         tail = TailMass(NODES, from_bytes(values, torch.float32), from_bytes(slopes, torch.float32))
         return SparseTargets(
             unpack_ids(ids, num_bytes=num_bytes),

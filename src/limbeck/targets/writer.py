@@ -137,7 +137,7 @@ class ShardWriter:
         with _output_errors(self._folder):
             for partial in self._partials:
                 partial.parent.mkdir(parents=True, exist_ok=True)
-                self._files.append(open(partial, "wb"))  # noqa: SIM115
+                self._files.append(open(partial, "wb"))
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -155,7 +155,8 @@ class ShardWriter:
             OutputError: the disk is full or gone.
         """
         for member, (file, block) in enumerate(zip(self._files, records, strict=True)):
-            assert block.dtype == torch.uint8 and block.shape[1] == self._plan.members[member].record_bytes
+            assert block.dtype == torch.uint8, "records are bytes"
+            assert block.shape[1] == self._plan.members[member].record_bytes, "records have their codec's size"
             content = block.contiguous().numpy().data
             self._digests[member].update(content)
             with _output_errors(self._folder):
@@ -190,7 +191,7 @@ class ShardWriter:
 
 
 def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
-    """Write the manifest if every shard is whole; return whether it is. Anyone may try, at any time, again and again."""
+    """Write the manifest if every shard is whole; return whether it is. Anyone may try at any time."""
     shards: list[list[ShardRecord]] = []
     for member in range(len(plan.members)):
         found = [_sidecar(folder, plan, plan_sha256, member, shard) for shard in range(plan.num_shards)]

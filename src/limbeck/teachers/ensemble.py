@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from limbeck.data import Samples, Views
 from limbeck.errors import ShapeMismatch, TeacherError, require_not_negative, unknown_name
 from limbeck.losses import tempered_log_softmax
 from limbeck.pooling import arithmetic_mean, geometric_mean
@@ -93,6 +94,10 @@ class EnsembleTeacher(Teacher):
         return all(teacher.answers_any_view for teacher in self.teachers)
 
     @property
+    def num_views(self) -> int | None:
+        return min((count for teacher in self.teachers if (count := teacher.num_views) is not None), default=None)
+
+    @property
     def num_classes(self) -> int | None:
         return self.teachers[0].num_classes
 
@@ -100,9 +105,13 @@ class EnsembleTeacher(Teacher):
     def modules(self) -> tuple[nn.Module, ...]:
         return tuple(module for teacher in self.teachers for module in teacher.modules)
 
-    def __call__(self, ids: Tensor, inputs: Tensor) -> SoftTargets:
-        members = tuple(teacher(ids, inputs) for teacher in self.teachers)
+    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
+        members = tuple(teacher(ids, inputs, view=view) for teacher in self.teachers)
         return PooledTargets(members, self.weights, self.pooling)
+
+    def check_fits(self, samples: Samples, views: Views) -> None:
+        for teacher in self.teachers:
+            teacher.check_fits(samples, views)
 
     def check_unchanged(self) -> None:
         for teacher in self.teachers:

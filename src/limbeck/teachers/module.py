@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from limbeck.data import Samples, Views
 from limbeck.errors import TeacherError
 from limbeck.models import fingerprint as module_fingerprint
 from limbeck.targets import DenseTargets, SoftTargets
@@ -54,6 +55,10 @@ class ModuleTeacher(Teacher):
         return True
 
     @property
+    def num_views(self) -> None:
+        return None
+
+    @property
     def num_classes(self) -> int | None:
         return self._num_classes
 
@@ -61,7 +66,7 @@ class ModuleTeacher(Teacher):
     def modules(self) -> tuple[nn.Module, ...]:
         return (self._module,)
 
-    def __call__(self, ids: Tensor, inputs: Tensor) -> SoftTargets:
+    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
         self._check_frozen()
         with torch.no_grad():
             logits = self._module(inputs)
@@ -81,6 +86,9 @@ class ModuleTeacher(Teacher):
             )
         self._num_classes = logits.shape[1]
         return DenseTargets(logits)
+
+    def check_fits(self, samples: Samples, views: Views) -> None:
+        """It looks at the inputs: any will do."""
 
     def check_unchanged(self) -> None:
         self._check_frozen()

@@ -67,6 +67,10 @@ class LogitsTeacher(Teacher):
         return False
 
     @property
+    def num_views(self) -> None:
+        return None
+
+    @property
     def num_classes(self) -> int | None:
         return self._logits.shape[1]
 
@@ -74,7 +78,7 @@ class LogitsTeacher(Teacher):
     def modules(self) -> tuple[nn.Module, ...]:
         return ()
 
-    def __call__(self, ids: Tensor, inputs: Tensor) -> SoftTargets:
+    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
         if self._ids.device != ids.device:
             self._ids, self._logits = self._ids.to(ids.device), self._logits.to(ids.device)
         positions = torch.searchsorted(self._ids, ids).clamp_(max=len(self._ids) - 1)
@@ -88,6 +92,16 @@ class LogitsTeacher(Teacher):
                 remedy="pass ids= that match the data set, or collect the logits again",
             )
         return DenseTargets(self._logits.index_select(0, positions).to(inputs.device, non_blocking=True))
+
+    def check_fits(self, samples: Samples, views: Views) -> None:
+        """Raise TeacherError for augmented views; an id without an answer is found when it is asked for."""
+        if not views.is_constant:
+            raise TeacherError(
+                f"The teacher {self._name} has answers for the clean view only.",
+                received="augmentations " + ", ".join(augmentation.name for augmentation in views.augmentations),
+                expected="targets of the very pixels that the student sees",
+                remedy="train without augmentation, give the teacher's network, or collect a store of these views",
+            )
 
     def check_unchanged(self) -> None:
         """Nothing runs, so nothing can change."""

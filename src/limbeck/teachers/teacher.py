@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from limbeck.data import Samples, Views
 from limbeck.targets import SoftTargets
 
 
@@ -30,7 +31,12 @@ class Teacher(ABC):
     @property
     @abstractmethod
     def answers_any_view(self) -> bool:
-        """Whether it looks at the inputs. Answers that are looked up by id hold for the clean view only."""
+        """Whether it looks at the inputs. Answers that are looked up by id hold for the views they were made for."""
+
+    @property
+    @abstractmethod
+    def num_views(self) -> int | None:
+        """How many augmented views it answers, 0 .. n - 1, in turn; None where there is no such limit."""
 
     @property
     @abstractmethod
@@ -43,15 +49,20 @@ class Teacher(ABC):
         """The networks inside, so that a caller can move them, count them, or see that it does not train them."""
 
     @abstractmethod
-    def __call__(self, ids: Tensor, inputs: Tensor) -> SoftTargets:
+    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
         """Return the soft targets of a batch.
 
         Args:
             ids: shape (batch,), int64, stable sample ids.
             inputs: shape (batch, ...), the very pixels that the student sees.
+            view: which view of the samples they show; None for the clean one.
         Raises:
             TeacherError: the teacher broke its contract (awake, trainable, changed), or has no answer for an id.
         """
+
+    @abstractmethod
+    def check_fits(self, samples: Samples, views: Views) -> None:
+        """Raise TeacherError or StoreError unless it can answer for these samples in these views."""
 
     @abstractmethod
     def check_unchanged(self) -> None:

@@ -82,7 +82,8 @@ def fit(
         recipe: settings of the optimiser and the schedule.
         teacher: gives soft targets for the inputs that the student sees; needed where the objective says so.
         validation: chooses the epoch whose weights are kept: fewest errors, then the lower NLL.
-        views: normalisation and augmentation; pass k over the data shows view k of each sample.
+        views: normalisation and augmentation; pass k over the data shows view k of each sample, or k mod n
+            where the teacher's answers were stored for n views.
         seed: of order, augmentation (through ``views.seed``, which is the caller's) and dropout.
         steps_per_epoch: steps between evaluations, one pass over ``train`` where not given. A baseline on few labels
             gets the step count of its distilled twin through this.
@@ -144,7 +145,7 @@ class _Training:
     progress: Progress
 
     def __post_init__(self) -> None:
-        _check_teacher(self.objective, self.teacher, self.student, self.views)
+        _check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
         self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
@@ -216,9 +217,11 @@ class _Training:
         size = self.recipe.batch_size
         samples = self.views.prepared(self.train)
         first_pass, start = divmod(self.state.step, self.batches_per_pass)
+        num_views = self.teacher.num_views if self.teacher is not None else None
         for index in itertools.count(first_pass):
             order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
-            yield from iterate_batches(samples, self.views, order, batch_size=size, view=index, start_batch=start)
+            view = index if num_views is None else index % num_views
+            yield from iterate_batches(samples, self.views, order, batch_size=size, view=view, start_batch=start)
             start = 0
 
     def _do_step(self, batch: Batch) -> None:
@@ -228,7 +231,7 @@ class _Training:
         row: list[Tensor] = []
         for part in _split(batch, self.recipe.accumulation_steps):
             with self.runtime.autocast():
-                targets = self.teacher(part.ids, part.inputs) if self.teacher is not None else None
+                targets = self.teacher(part.ids, part.inputs, view=part.view) if self.teacher is not None else None
                 outputs = self.student(part.inputs)
             loss = self.objective(outputs, targets, part, counts=counts)
             self.state.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
@@ -327,18 +330,14 @@ class _Training:
         )
 
 
-def _check_teacher(objective: Objective, teacher: Teacher | None, student: nn.Module, views: Views) -> None:
+def _check_teacher(
+    objective: Objective, teacher: Teacher | None, student: nn.Module, train: Samples, views: Views
+) -> None:
     if objective.needs_teacher and teacher is None:
         raise TeacherError("This objective needs a teacher.", received="none", remedy="pass teacher=")
     if teacher is None:
         return
-    if not views.is_constant and not teacher.answers_any_view:
-        raise TeacherError(
-            f"The teacher {teacher.name} has answers for the clean view only.",
-            received="augmented views for the student",
-            expected="targets of the very pixels that the student sees",
-            remedy="train without augmentation, or give the teacher's network",
-        )
+    teacher.check_fits(train, views)
     own = {tensor.data_ptr() for tensor in student.parameters() if tensor.numel()}
     for module in teacher.modules:
         if any(tensor.data_ptr() in own for tensor in module.parameters() if tensor.numel()):

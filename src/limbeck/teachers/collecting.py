@@ -1,0 +1,270 @@
+"""Collecting a teacher's answers into a store: each teacher runs once for each sample and view.
+
+The way: a plan (what goes where, with which codec) is written first; then shards, in any order, by one process or many;
+the manifest last. Every record has its place and every shard its own run of batches, so a collection that is killed
+anywhere and run again, or shared by several processes, ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from limbeck.data import Batch, Samples, Views, iterate_batches
+from limbeck.errors import InvalidValue, StoreError, TeacherError
+from limbeck.targets import Codec, Plan, TargetStore
+from limbeck.targets.layout import MANIFEST, PLAN
+from limbeck.targets.reader import open_codecs
+from limbeck.targets.writer import (
+    SHARD_BYTES,
+    ShardWriter,
+    read_plan,
+    shard_is_whole,
+    write_manifest,
+)
+from limbeck.teachers.ensemble import EnsembleTeacher
+from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
+from limbeck.teachers.precision import Forward
+from limbeck.teachers.teacher import Teacher
+
+BATCH_SIZE = 512
+
+
+@dataclass(frozen=True)
+class CollectionProgress:
+    """How far a process has come with its own shards."""
+
+    num_done: int  # records of each member, of ``num_records``
+    num_records: int  # that this process has to collect
+    elapsed_seconds: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Time to go at the speed so far; infinity before the first batch."""
+        if not self.num_done:
+            return float("inf")
+        return self.elapsed_seconds * (self.num_records - self.num_done) / self.num_done
+
+
+ProgressCallback = Callable[[CollectionProgress], object]
+
+
+def collect(
+    teacher: Teacher,
+    samples: Samples,
+    views: Views,
+    path: Path | str,
+    *,
+    num_views: int | None = None,
+    codec: str = "auto",
+    max_kl: float = 0.02,
+    batch_size: int = BATCH_SIZE,
+    precision: str = "fp32",
+    shard_bytes: int = SHARD_BYTES,
+    shards: Iterable[int] | None = None,
+    progress: ProgressCallback | None = None,
+) -> TargetStore | None:
+    """Run a teacher over the samples once and keep what it says.
+
+    Where a collection of the same plan was begun in the folder, it goes on from it; where it is finished, it is opened.
+
+    Args:
+        teacher: one network, or an ensemble, whose members are kept singly and pooled when read. Its networks run
+            where they are.
+        samples: the transfer set.
+        views: what the teacher sees, and what the student must see later.
+        path: the store's folder.
+        num_views: keep the augmented views 0 .. n - 1; None for the clean view alone.
+        codec: "auto", or as ``limbeck.targets.named_codec`` takes it.
+        max_kl: for "auto": the mean divergence, in nats, that the codec may cost at T in {1, 2, 4, 8}.
+        batch_size: of the teacher's forward passes. Another one gives the same targets up to rounding.
+        precision: "fp32", or "bf16" or "fp16" for autocast.
+        shard_bytes: size of a file, about.
+        shards: of 0 .. num_shards - 1, those that this process does; all where not given. See ``prepare_collection``.
+        progress: called after every batch.
+    Returns:
+        The store, opened without hashing again what was just hashed; None where other processes' shards are missing.
+    Raises:
+        StoreError: the folder holds a collection of other teachers, samples, views or settings.
+        TeacherError: a teacher that does not give logits, or that changed meanwhile.
+        OutputError: the disk is full or gone; what is finished is kept.
+        InvalidValue, UnknownName: a setting that cannot be.
+    """
+    folder = Path(path)
+    settings = CollectionSettings(num_views, codec, max_kl, batch_size, precision, shard_bytes)
+    plan, digest = _prepare(teacher, samples, views, folder, settings)
+    wanted = _wanted_shards(plan, shards)
+    missing = [shard for shard in wanted if not shard_is_whole(folder, plan, digest, shard)]
+    if missing:
+        collection = _Collection(
+            forward=Forward(members_of(teacher), precision=precision),
+            codecs=open_codecs(folder, plan),
+            samples=samples,
+            views=views,
+            plan=plan,
+            batch_size=batch_size,
+            report=_Reporter(progress, num_records=sum(len(plan.shard_range(shard)) for shard in missing)),
+        )
+        for shard in missing:
+            with ShardWriter(folder, plan, digest, shard) as writer:
+                collection.write(shard, writer)
+        teacher.check_unchanged()
+    if not write_manifest(folder, plan, digest):
+        return None
+    return TargetStore.open(folder, samples=samples, verify="sizes")
+
+
+def prepare_collection(
+    teacher: Teacher,
+    samples: Samples,
+    views: Views,
+    path: Path | str,
+    *,
+    num_views: int | None = None,
+    codec: str = "auto",
+    max_kl: float = 0.02,
+    batch_size: int = BATCH_SIZE,
+    precision: str = "fp32",
+    shard_bytes: int = SHARD_BYTES,
+) -> tuple[Plan, str]:
+    """Choose the codec, measure it on a sample of answers, and write the plan, unless it is there.
+
+    ``collect`` does this itself. Where several processes share a collection, one does it first, so that the others know
+    ``plan.num_shards``; whoever comes first decides.
+
+    Args:
+        teacher: as ``collect`` takes it, like all that follow.
+        samples: the transfer set.
+        views: what the teacher sees.
+        path: the store's folder.
+        num_views: augmented views to keep; None for the clean view alone.
+        codec: by name, or "auto".
+        max_kl: for "auto".
+        batch_size: of the teacher's forward passes.
+        precision: of the teacher's forward passes.
+        shard_bytes: size of a file, about.
+    Returns:
+        The plan in force, and its SHA-256.
+    Raises:
+        StoreError: the plan in the folder is of something else; both values are shown.
+    """
+    settings = CollectionSettings(num_views, codec, max_kl, batch_size, precision, shard_bytes)
+    return _prepare(teacher, samples, views, Path(path), settings)
+
+
+def _prepare(
+    teacher: Teacher, samples: Samples, views: Views, folder: Path, settings: CollectionSettings
+) -> tuple[Plan, str]:
+    members = members_of(teacher)
+    settings.check(samples, views)
+    shown = views if settings.num_views is not None else views.clean
+    teacher.check_fits(samples, shown)
+    if (folder / PLAN).exists():
+        plan, digest = read_plan(folder)
+    elif (folder / MANIFEST).exists():
+        raise StoreError(f"The store {folder} has lost its {PLAN}.", remedy="collect into another folder")
+    else:
+        plan, digest = make_plan(folder, Forward(members, precision=settings.precision), samples, shown, settings)
+    check_plan(folder, plan, members, samples, shown, settings)
+    return plan, digest
+
+
+def members_of(teacher: Teacher) -> tuple[Teacher, ...]:
+    """Return an ensemble's members, or the teacher alone.
+
+    Raises:
+        TeacherError: an ensemble of ensembles: a pooled answer holds at one temperature only.
+    """
+    members = teacher.teachers if isinstance(teacher, EnsembleTeacher) else (teacher,)
+    if any(isinstance(member, EnsembleTeacher) for member in members):
+        raise TeacherError(
+            "An ensemble of ensembles cannot be stored.",
+            expected="teachers whose logits hold at every temperature",
+            remedy="make one ensemble of all networks, with weights",
+        )
+    return members
+
+
+def verify_answers(
+    store: TargetStore, teacher: Teacher, samples: Samples, views: Views, *, count: int = 256, batch_size: int = 64
+) -> float:
+    """Run the teacher again on some records, and see that it still says what is stored.
+
+    Args:
+        store: open.
+        teacher: the one that the store was made of.
+        samples: the store's samples.
+        views: the store's views.
+        count: records to compare, spread over samples and views.
+        batch_size: of the forward passes; need not be that of the collection.
+    Returns:
+        The largest divergence in nats between stored and new answers, each as its codec keeps it, at T = 1.
+    Raises:
+        StoreError: the store is of other teachers, samples or views, or an answer differs by more than rounding.
+    """
+    from limbeck.teachers.comparing import compare_answers
+
+    return compare_answers(store, members_of(teacher), samples, views, count=count, batch_size=batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Collection:
+    """Everything that the writing of one shard needs."""
+
+    forward: Forward
+    codecs: list[Codec]
+    samples: Samples
+    views: Views
+    plan: Plan
+    batch_size: int
+    report: _Reporter
+
+    def write(self, shard: int, writer: ShardWriter) -> None:
+        """Run the teachers over a shard's records, in order, and write them."""
+        with torch.no_grad():
+            for batch in self._batches(self.plan.shard_range(shard)):
+                blocks = [codec.encode(logits) for codec, logits in zip(self.codecs, self.forward(batch), strict=True)]
+                writer.append([block.cpu() for block in blocks])
+                self.report(len(batch))
+        writer.finish()
+
+    def _batches(self, records: range) -> Iterator[Batch]:
+        """Yield the batches of consecutive records; none crosses from one view to the next."""
+        start = records.start
+        while start < records.stop:
+            view, rank = divmod(start, self.plan.num_samples)
+            count = min(records.stop - start, self.plan.num_samples - rank)
+            yield from iterate_batches(
+                self.samples,
+                self.views,
+                self.samples.positions_by_id[rank : rank + count],
+                batch_size=self.batch_size,
+                view=None if self.plan.num_views is None else view,
+            )
+            start += count
+
+
+class _Reporter:
+    """Counts records and tells the callback."""
+
+    def __init__(self, progress: ProgressCallback | None, *, num_records: int) -> None:
+        self._progress, self._num_records = progress, num_records
+        self._done, self._start = 0, time.perf_counter()
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(CollectionProgress(self._done, self._num_records, time.perf_counter() - self._start))
+
+
+def _wanted_shards(plan: Plan, shards: Iterable[int] | None) -> list[int]:
+    if shards is None:
+        return list(range(plan.num_shards))
+    wanted = list(shards)
+    if any(not 0 <= shard < plan.num_shards for shard in wanted):
+        raise InvalidValue("There is no such shard.", received=wanted, expected=f"shards of 0 .. {plan.num_shards - 1}")
+    return wanted

@@ -1,0 +1,186 @@
+"""The plan of a collection: a codec for each teacher, measured on a sample of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limbeck.data import Samples, Views, counter_bits, iterate_batches
+from limbeck.errors import InvalidValue, ShapeMismatch, StoreError
+from limbeck.targets import Choice, MemberRecord, Plan, choose_codec, measure_fidelity, named_codec
+from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
+from limbeck.targets.writer import write_arrays, write_ids, write_plan
+from limbeck.teachers.precision import Forward
+from limbeck.teachers.teacher import Teacher
+
+NUM_MEASURED = 1024  # samples that fidelity is measured on
+NUM_FITTED = 4096  # more, that a basis is fitted to and a codec chosen by
+MEASURED_SHARE = 0.02  # of all records, where nothing is fitted: what measuring may cost
+LEAST_MEASURED = 256
+SAMPLE_BYTES = 512 << 20  # of logits in memory at once
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """How a collection is made; the arguments of ``collect`` by these names."""
+
+    num_views: int | None
+    codec: str
+    max_kl: float
+    batch_size: int
+    precision: str
+    shard_bytes: int
+
+    def check(self, samples: Samples, views: Views) -> None:
+        """Raise InvalidValue for a setting out of range, StoreError for samples that no store can belong to."""
+        if self.batch_size < 1 or self.shard_bytes < 1:
+            received = f"batch_size {self.batch_size}, shard_bytes {self.shard_bytes}"
+            raise InvalidValue("Sizes must be at least 1.", received=received, expected=">= 1")
+        if self.num_views is not None and self.num_views < 1:
+            raise InvalidValue(
+                "num_views must be at least 1.", received=self.num_views, expected=">= 1, or None for the clean view"
+            )
+        if self.num_views is not None and views.is_constant:
+            raise InvalidValue(
+                "Without augmentations every view is the same.",
+                received=f"num_views {self.num_views}",
+                expected="None: the clean view",
+            )
+        if not samples.is_replayable:
+            raise StoreError(
+                f"{samples.name} may give other inputs when it is read again.",
+                expected="samples whose inputs are the same whenever they are read",
+                remedy="leave random transforms out of the data set and give them as augmentations",
+            )
+
+
+def make_plan(
+    folder: Path, forward: Forward, samples: Samples, views: Views, settings: CollectionSettings
+) -> tuple[Plan, str]:
+    """Choose and measure the codecs on samples drawn by id, and write the plan unless another process was first."""
+    num_views = settings.num_views
+    num_records = len(samples) * (num_views or 1)
+    choices = [
+        _choose(settings, fit, measured)
+        for fit, measured in _draw(forward, samples, views, settings, num_records=num_records)
+    ]
+    num_classes = choices[0].codec.num_classes
+    _check_classes(forward.members, choices, samples)
+    largest = max(choice.codec.record_bytes for choice in choices)
+    per_shard = max(1, settings.shard_bytes // largest)
+    if per_shard > settings.batch_size:
+        per_shard -= per_shard % settings.batch_size
+    plan = Plan(
+        data_name=samples.name,
+        inputs_fingerprint=samples.inputs_fingerprint,
+        num_samples=len(samples),
+        ids=write_ids(folder, samples.ids),
+        views=views.describe(),
+        views_fingerprint=views.fingerprint,
+        num_views=num_views,
+        class_names=list(samples.class_names),
+        num_classes=num_classes,
+        precision=forward.precision,
+        members=[
+            MemberRecord(
+                name=member.name,
+                fingerprint=member.fingerprint,
+                codec=choice.codec.name,
+                parameters=choice.codec.parameters(),
+                arrays=write_arrays(folder, index, choice.codec),
+                record_bytes=choice.codec.record_bytes,
+                fidelity=choice.fidelity,
+                note=choice.note,
+            )
+            for index, (member, choice) in enumerate(zip(forward.members, choices, strict=True))
+        ],
+        records_per_shard=min(per_shard, num_records),
+    )
+    return write_plan(folder, plan)
+
+
+def check_plan(
+    folder: Path,
+    plan: Plan,
+    members: Sequence[Teacher],
+    samples: Samples,
+    views: Views,
+    settings: CollectionSettings,
+) -> None:
+    """Raise StoreError unless the plan in the folder is what is being collected; both values are shown."""
+    check_teachers(plan, [member.fingerprint for member in members])
+    check_samples(plan, samples)
+    check_views(plan, views)
+    check_class_names(plan, list(samples.class_names))
+    asked = {"num_views": settings.num_views, "precision": settings.precision}
+    planned = {"num_views": plan.num_views, "precision": plan.precision}
+    kind = settings.codec.partition(":")[0]
+    if kind != "auto":
+        asked["codec"] = ", ".join(kind for _ in plan.members)
+        planned["codec"] = ", ".join(member.codec for member in plan.members)
+    if asked != planned:
+        raise StoreError(
+            f"The folder {folder} holds a collection with other settings.",
+            received=asked,
+            expected=planned,
+            remedy="collect into another folder, or with the same settings",
+        )
+
+
+def _draw(
+    forward: Forward, samples: Samples, views: Views, settings: CollectionSettings, *, num_records: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return each member's logits to fit to, and others to measure on, of samples drawn by a hash of their ids.
+
+    Where there are too few samples for both, one sample serves for both.
+    """
+    order = torch.argsort(counter_bits(samples.ids, seed=0, stream="store sample")[:, 0])
+    view = None if settings.num_views is None else 0
+    if settings.codec != "auto" and not settings.codec.startswith("lowrank"):
+        count = min(len(order), NUM_MEASURED, max(LEAST_MEASURED, int(MEASURED_SHARE * num_records)))
+        rows = _answers(forward, samples, views, order[:count], settings.batch_size, view)
+        return [(logits, logits) for logits in rows]
+    num_measured = min(NUM_MEASURED, len(order) // 4) or len(order)
+    rows = _answers(forward, samples, views, order[: NUM_FITTED + num_measured], settings.batch_size, view)
+    return [
+        (logits[num_measured:], logits[:num_measured]) if len(logits) > num_measured else (logits, logits)
+        for logits in rows
+    ]
+
+
+def _answers(
+    forward: Forward, samples: Samples, views: Views, positions: Tensor, batch_size: int, view: int | None
+) -> list[Tensor]:
+    """Return each member's logits, float32, on the host; fewer than asked for where they would fill the memory."""
+    parts: list[list[Tensor]] = [[] for _ in forward.members]
+    num_bytes = 0
+    with torch.no_grad():
+        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=view):
+            for part, logits in zip(parts, forward(batch), strict=True):
+                part.append(logits.float().cpu())
+                num_bytes += part[-1].numel() * 4
+            if num_bytes > SAMPLE_BYTES:
+                break
+    return [torch.cat(part) for part in parts]
+
+
+def _choose(settings: CollectionSettings, fit: Tensor, measured: Tensor) -> Choice:
+    if settings.codec == "auto":
+        return choose_codec(fit, measured, max_kl=settings.max_kl)
+    named = named_codec(settings.codec, fit)
+    return Choice(named, measure_fidelity(named, measured), "asked for")
+
+
+def _check_classes(members: Sequence[Teacher], choices: Sequence[Choice], samples: Samples) -> None:
+    counts = [choice.codec.num_classes for choice in choices]
+    expected = samples.num_classes or counts[0]
+    if any(count != expected for count in counts):
+        raise ShapeMismatch(
+            "The teachers do not know the data's classes.",
+            received=", ".join(f"{member.name}: {count}" for member, count in zip(members, counts, strict=True)),
+            expected=f"{expected} classes, in the data's order",
+        )
