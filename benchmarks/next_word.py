@@ -78,11 +78,11 @@ class NextWord(nn.Module):
         return self.output(torch.tanh(self.hidden(self.embedding(words).flatten(1))))
 
 
-def train(*, seconds: float, seed: int = 0) -> NextWord:
+def train(*, seconds: float, hidden: int = 256, seed: int = 0) -> NextWord:
     """Train for a time on the CPU, and say how good it is on text that it never saw."""
     torch.manual_seed(seed)
     words, labels = contexts(held_out=False)
-    model = NextWord()
+    model = NextWord(hidden=hidden)
     nn.init.zeros_(model.output.weight)
     with torch.no_grad():  # start from the words' frequencies
         model.output.bias.copy_((torch.bincount(labels, minlength=VOCABULARY) + 0.1).log())

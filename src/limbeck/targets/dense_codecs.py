@@ -25,9 +25,10 @@ def half_gaps(shifted: Tensor) -> Tensor:
     Gaps beyond 65504, which no temperature below some 600 sees, become 65504; gaps too small for float16, 2^-24, so
     that the largest logit stays the only largest. -inf stays.
     """
-    limited = shifted.clamp(min=FLOAT16_MIN, max=0.0)
-    limited = torch.where(shifted < 0, limited.clamp(max=-SMALLEST_GAP), limited)
-    return torch.where(shifted.isneginf(), shifted, limited).to(torch.float16)
+    limited = shifted.clamp(min=FLOAT16_MIN, max=-SMALLEST_GAP).masked_fill_(shifted == 0, 0.0)
+    if bool((shifted.amin() == -torch.inf) if shifted.numel() else False):
+        limited.masked_fill_(shifted == -torch.inf, -torch.inf)
+    return limited.to(torch.float16)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses import kl_divergence, tempered_log_softmax
-from limbeck.targets.codec import Codec
+from limbeck.targets.codec import Codec, encode
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 _CHUNK_BYTES = 32 << 20  # of logits that are compared at once
@@ -59,7 +59,7 @@ def measure_fidelity(codec: Codec, logits: Tensor, *, temperatures: Sequence[flo
     parts: list[Tensor] = []
     agreed = 0
     for rows in torch.split(logits, size):
-        targets = codec.decode(codec.encode(rows))
+        targets = codec.decode(encode(codec, rows))
         agreed += int((targets.logits_at(1.0).argmax(dim=1) == rows.argmax(dim=1)).sum())
         parts.append(torch.stack([_kl(rows, targets.logits_at(t), t) for t in temperatures]).double().cpu())
     measured = torch.cat(parts, dim=1)  # (temperatures, n)

@@ -33,7 +33,10 @@ def from_bytes(records: Tensor, dtype: torch.dtype) -> Tensor:
         dtype: whose size divides the bytes.
     """
     _require_little_endian()
-    return records.contiguous().view(dtype)
+    if len(records) == 1 or not records.is_contiguous() or records.storage_offset() % dtype.itemsize:
+        # One row out of the middle of wider ones counts as contiguous, but keeps a start and strides that do not fit.
+        records = torch.empty(records.shape, dtype=torch.uint8, device=records.device).copy_(records)
+    return records.view(dtype)
 
 
 def id_bytes(num_classes: int) -> int:
@@ -55,7 +58,7 @@ def pack_ids(ids: Tensor, *, num_bytes: int) -> Tensor:
     Returns:
         uint8, shape (n, k x num_bytes).
     """
-    return to_bytes(ids).view(*ids.shape, 8)[..., :num_bytes].reshape(len(ids), -1)
+    return to_bytes(ids).view(*ids.shape, 8)[..., :num_bytes].reshape(len(ids), ids.shape[1] * num_bytes)
 
 
 def unpack_ids(records: Tensor, *, num_bytes: int) -> Tensor:
@@ -65,7 +68,7 @@ def unpack_ids(records: Tensor, *, num_bytes: int) -> Tensor:
         >>> unpack_ids(pack_ids(torch.tensor([[2049, 13_999]]), num_bytes=2), num_bytes=2)
         tensor([[ 2049, 13999]])
     """
-    digits = records.reshape(len(records), -1, num_bytes)
+    digits = records.reshape(len(records), records.shape[1] // num_bytes, num_bytes)
     wide = digits.new_zeros(*digits.shape[:2], 8)
     wide[..., :num_bytes] = digits
     return from_bytes(wide, torch.int64)[..., 0]

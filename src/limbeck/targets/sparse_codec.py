@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -67,13 +68,12 @@ class Sparse(Codec):
         top = shifted.topk(self.top, dim=1)
         tail = shifted.scatter(1, top.indices, -torch.inf)
         largest = tail.amax(dim=1, keepdim=True)
+        tail -= largest
         values, slopes = [], []
-        for beta in NODES:
-            weights = ((tail - largest) * beta).nan_to_num_(0.0).exp() if beta else torch.ones_like(tail)
-            weights.scatter_(1, top.indices, 0.0)
+        for weights, beta in zip(_weights_at_nodes(tail, top.indices), NODES, strict=True):
             mass = weights.sum(dim=1)
             values.append(mass.log() + beta * largest[:, 0])
-            slopes.append((weights * shifted).sum(dim=1) / mass)
+            slopes.append(torch.linalg.vecdot(weights, shifted) / mass)
         return torch.cat(
             [
                 pack_ids(top.indices, num_bytes=id_bytes(self.num_classes)),
@@ -95,3 +95,13 @@ class Sparse(Codec):
             tail,
             self.num_classes,
         )
+
+
+def _weights_at_nodes(tail: Tensor, top: Tensor) -> Iterator[Tensor]:
+    """Yield exp(beta x tail) for each node in turn, 0 for the top classes; good until the next is asked for."""
+    yield torch.ones_like(tail).scatter_(1, top, 0.0)
+    yield torch.exp(tail * NODES[1])
+    weights = torch.exp(tail * NODES[2])
+    yield weights
+    for _ in NODES[3:]:  # each is twice the one before
+        yield weights.square_()

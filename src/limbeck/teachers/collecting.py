@@ -17,6 +17,7 @@ import torch
 from limbeck.data import Batch, Samples, Views, iterate_batches
 from limbeck.errors import InvalidValue, StoreError, TeacherError
 from limbeck.targets import Codec, Plan, TargetStore
+from limbeck.targets.codec import encode
 from limbeck.targets.layout import MANIFEST, PLAN
 from limbeck.targets.reader import open_codecs
 from limbeck.targets.writer import (
@@ -227,7 +228,7 @@ class _Collection:
         """Run the teachers over a shard's records, in order, and write them."""
         with torch.no_grad():
             for batch in self._batches(self.plan.shard_range(shard)):
-                blocks = [codec.encode(logits) for codec, logits in zip(self.codecs, self.forward(batch), strict=True)]
+                blocks = [encode(codec, logits) for codec, logits in zip(self.codecs, self.forward(batch), strict=True)]
                 writer.append([block.cpu() for block in blocks])
                 self.report(len(batch))
         writer.finish()
