@@ -14,7 +14,7 @@ from limbeck.targets.packing import MAX_FIELD_BITS, id_bytes
 
 MAX_RANK = 384  # a coefficient takes a bit at least
 WEIGHT_FLOOR = 0.02  # of the mean class weight, so that no class is given up
-RANGE_MARGIN = 1.1  # over the largest coefficient of the sample
+RANGE_MARGIN = (1.25, 8.0)  # a + b / sqrt(n) times the largest coefficient of n samples: others lie further out
 _EXACT_LIMIT = 1024  # of the smaller side of the sample: above, a randomised decomposition
 _POWER_ITERATIONS = 2
 
@@ -27,7 +27,7 @@ class LowRankFit:
         basis: rows in order of importance, shape (rank, classes).
         mean: shape (classes,).
         class_weights: shape (classes,).
-        reach: largest size of each coefficient in the sample, shape (rank,).
+        reach: largest size that each coefficient is kept for, beyond that of the sample, shape (rank,).
     """
 
     basis: Tensor
@@ -108,7 +108,8 @@ def fit_lowrank(logits: Tensor, *, max_rank: int = MAX_RANK, seed: int = 0) -> L
     real = sizes > sizes[:1] * 1e-5  # what lies below is rounding
     real[0] = True
     axes = axes[:, real]
-    reach = RANGE_MARGIN * (scaled @ axes).abs().amax(dim=0)
+    margin = RANGE_MARGIN[0] + RANGE_MARGIN[1] / len(scaled) ** 0.5
+    reach = margin * (scaled @ axes).abs().amax(dim=0)
     return LowRankFit((axes / weights.sqrt()[:, None]).T.contiguous(), mean, weights, reach)
 
 
