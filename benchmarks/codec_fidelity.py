@@ -86,18 +86,18 @@ def measure(name: str, codec: Codec, logits: Tensor, fit_seconds: float) -> dict
     fidelity = measure_fidelity(codec, logits)
     start = time.perf_counter()
     records = encode(codec, logits)
-    encode = (time.perf_counter() - start) / len(logits)
+    encode_seconds = (time.perf_counter() - start) / len(logits)
     batch = records[:128]
     start = time.perf_counter()
     codec.decode(batch).logits_at(4.0)
-    decode = (time.perf_counter() - start) / len(batch)
-    print_row(name, fidelity, fit_seconds, encode, decode)
+    decode_seconds = (time.perf_counter() - start) / len(batch)
+    print_row(name, fidelity, fit_seconds, encode_seconds, decode_seconds)
     return {
         "codec": name,
         "parameters": codec.parameters(),
         "fit_seconds": fit_seconds,
-        "encode_seconds_per_sample": encode,
-        "decode_seconds_per_sample": decode,
+        "encode_seconds_per_sample": encode_seconds,
+        "decode_seconds_per_sample": decode_seconds,
         **dataclasses.asdict(fidelity),
     }
 

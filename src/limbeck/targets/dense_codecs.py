@@ -85,7 +85,7 @@ class Dense8(Codec):
         >>> codec.record_bytes
         7
         >>> codec.decode(codec.encode(torch.tensor([[7.0, 5.0, -1.0]]))).logits_at(1.0).round(decimals=1)
-        tensor([[ 0.0000, -2.0000, -8.0000]])
+        tensor([[-0., -2., -8.]])
     """
 
     num_classes: int

@@ -19,7 +19,7 @@ from limbeck.teachers.teacher import Teacher
 
 NUM_MEASURED = 1024  # samples that fidelity is measured on
 NUM_FITTED = 4096  # more, that a basis is fitted to and a codec chosen by
-MEASURED_SHARE = 0.02  # of all records, where nothing is fitted: what measuring may cost
+MEASURED_SHARE = 0.01  # of all records, where nothing is fitted: what measuring may cost
 LEAST_MEASURED = 256
 SAMPLE_BYTES = 512 << 20  # of logits in memory at once
 
