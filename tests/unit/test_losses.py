@@ -202,6 +202,10 @@ class TestSoftTargetEdges:
         loss = soft_target_loss(student, teacher, temperature=2.0)
         assert loss.dtype == torch.float32
         assert_close(loss, soft_target_loss(student, teacher.float(), temperature=2.0))
+        probs = torch.softmax(teacher, dim=-1)
+        ready = soft_target_loss(student, teacher_probs=probs, temperature=2.0)
+        assert ready.dtype == torch.float32
+        assert_close(ready, soft_target_loss(student, teacher_probs=probs.float(), temperature=2.0))
 
     def test_class_excluded_by_both_is_left_out(self) -> None:
         student, teacher = _normal(4, 5, seed=0), _normal(4, 5, seed=1)
