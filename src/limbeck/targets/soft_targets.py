@@ -33,6 +33,7 @@ class DenseTargets(SoftTargets):
     Args:
         logits: shape (batch, classes), any float dtype. They are the same at every temperature.
     Example:
+        >>> import torch
         >>> DenseTargets(torch.tensor([[0.0, 2.0]])).logits_at(4.0)
         tensor([[0., 2.]])
     """
@@ -63,6 +64,7 @@ class DenseTargets(SoftTargets):
         Raises:
             InvalidValue: a negative probability, or a row that does not sum to 1.
         Example:
+            >>> import torch
             >>> DenseTargets.from_probs(torch.tensor([[0.5, 0.5]])).logits_at(1.0)
             tensor([[-0.6931, -0.6931]])
         """
