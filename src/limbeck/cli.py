@@ -38,6 +38,12 @@ Teacher = Annotated[
         help="Repeat for an ensemble. A network to train, SPEC@WEIGHTS, or a folder that limbeck saved one in."
     ),
 ]
+StoredTeacher = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--teacher", help="Repeat for an ensemble. A folder that limbeck saved a network in, or SPEC@WEIGHTS."
+    ),
+]
 TeacherWeight = Annotated[list[float] | None, typer.Option(help="One for each teacher, in order.  [equal]")]
 Pooling = Annotated[str | None, typer.Option(help="Of several teachers: arithmetic or geometric mean.")]
 Temperature = Annotated[float | None, typer.Option("--temperature", "-T", help="Of the soft targets, above 0.")]
@@ -174,6 +180,112 @@ def train(
 
 
 @app.command()
+def cache(
+    out: Annotated[Path, typer.Option(help="The store's folder; a stopped collection in it goes on.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file as distill takes it; flags override it.")] = None,
+    data: Data = None,
+    teacher: StoredTeacher = None,
+    codec: Annotated[str, typer.Option(help="auto, dense16, dense8, sparse[:TOP] or lowrank[:BYTES].")] = "auto",
+    max_kl: Annotated[float, typer.Option(help="Of auto: nats that it may cost at T = 1, 2, 4, 8.")] = 0.02,
+    views: Annotated[int | None, typer.Option(help="Augmented views of each sample.  [the clean view alone]")] = None,
+    view_seed: Annotated[int, typer.Option(help="Of the augmented views.")] = 0,
+    augment: Augment = None,
+    image_size: ImageSize = None,
+    batch_size: Annotated[int, typer.Option(help="Of the teacher's passes.")] = 512,
+    precision: Annotated[str | None, typer.Option(help="Of the teacher's passes: fp32, bf16 or fp16.  [fp32]")] = None,
+    shard_bytes: Annotated[int, typer.Option(help="Size of a shard, about.")] = 256 << 20,
+    shards: Annotated[
+        str | None, typer.Option(help="A:B or A:B:STEP, for one of several processes: 0::2 and 1::2.  [all]")
+    ] = None,
+    device: Device = None,
+    threads: Threads = None,
+    progress: ProgressChoice = "auto",
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Collect what trained teachers say of the training set into a store, once."""
+    from limbeck.commands import cache as command
+    from limbeck.commands.collection_summary import as_text
+
+    flags = {
+        "data": data,
+        "teachers": teacher,
+        "augmentations": augment,
+        "image_size": image_size,
+        "device": device,
+        "precision": precision,
+        "num_threads": threads,
+    }
+    collection = command.Collection(
+        codec=codec,
+        max_kl=max_kl,
+        num_views=views,
+        view_seed=view_seed,
+        batch_size=batch_size,
+        shard_bytes=shard_bytes,
+        shards=shards,
+    )
+    with _stopping_cleanly():
+        result = command.run(
+            file=config,
+            flags=_given(flags),
+            assignments=assignments or [],
+            out=out,
+            collection=collection,
+            progress=progress,
+        )
+    typer.echo(json.dumps(result, indent=1) if as_json else as_text(result))
+
+
+@app.command()
+def verify(
+    store: Annotated[Path, typer.Argument(help="A store's folder.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file that the store was collected with.")] = None,
+    data: Data = None,
+    teacher: StoredTeacher = None,
+    augment: Augment = None,
+    view_seed: Annotated[int | None, typer.Option(help="Of the augmented views.  [the store's]")] = None,
+    image_size: ImageSize = None,
+    count: Annotated[int, typer.Option(help="Records that the teacher answers again.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Of the teacher's passes.")] = 64,
+    device: Device = None,
+    threads: Threads = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hash a store again; with its data and teachers, see that it is theirs and still what they say."""
+    from limbeck.commands import verify as command
+
+    flags = {
+        "data": data,
+        "teachers": teacher,
+        "augmentations": augment,
+        "image_size": image_size,
+        "device": device,
+        "num_threads": threads,
+    }
+    passed: list[command.Check] = []
+    try:
+        for check in command.checks(
+            store,
+            file=config,
+            flags=_given(flags),
+            assignments=assignments or [],
+            view_seed=view_seed,
+            count=count,
+            batch_size=batch_size,
+        ):
+            passed.append(check)
+            if not as_json:
+                typer.echo(f"{check.name}: {check.verdict}")
+    except LimbeckError as error:
+        if as_json:
+            typer.echo(json.dumps(command.described(store, passed, error), indent=1))
+        raise
+    typer.echo(json.dumps(command.described(store, passed), indent=1) if as_json else f"{store} is good")
+
+
+@app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder with student.safetensors and model.json: a run, or a teacher.")],
     data: Annotated[str, typer.Option(help="As in distill.")],
@@ -216,7 +328,7 @@ def report(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loss or step.")],
+    what: Annotated[str, typer.Argument(help="loss, step or store.")],
     as_json: AsJson = False,
     rounds: Annotated[int | None, typer.Option(help="Interleaved rounds; medians are taken.")] = None,
     threads: Threads = None,

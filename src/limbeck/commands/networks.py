@@ -9,7 +9,7 @@ runs/teacher                      a folder that limbeck saved a network in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from limbeck.data import Normalise, Samples
 from limbeck.distillation import NetworkSource, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
-from limbeck.models import SavedModel, is_factory_path, load_factory, load_model, load_weights
-from limbeck.teachers import ModuleTeacher, Teacher
+from limbeck.models import SavedModel, check_output, is_factory_path, load_factory, load_model, load_weights
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
 
 
 def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
@@ -57,6 +57,43 @@ def teacher_source(
     module = network.build(input_shape=train.input_shape, num_classes=train.num_classes, seed=0)
     load_weights(module, weights)
     return ModuleTeacher(module, name=f"{network.name} from {weights}")
+
+
+def trained_teacher(
+    texts: Sequence[str],
+    *,
+    data: str,
+    from_command_line: bool,
+    train: Samples,
+    normalise: Normalise | None,
+    device: torch.device,
+) -> Teacher:
+    """Return the teacher that the texts name, an ensemble where they are several, on a device.
+
+    Raises:
+        ConfigError: one that would have to be trained first.
+    """
+    for text in texts:
+        spec, weights = _split_weights(text)
+        if weights is None and not _is_saved(spec):
+            raise ConfigError(
+                "This teacher is not trained: no network is saved there.",
+                received=text,
+                expected="a folder that limbeck saved a network in, or SPEC@WEIGHTS",
+                remedy=f"limbeck train --data {data} --student {'SPEC' if '/' in text else text} --out runs/teacher, "
+                "then --teacher runs/teacher",
+            )
+    members: list[Teacher] = []
+    for text in texts:
+        member = teacher_source(text, from_command_line=from_command_line, train=train, normalise=normalise)
+        assert isinstance(member, Teacher), "what has weights is ready"
+        for module in member.modules:
+            check_output(module, input_shape=train.input_shape, num_classes=train.num_classes)
+            module.to(device)
+        members.append(member)
+    if not members:
+        raise ConfigError("There is no teacher.", received="an empty list", expected="at least one trained network")
+    return members[0] if len(members) == 1 else EnsembleTeacher(members)
 
 
 def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:

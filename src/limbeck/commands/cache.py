@@ -1,0 +1,154 @@
+"""``limbeck cache``: what trained teachers say of a training set, collected once into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.commands.collection_progress import CollectionDisplay, collection_display
+from limbeck.commands.collection_summary import break_even, counted, summarise
+from limbeck.commands.networks import trained_teacher
+from limbeck.commands.settings import normalise_for, prepare
+from limbeck.config import DistillConfig, recipe_from
+from limbeck.data import Normalise, Views, augmentations_from
+from limbeck.errors import ConfigError, InvalidValue
+from limbeck.targets import Plan
+from limbeck.targets.writer import shard_is_whole
+from limbeck.teachers import Teacher, collect, prepare_collection
+from limbeck.training import Recipe, Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """How the answers are kept; see ``limbeck.teachers.collect``."""
+
+    codec: str = "auto"
+    max_kl: float = 0.02
+    num_views: int | None = None  # None: the clean view alone
+    view_seed: int = 0
+    batch_size: int = 512
+    shard_bytes: int = 256 << 20
+    shards: str | None = None  # "A:B" or "A:B:STEP" of the plan's, for one of several processes; None: all
+
+
+class CollectionInterrupted(KeyboardInterrupt):
+    """A collection was stopped on request; ``checkpoint`` is the folder that it goes on from."""
+
+    def __init__(self, folder: Path, plan: Plan | None, digest: str) -> None:
+        self.checkpoint = None if plan is None else folder
+        text = "stopped before the first record"
+        if plan is not None:
+            whole = _num_whole(folder, plan, digest)
+            text = f"stopped with {whole} of {counted(plan.num_shards, 'shard')} finished"
+        super().__init__(text)
+
+
+def run(
+    *,
+    file: Path | None,
+    flags: dict[str, Any],
+    assignments: Sequence[str],
+    out: Path,
+    collection: Collection,
+    progress: str,
+) -> dict[str, Any]:
+    """Collect as the flags and the file say; return what was collected and what it cost, JSON-able."""
+    with collection_display(progress) as display:
+        _check_views(flags, collection)
+        config, splits = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
+        normalise = normalise_for(config, splits)
+        runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
+        teacher = trained_teacher(
+            config.teachers,
+            data=config.data,
+            from_command_line="teachers" in flags,
+            train=splits.train,
+            normalise=normalise,
+            device=runtime.device,
+        )
+        views = views_for(config.augmentations, normalise, collection)
+        arguments: dict[str, Any] = {
+            "num_views": collection.num_views,
+            "codec": collection.codec,
+            "max_kl": collection.max_kl,
+            "batch_size": collection.batch_size,
+            "precision": runtime.precision,
+            "shard_bytes": collection.shard_bytes,
+        }
+        plan: Plan | None = None
+        digest = ""
+        try:
+            display.say(f"{out}: {teacher.name} on {len(splits.train):,} samples of {config.data}")
+            plan, digest = prepare_collection(teacher, splits.train, views, out, **arguments)
+            shards = chosen_shards(collection.shards, num_shards=plan.num_shards)
+            display.say(_describe(plan, out, digest))
+            store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=display)
+        except KeyboardInterrupt:
+            raise CollectionInterrupted(out, plan, digest) from None
+        result = summarise(plan, out, num_whole=_num_whole(out, plan, digest), progress=display.latest)
+        if store is not None:
+            recipe = recipe_from(config.recipe) or Recipe()
+            result["num_bytes"] = store.num_bytes
+            result["break_even"] = break_even(
+                store, teacher, splits.train, views, batch_size=recipe.batch_size, progress=display.latest
+            )
+        if config.augmentations and collection.num_views is None:
+            given = " ".join(config.augmentations)
+            result["notes"].append(f"The clean view is kept. For a student that sees {given}, give --views N.")
+        return result
+
+
+def views_for(augmentations: Sequence[Any], normalise: Normalise | None, collection: Collection) -> Views:
+    """Return the views that are kept: the clean one alone, or augmented ones that can be shown again."""
+    if collection.num_views is None:
+        return Views(normalise=normalise)
+    return Views(augmentations_from(augmentations), normalise, collection.view_seed)
+
+
+def chosen_shards(text: str | None, *, num_shards: int) -> list[int] | None:
+    """Return the shards that "A:B" or "A:B:STEP" means, as Python slices do; None, for all, where nothing is given.
+
+    Raises:
+        ConfigError: another form.
+        InvalidValue: shards that are not there.
+    Example:
+        >>> chosen_shards("1::3", num_shards=8)
+        [1, 4, 7]
+    """
+    if text is None:
+        return None
+    parts = text.split(":")
+    if not 2 <= len(parts) <= 3 or any(part and not part.isdigit() for part in parts) or parts[2:] == ["0"]:
+        raise ConfigError(
+            "--shards takes A:B, or A:B:STEP.", received=text, expected="like 0:4 and 4:8, or 0::2 and 1::2"
+        )
+    bounds = [int(part) if part else None for part in parts]
+    chosen = list(range(num_shards)[slice(*bounds)])
+    if not chosen or (bounds[1] is not None and bounds[1] > num_shards):
+        raise InvalidValue(
+            "There are no such shards.", received=f"--shards {text}", expected=f"shards of 0:{num_shards}"
+        )
+    return chosen
+
+
+def _check_views(flags: dict[str, Any], collection: Collection) -> None:
+    if flags.get("augmentations") and collection.num_views is None:
+        raise ConfigError(
+            "--augment without --views keeps nothing augmented.",
+            received="--augment " + " --augment ".join(flags["augmentations"]),
+            expected="--views N: how many augmented views of each sample to keep",
+        )
+
+
+def _num_whole(folder: Path, plan: Plan, digest: str) -> int:
+    return sum(shard_is_whole(folder, plan, digest, shard) for shard in range(plan.num_shards))
+
+
+def _describe(plan: Plan, folder: Path, digest: str) -> str:
+    kept = "the clean view" if plan.num_views is None else f"{plan.num_views} views"
+    codecs = ", ".join(f"{member.codec} ({member.record_bytes} bytes)" for member in plan.members)
+    text = f"{kept} as {codecs}: {plan.num_records:,} records in {counted(plan.num_shards, 'shard')}"
+    whole = _num_whole(folder, plan, digest)
+    return text + (f", {whole} of them finished before" if whole else "")

@@ -1,0 +1,120 @@
+"""``limbeck verify``: whether a store is whole, and whether it is of given data and teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.commands.collection_summary import counted
+from limbeck.commands.networks import trained_teacher
+from limbeck.commands.settings import normalise_for, prepare
+from limbeck.config import DistillConfig, read_file
+from limbeck.data import Samples, Views, augmentations_from
+from limbeck.errors import ConfigError, LimbeckError, require_positive
+from limbeck.targets import Plan, TargetStore
+from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
+from limbeck.teachers import Teacher, verify_answers
+from limbeck.teachers.collecting import members_of
+from limbeck.teachers.comparing import TOLERANCE
+from limbeck.training import Runtime
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check that a store has passed, and what it found."""
+
+    name: str
+    verdict: str
+    largest_nats: float | None = None  # of "answers": the largest KL between stored and new ones
+
+
+def checks(
+    folder: Path,
+    *,
+    file: Path | None,
+    flags: dict[str, Any],
+    assignments: Sequence[str],
+    view_seed: int | None,
+    count: int,
+    batch_size: int,
+) -> Iterator[Check]:
+    """Yield each check as it is passed: the files; with data, samples and classes and views; with teachers, theirs too.
+
+    Raises:
+        StoreError: the first check that is not passed.
+        ConfigError: teachers without data.
+    """
+    require_positive("count", count)
+    require_positive("batch_size", batch_size)
+    asked = set(flags) | (set(read_file(file).values) if file is not None else set())
+    if "teachers" in asked and "data" not in asked:
+        raise ConfigError(
+            "A teacher answers again only with the data at hand.",
+            received="a teacher, no data",
+            remedy="give --data as well",
+        )
+    store = TargetStore.open(folder, verify="sizes")
+    plan = store.manifest.plan
+    yield Check("manifest", f"whole, of {plan.data_name}, {store.manifest.created}")
+    store.verify()
+    num_shards = sum(len(shards) for shards in store.manifest.shards)
+    yield Check("files", f"{counted(num_shards, 'shard')}, {store.num_bytes:,} bytes, as written")
+    if "data" not in asked:
+        return
+    config, splits = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
+    samples = splits.train
+    check_samples(plan, samples)
+    yield Check("samples", f"{len(samples):,} of {samples.name}, fingerprint {samples.inputs_fingerprint[:12]}")
+    check_class_names(plan, list(samples.class_names))
+    yield Check("classes", f"{samples.num_classes}, in the store's order")
+    normalise = normalise_for(config, splits)
+    augmentations = flags.get("augmentations") or plan.views["augmentations"]
+    seed = int(plan.views["seed"]) if view_seed is None else view_seed
+    views = Views(augmentations_from(augmentations), normalise, seed)
+    check_views(plan, views)
+    kept = "the clean view" if plan.num_views is None else f"{plan.num_views} views, seed {seed}"
+    yield Check("views", f"{kept}, fingerprint {views.fingerprint[:12]}")
+    if "teachers" not in asked:
+        return
+    device = Runtime.resolve(config.device, plan.precision).device
+    teacher = trained_teacher(
+        config.teachers,
+        data=config.data,
+        from_command_line="teachers" in flags,
+        train=samples,
+        normalise=normalise,
+        device=device,
+    )
+    yield from _teachers(store, plan, teacher, samples, views, count=count, batch_size=batch_size)
+
+
+def described(folder: Path, passed: Sequence[Check], error: LimbeckError | None = None) -> dict[str, Any]:
+    """Return the verdict, JSON-able."""
+    result: dict[str, Any] = {
+        "store": str(folder),
+        "good": error is None,
+        "passed": [asdict(check) for check in passed],
+    }
+    if error is not None:
+        given = {name: getattr(error, name) for name in ("fact", "received", "expected", "remedy")}
+        result["failed"] = {name: None if value is None else str(value) for name, value in given.items()}
+    return result
+
+
+def _teachers(
+    store: TargetStore, plan: Plan, teacher: Teacher, samples: Samples, views: Views, *, count: int, batch_size: int
+) -> Iterator[Check]:
+    members = members_of(teacher)
+    check_teachers(plan, [member.fingerprint for member in members])
+    yield Check("teachers", ", ".join(f"{member.name}, fingerprint {member.fingerprint[:12]}" for member in members))
+    count = min(count, plan.num_records)
+    largest = verify_answers(store, teacher, samples, views, count=count, batch_size=batch_size)
+    limit = TOLERANCE[plan.precision]
+    yield Check(
+        "answers",
+        f"{count:,} of {plan.num_records:,} records answered again, at most {largest:.2g} nats apart at T = 1 "
+        f"(rounding explains {limit:g})",
+        largest,
+    )
