@@ -40,9 +40,7 @@ Teacher = Annotated[
 ]
 StoredTeacher = Annotated[
     list[str] | None,
-    typer.Option(
-        "--teacher", help="Repeat for an ensemble. A folder that limbeck saved a network in, or SPEC@WEIGHTS."
-    ),
+    typer.Option("--teacher", help="Repeat for an ensemble. A folder that limbeck saved one in, or SPEC@WEIGHTS."),
 ]
 TeacherWeight = Annotated[list[float] | None, typer.Option(help="One for each teacher, in order.  [equal]")]
 Pooling = Annotated[str | None, typer.Option(help="Of several teachers: arithmetic or geometric mean.")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.collection_progress import CollectionDisplay, collection_display
+from limbeck.commands.collection_progress import collection_display
 from limbeck.commands.collection_summary import break_even, counted, summarise
 from limbeck.commands.networks import trained_teacher
 from limbeck.commands.settings import normalise_for, prepare
@@ -16,7 +16,7 @@ from limbeck.data import Normalise, Views, augmentations_from
 from limbeck.errors import ConfigError, InvalidValue
 from limbeck.targets import Plan
 from limbeck.targets.writer import shard_is_whole
-from limbeck.teachers import Teacher, collect, prepare_collection
+from limbeck.teachers import collect, prepare_collection
 from limbeck.training import Recipe, Runtime
 
 

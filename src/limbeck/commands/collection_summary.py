@@ -140,10 +140,8 @@ def as_text(result: dict[str, Any]) -> str:
     if result["finished"]:
         lines += [f"size: {result['num_bytes']:,} bytes in {counted(shards, 'shard')}", _break_even_text(result)]
     else:
-        lines.append(
-            f"unfinished: {result['num_shards_finished']} of {counted(result['num_shards'], 'shard')}; the others are left to "
-            "other processes"
-        )
+        whole, planned = result["num_shards_finished"], counted(result["num_shards"], "shard")
+        lines.append(f"unfinished: {whole} of {planned}; the rest is left to other processes")
     return "\n".join([*lines, *result["notes"]])
 
 
