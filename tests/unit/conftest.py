@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,3 +225,36 @@ def _make_record(
 def make_record() -> Callable[..., RunRecord]:
     """Return a maker of run records that are consistent in themselves: simulated networks, measured truly."""
     return _make_record
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command line gave back."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def limbeck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Run]]:
+    """Run a command line in this process, in ``tmp_path``: starting Python and torch each time would take minutes."""
+    import torch
+
+    from limbeck.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    num_threads = torch.get_num_threads()
+
+    def run(*arguments: str | Path) -> Run:
+        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        output = capsys.readouterr()
+        return Run(int(exit_.value.code or 0), output.out, output.err)
+
+    yield run
+    torch.set_num_threads(num_threads)

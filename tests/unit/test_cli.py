@@ -8,43 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from limbeck.cli import main
 from limbeck.records import from_json
 
 SMALL = ["--epochs", "1", "--seeds", "1", "--labels", "60", "--progress", "plain"]
-
-
-@dataclass(frozen=True)
-class Run:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def limbeck(tmp_path, monkeypatch, capsys):
-    """Run a command line in this process, in ``tmp_path``: starting Python and torch each time would take minutes."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
-    num_threads = torch.get_num_threads()
-
-    def run(*arguments: str | Path) -> Run:
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        output = capsys.readouterr()
-        return Run(int(exit_.value.code or 0), output.out, output.err)
-
-    yield run
-    torch.set_num_threads(num_threads)
 
 
 def test_distil_train_evaluate_and_report_work_together(limbeck, tmp_path):
