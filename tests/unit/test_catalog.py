@@ -22,7 +22,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limbeck.data import as_samples, catalog, cifar, data_set_names, idx, load, load_archive, load_npz
+from limbeck.data import as_samples, catalog, cifar, data_set_names, idx, load_archive, load_data, load_npz
 from limbeck.data.decoded import read_decoded, write_decoded
 from limbeck.data.downloads import cache_folder, download
 from limbeck.errors import DataError, InvalidValue, UnknownName
@@ -59,7 +59,7 @@ def md5(content: bytes) -> str:
 def test_digits_are_bytes_with_a_fixed_test_split():
     from sklearn.datasets import load_digits
 
-    splits = load("digits", seed=0)
+    splits = load_data("digits", seed=0)
     values = load_digits()
     for part in (splits.train, splits.validation, splits.test):
         assert part.input_shape == (1, 8, 8)
@@ -70,7 +70,7 @@ def test_digits_are_bytes_with_a_fixed_test_split():
     ids = [set(part.ids.tolist()) for part in (splits.train, splits.validation, splits.test)]
     assert set.union(*ids) == set(range(1797))
     assert sum(map(len, ids)) == 1797
-    other = load("digits", seed=1)
+    other = load_data("digits", seed=1)
     assert torch.equal(other.test.ids, splits.test.ids)
     assert not torch.equal(other.validation.ids, splits.validation.ids)
     counts = torch.bincount(splits.test.labels)
@@ -78,24 +78,24 @@ def test_digits_are_bytes_with_a_fixed_test_split():
 
 
 def test_validation_fraction():
-    none = load("digits", validation_fraction=0)
+    none = load_data("digits", validation_fraction=0)
     assert none.validation is None
     assert len(none.train) == 1438
-    fifth = load("digits", validation_fraction=0.2)
+    fifth = load_data("digits", validation_fraction=0.2)
     assert len(fifth.validation) == round(0.2 * 1438)
     assert any("held out for validation" in note for note in fifth.notes)
     for wrong in (-0.1, 1.0, float("nan")):
         with pytest.raises(InvalidValue, match="validation_fraction"):
-            load("digits", validation_fraction=wrong)
+            load_data("digits", validation_fraction=wrong)
 
 
 def test_named_sets_can_be_resized():
-    splits = load("digits", image_size=16)
+    splits = load_data("digits", image_size=16)
     assert splits.test.input_shape == (1, 16, 16)
-    before = load("digits").test.inputs.float().mean()
+    before = load_data("digits").test.inputs.float().mean()
     assert abs(float(splits.test.inputs.float().mean() - before)) < 2
     with pytest.raises(InvalidValue, match="image_size"):
-        load("digits", image_size=0)
+        load_data("digits", image_size=0)
 
 
 # --- names and paths --------------------------------------------------------------------------------------------------
@@ -103,12 +103,12 @@ def test_named_sets_can_be_resized():
 
 def test_unknown_names_and_paths(folders):
     with pytest.raises(UnknownName, match="did you mean mnist"):
-        load("minst")
+        load_data("minst")
     with pytest.raises(DataError, match="no file or folder"):
-        load("data/minst")
+        load_data("data/minst")
     (folders / "x.csv").write_text("1,2")
     with pytest.raises(DataError, match="unknown kind"):
-        load(folders / "x.csv")
+        load_data(folders / "x.csv")
     assert set(data_set_names()) >= {"digits", "mnist", "cifar10", "cifar100", "tiny-imagenet-32"}
 
 
@@ -124,18 +124,18 @@ def image_folder(root: Path, splits: tuple[str, ...] = ("",), *, per_class: int 
 
 
 def test_folder_without_splits_gets_all_three(folders):
-    splits = load(image_folder(folders / "pets"))
+    splits = load_data(image_folder(folders / "pets"))
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [14, 2, 4]
     assert torch.bincount(splits.test.labels).tolist() == [2, 2]
     assert len(splits.notes) == 2
     assert "no test split" in splits.notes[0]
-    assert torch.equal(load(folders / "pets", seed=5).test.ids, splits.test.ids)
+    assert torch.equal(load_data(folders / "pets", seed=5).test.ids, splits.test.ids)
     assert splits.train.name == "pets/train"
     assert splits.test.name == "pets/test"
 
 
 def test_folder_with_splits_keeps_them(folders):
-    splits = load(image_folder(folders / "pets", ("train", "val", "test")))
+    splits = load_data(image_folder(folders / "pets", ("train", "val", "test")))
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 20, 20]
     assert splits.notes == ()
 
@@ -149,21 +149,21 @@ def tar_of(folder: Path, target: Path) -> Path:
 def test_archive_is_decoded_once(folders, monkeypatch):
     image_folder(folders / "pets", ("train", "test"))
     archive = tar_of(folders / "pets", folders / "download.tar.gz")
-    first = load(archive)
+    first = load_data(archive)
     assert (first.name, len(first.test)) == ("pets", 20)
-    assert torch.equal(first.test.inputs, load(folders / "pets").test.inputs)
+    assert torch.equal(first.test.inputs, load_data(folders / "pets").test.inputs)
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(catalog, "load_image_folder", fail)
     monkeypatch.setattr(catalog, "unpack", fail)
-    second = load(archive)
+    second = load_data(archive)
     assert second.train.fingerprint == first.train.fingerprint
     assert second.test.fingerprint == first.test.fingerprint
     assert second.train.class_names == ("cat", "dog")
     with pytest.raises(AssertionError, match="decoded again"):
-        load(archive, image_size=3)  # another size is another result
+        load_data(archive, image_size=3)  # another size is another result
 
 
 def test_archive_of_class_folders_without_a_top_folder(folders):
@@ -178,14 +178,14 @@ def test_archive_of_class_folders_without_a_top_folder(folders):
 
 def test_damaged_decoded_file_is_made_again(folders):
     archive = tar_of(image_folder(folders / "pets"), folders / "x.tar.gz")
-    first = load(archive).train.fingerprint
+    first = load_data(archive).train.fingerprint
     kept = next((cache_folder() / "decoded").iterdir())
     kept.write_bytes(kept.read_bytes()[:200])
-    assert load(archive).train.fingerprint == first
+    assert load_data(archive).train.fingerprint == first
 
 
 def test_decoded_splits_come_back_equal_and_lazy_ones_are_not_kept(folders):
-    splits = dataclasses.replace(load("digits"), notes=("a note",))
+    splits = dataclasses.replace(load_data("digits"), notes=("a note",))
     write_decoded(folders / "kept.safetensors", splits)
     again = read_decoded(folders / "kept.safetensors")
     assert again.notes == ("a note",)
@@ -200,7 +200,7 @@ def test_decoded_splits_come_back_equal_and_lazy_ones_are_not_kept(folders):
 
 def test_unwritable_cache_only_costs_time(folders):
     (folders / "file").write_text("in the way")
-    write_decoded(folders / "file" / "kept.safetensors", load("digits"))
+    write_decoded(folders / "file" / "kept.safetensors", load_data("digits"))
     assert read_decoded(folders / "file" / "kept.safetensors") is None
 
 
@@ -211,37 +211,37 @@ def test_npz(folders):
     path = folders / "toy.npz"
     inputs, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
     np.savez(path, inputs=inputs, labels=labels)
-    splits = load(path)
+    splits = load_data(path)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [29, 3, 8]
     assert splits.train.class_names == ("0", "1")
     np.savez(path, inputs=inputs, labels=labels, test_inputs=inputs[:5], test_labels=labels[:5] + 1)
     assert load_npz(path).train.class_names == ("0", "1", "2")
     words = np.array(["b", "a"])[labels]
     np.savez(path, inputs=inputs, labels=words, validation_inputs=inputs[:4], validation_labels=words[:4])
-    splits = load(path)
+    splits = load_data(path)
     assert splits.train.class_names == ("a", "b")
     assert splits.validation.labels.tolist() == [1, 0, 1, 0]
     np.savez(path, inputs=inputs, labels=labels, class_names=["no", "yes"], test_inputs=inputs[:4])
-    assert load(path).test.labels.tolist() == [-1] * 4
+    assert load_data(path).test.labels.tolist() == [-1] * 4
 
 
 def test_npz_refusals(folders):
     path = folders / "toy.npz"
     np.savez(path, inputs=np.zeros((4, 2)))
     with pytest.raises(DataError, match="lacks labels"):
-        load(path)
+        load_data(path)
     np.savez(path, input=np.zeros((4, 2)), labels=np.zeros(4))
     with pytest.raises(DataError, match=r"(?s)unknown key: input.*did you mean inputs"):
-        load(path)
+        load_data(path)
     np.savez(path, inputs=np.zeros((4, 2)), labels=np.array([0, "x", None, 1], dtype=object))
     with pytest.raises(DataError, match="plain arrays"):
-        load(path)
+        load_data(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="Cannot read"):
-        load(path)
+        load_data(path)
     np.savez(path, inputs=np.zeros((4, 2)), labels=np.zeros(4, dtype=np.int64))
     with pytest.raises(DataError, match="single class"):
-        load(path)
+        load_data(path)
 
 
 # --- IDX --------------------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_idx_files_packed_or_not_in_either_folder(folders):
 
 def test_missing_files_say_where_to_put_them(folders):
     with pytest.raises(DataError) as caught:
-        load("mnist", download=False)
+        load_data("mnist", download=False)
     for part in (
         "download is off",
         "train-images-idx3-ubyte.gz",
@@ -516,29 +516,29 @@ def test_cifar10_by_name_finds_any_archive_and_decodes_it_once(folders, monkeypa
         return catalog._load_cifar("cifar10", (binary, pickled), "cifar10-jpeg.tar.gz", fetch)
 
     monkeypatch.setitem(catalog.CATALOG, "cifar10", catalog.Entry("toy", entry))
-    first = load("cifar10", validation_fraction=0)
+    first = load_data("cifar10", validation_fraction=0)
     check_cifar(first)
     monkeypatch.setattr(catalog, "load_cifar", None)
-    assert load("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
+    assert load_data("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
     (folders / "cache" / "cifar10" / binary.file_name).unlink()
     monkeypatch.setattr(catalog, "load_cifar", cifar.load_cifar)
-    assert load("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
+    assert load_data("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
 
 
 def test_cifar10_offline_names_what_would_do(folders):
     with pytest.raises(DataError, match=r"cifar-10-binary.tar.gz or cifar-10-python.tar.gz or cifar10-jpeg.tar.gz"):
-        load("cifar10", download=False)
+        load_data("cifar10", download=False)
 
 
 def test_tiny_imagenet_tests_on_val(folders):
     image_folder(folders / "tiny-imagenet-32", ("train", "val"))
     tar_of(folders / "tiny-imagenet-32", folders / "data" / "tiny-imagenet-32.tar.gz")
-    splits = load("tiny-imagenet-32")
+    splits = load_data("tiny-imagenet-32")
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [18, 2, 20]
     assert splits.test.name == "tiny-imagenet-32/test"
     os.remove(folders / "data" / "tiny-imagenet-32.tar.gz")
     with pytest.raises(DataError, match="no public mirror"):
-        load("tiny-imagenet-32")
+        load_data("tiny-imagenet-32")
 
 
 # --- the real sets ----------------------------------------------------------------------------------------------------
@@ -546,10 +546,10 @@ def test_tiny_imagenet_tests_on_val(folders):
 
 def test_real_mnist(monkeypatch):
     real(monkeypatch, "mnist")
-    splits = load("mnist", download=False)
+    splits = load_data("mnist", download=False)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [54000, 6000, 10000]
     assert torch.bincount(splits.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    whole = load("mnist", download=False, validation_fraction=0).train
+    whole = load_data("mnist", download=False, validation_fraction=0).train
     from limbeck.data import Normalise
 
     normalise = Normalise.fit(whole)
@@ -566,18 +566,18 @@ def test_real_cifar10_every_fiftieth_image(folders, monkeypatch):
             part.addfile(member, whole.extractfile(member))
     monkeypatch.setenv("LIMBECK_DATA", str(folders / "data"))
     began = time.perf_counter()
-    first = load("cifar10", download=False)
+    first = load_data("cifar10", download=False)
     decoded = time.perf_counter()
     assert [len(part) for part in (first.train, first.validation, first.test)] == [900, 100, 200]
     assert first.train.class_names[:3] == ("airplane", "automobile", "bird")
     assert torch.bincount(first.train.labels).tolist() == [90] * 10
     assert any("JPEG" in note for note in first.notes)
-    second = load("cifar10", download=False)
+    second = load_data("cifar10", download=False)
     assert time.perf_counter() - decoded < decoded - began
     assert second.train.fingerprint == first.train.fingerprint
 
 
 def test_as_samples_agrees_with_load(folders):
-    digits = load("digits").test
+    digits = load_data("digits").test
     again = as_samples((digits.inputs.numpy(), digits.labels.numpy()), ids=digits.ids, class_names=digits.class_names)
     assert again.fingerprint == digits.fingerprint

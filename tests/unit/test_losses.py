@@ -119,8 +119,7 @@ class TestSoftTargetValue:
         temperature = torch.linspace(1, 5, 23)
         together = soft_target_loss(student, teacher, temperature=temperature)
         gradient = _gradient(student, teacher_logits=teacher, temperature=temperature)
-        for name in ("BLOCK_NUMBERS", "BLOCK_NUMBERS_PER_THREAD"):
-            monkeypatch.setattr(f"limbeck.losses._soft_target_pass.{name}", 150)
+        monkeypatch.setattr("limbeck.losses._soft_target_pass.BLOCK_NUMBERS_PER_THREAD", 150)
         assert_close(soft_target_loss(student, teacher, temperature=temperature), together)
         assert_close(_gradient(student, teacher_logits=teacher, temperature=temperature), gradient)
 
@@ -202,6 +201,10 @@ class TestSoftTargetEdges:
         loss = soft_target_loss(student, teacher, temperature=2.0)
         assert loss.dtype == torch.float32
         assert_close(loss, soft_target_loss(student, teacher.float(), temperature=2.0))
+        probs = torch.softmax(teacher, dim=-1)
+        ready = soft_target_loss(student, teacher_probs=probs, temperature=2.0)
+        assert ready.dtype == torch.float32
+        assert_close(ready, soft_target_loss(student, teacher_probs=probs.float(), temperature=2.0))
 
     def test_class_excluded_by_both_is_left_out(self) -> None:
         student, teacher = _normal(4, 5, seed=0), _normal(4, 5, seed=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.commands.networks import student_source, teacher_source
-from limbeck.commands.settings import described, free_folder, normalise_for, prepare
+from limbeck.commands.settings import described, free_folder, normalise_for, prepare, shared_arguments
 from limbeck.config import DistillConfig, recipe_from
 from limbeck.distillation import RunResult, distill, dump_config
 from limbeck.training import Recipe
@@ -40,26 +40,17 @@ def run(
     result = distill(
         student,
         teachers,
-        splits,
+        **shared_arguments(config, splits, normalise),
         temperature=config.temperature,
         hard_weight=config.hard_weight,
         soft_weight=config.soft_weight,
         teacher_weights=config.teacher_weights,
         pooling=config.pooling,
-        recipe=recipe,
         teacher_recipe=teacher_recipe,
-        augmentations=config.augmentations,
         teacher_augmentations=config.teacher_augmentations,
-        normalise=normalise,
-        seeds=config.seeds,
         teacher_seed=config.teacher_seed,
-        num_labelled=config.num_labelled,
-        validation_fraction=config.validation_fraction,
-        split_seed=config.split_seed,
         out=folder,
         overwrite=overwrite,
-        device=config.device,
-        precision=config.precision,
         progress=progress,
         command=command,
         config=resolved,

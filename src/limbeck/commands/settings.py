@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from limbeck.config import Layer, TrainConfig, read_file, read_layer, resolve
+from limbeck.config import Layer, TrainConfig, read_file, read_layer, recipe_from, resolve
 from limbeck.data import Normalise, Splits, load_data
 from limbeck.errors import ConfigError
 from limbeck.presets import preset_for, read_preset
@@ -37,6 +37,22 @@ def prepare(
     config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
     set_threads(config.num_threads)
     return config, splits
+
+
+def shared_arguments(config: TrainConfig, splits: Splits, normalise: Normalise | None) -> dict[str, Any]:
+    """Return the arguments that ``limbeck.distill`` and ``limbeck.train`` have in common."""
+    return {
+        "train": splits,
+        "recipe": recipe_from(config.recipe),
+        "augmentations": config.augmentations,
+        "normalise": normalise,
+        "seeds": config.seeds,
+        "num_labelled": config.num_labelled,
+        "validation_fraction": config.validation_fraction,
+        "split_seed": config.split_seed,
+        "device": config.device,
+        "precision": config.precision,
+    }
 
 
 def normalise_for(config: TrainConfig, splits: Splits) -> Normalise | None:

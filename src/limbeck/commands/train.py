@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.commands.networks import student_source
-from limbeck.commands.settings import described, free_folder, normalise_for, prepare
+from limbeck.commands.settings import described, free_folder, normalise_for, prepare, shared_arguments
 from limbeck.config import TrainConfig, recipe_from
 from limbeck.distillation import RunResult, dump_config, train
 from limbeck.training import Recipe
@@ -32,18 +32,9 @@ def run(
     folder = out or free_folder(f"train-{Path(config.data).name}", dump_config(resolved))
     result = train(
         student_source(config.student, from_command_line="student" in flags),
-        splits,
-        recipe=recipe,
-        augmentations=config.augmentations,
-        normalise=normalise,
-        seeds=config.seeds,
-        num_labelled=config.num_labelled,
-        validation_fraction=config.validation_fraction,
-        split_seed=config.split_seed,
+        **shared_arguments(config, splits, normalise),
         out=folder,
         overwrite=overwrite,
-        device=config.device,
-        precision=config.precision,
         progress=progress,
         command=command,
         config=resolved,

@@ -83,7 +83,9 @@ def counter_uniform(ids: Tensor, *, seed: int, stream: int | str = 0, view: int 
         torch.Size([2, 3])
     """
     bits = counter_bits(ids, seed=seed, stream=stream, view=view, count=count)
-    uniform: Tensor = (bits >> 40).bitwise_and_(0xFFFFFF).to(torch.float32).mul_(2.0**-24)
+    if bits.device.type == "cpu":
+        return torch.from_numpy(_logical_shift(bits.numpy(), 40).astype("float32")).mul_(2.0**-24)
+    uniform: Tensor = _logical_shift(bits, 40).to(torch.float32).mul_(2.0**-24)
     return uniform
 
 

@@ -7,7 +7,6 @@ number of steps -> one reading of the test set -> record -> report.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,6 @@ from limbeck.data import Normalise
 from limbeck.distillation.dark_knowledge import dark_knowledge
 from limbeck.distillation.measure import TrainedNetwork
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.run_directory import RunDirectory
 from limbeck.distillation.settings import DistillSettings
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import job_data
@@ -25,7 +23,7 @@ from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sourc
 from limbeck.distillation.workbench import Workbench
 from limbeck.objectives import HardLabels
 from limbeck.teachers import Teacher, collect_logits
-from limbeck.training import Progress, Recipe, Runtime, predict, progress_for
+from limbeck.training import Progress, Recipe, predict
 
 
 def distill(
@@ -130,15 +128,16 @@ def distill(
         **settings.describe(),
         "normalise": asdict(normalise) if normalise else None,
     }
-    bench = Workbench(
-        data=data,
+    bench = Workbench.open(
+        data,
         normalise=normalise,
-        runtime=Runtime.resolve(device, precision),
-        progress=progress_for(progress) if isinstance(progress, str) else progress,
-        directory=RunDirectory.open(Path(out) if out is not None else None, config=config, overwrite=overwrite),
         config=config,
+        device=device,
+        precision=precision,
+        progress=progress,
+        out=out,
+        overwrite=overwrite,
         command=command,
-        started=time.perf_counter(),
     )
     bench.build(network, seed=settings.seeds[0])  # a student that does not fit fails before a teacher is trained
     staff = hire(sources, bench, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 from limbeck.data import Normalise
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.run_directory import RunDirectory
 from limbeck.distillation.settings import TrainSettings
 from limbeck.distillation.sources import NetworkSource, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.workbench import Workbench
 from limbeck.objectives import HardLabels
-from limbeck.training import Progress, Recipe, Runtime, progress_for
+from limbeck.training import Progress, Recipe
 
 
 def train(
@@ -65,15 +63,16 @@ def train(
         **settings.describe(),
         "normalise": asdict(normalise) if normalise else None,
     }
-    bench = Workbench(
-        data=data,
+    bench = Workbench.open(
+        data,
         normalise=normalise,
-        runtime=Runtime.resolve(device, precision),
-        progress=progress_for(progress) if isinstance(progress, str) else progress,
-        directory=RunDirectory.open(Path(out) if out is not None else None, config=config, overwrite=overwrite),
         config=config,
+        device=device,
+        precision=precision,
+        progress=progress,
+        out=out,
+        overwrite=overwrite,
         command=command,
-        started=time.perf_counter(),
     )
     trained = [
         bench.train_network(

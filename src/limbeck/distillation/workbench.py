@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from limbeck.distillation.splits import JobData
 from limbeck.objectives import Objective
 from limbeck.records import DarkKnowledge, Measurement, NetworkRecord, RunRecord
 from limbeck.teachers import Teacher
-from limbeck.training import Progress, Recipe, Runtime, count_batches, environment_facts, fit
+from limbeck.training import Progress, Recipe, Runtime, count_batches, environment_facts, fit, progress_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,31 @@ class Workbench:
     config: dict[str, Any]
     command: str
     started: float  # time.perf_counter()
+
+    @staticmethod
+    def open(
+        data: JobData,
+        *,
+        normalise: Normalise | None,
+        config: dict[str, Any],
+        device: str,
+        precision: str,
+        progress: Progress | str,
+        out: str | Path | None,
+        overwrite: bool,
+        command: str,
+    ) -> Workbench:
+        """Resolve device, precision and display, and open the folder; the arguments are those of ``distill``."""
+        return Workbench(
+            data=data,
+            normalise=normalise,
+            runtime=Runtime.resolve(device, precision),
+            progress=progress_for(progress) if isinstance(progress, str) else progress,
+            directory=RunDirectory.open(Path(out) if out is not None else None, config=config, overwrite=overwrite),
+            config=config,
+            command=command,
+            started=time.perf_counter(),
+        )
 
     def clean_views(self) -> Views:
         """Return the views without augmentation."""

@@ -21,11 +21,9 @@ from torch import Tensor
 from limbeck.errors import InvalidValue
 from limbeck.losses._arguments import widened_dtype
 
-# On a CPU a block of rows goes through all steps while it lies in the cache. Of 2^15 to 2^22 numbers at 14,000 classes,
-# 2^17 (512 KiB in float32) were the fastest for one thread. Several threads wait for each other after each step, for
-# long where the machine is busy, so they get larger blocks: for two, 2^20 cost the same as 2^18, with fewer waits.
-BLOCK_NUMBERS = 2**17
-BLOCK_NUMBERS_PER_THREAD = 2**19  # of several threads
+# On a CPU a block of rows goes through all steps while it lies in the cache. Of 2^15 to 2^20 numbers per thread, 2^17
+# (512 KiB in float32) were the fastest at 14,000 classes, with one thread and with two.
+BLOCK_NUMBERS_PER_THREAD = 2**17
 
 
 class LossAndGap(NamedTuple):
@@ -117,11 +115,9 @@ def soft_target_pass(
 
 def _block_rows(student: Tensor) -> int:
     num_rows, num_classes = student.shape
-    if student.device.type != "cpu" or student.numel() <= BLOCK_NUMBERS:
+    if student.device.type != "cpu" or student.numel() <= BLOCK_NUMBERS_PER_THREAD:
         return num_rows
-    num_threads = torch.get_num_threads()
-    block_numbers = BLOCK_NUMBERS if num_threads == 1 else BLOCK_NUMBERS_PER_THREAD * num_threads
-    return min(num_rows, max(1, block_numbers // num_classes))
+    return min(num_rows, max(1, BLOCK_NUMBERS_PER_THREAD * torch.get_num_threads() // num_classes))
 
 
 def _block(

@@ -37,19 +37,21 @@ def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 
     """
     require_classes("logits", logits)
     require_fraction("label_smoothing", label_smoothing)
-    _require_labels(labels, logits, ignore_label)
-    loss = F.cross_entropy(
-        widened(logits).reshape(-1, logits.shape[-1]),
-        labels.reshape(-1).long(),
-        ignore_index=ignore_label,
-        label_smoothing=label_smoothing,
-        reduction="none",
-    )
+    _require_labels(labels, logits)
+    try:
+        loss = F.cross_entropy(
+            widened(logits).reshape(-1, logits.shape[-1]),
+            labels.reshape(-1).long(),
+            ignore_index=ignore_label,
+            label_smoothing=label_smoothing,
+            reduction="none",
+        )
+    except IndexError as error:  # on the CPU torch looks at every label anyway
+        raise _out_of_range(labels, num_classes=logits.shape[-1], ignore_label=ignore_label) from error
     return loss.reshape(labels.shape)
 
 
-def _require_labels(labels: Tensor, logits: Tensor, ignore_label: int) -> None:
-    num_classes = logits.shape[-1]
+def _require_labels(labels: Tensor, logits: Tensor) -> None:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InvalidValue(
             "labels must be integers.",
@@ -64,12 +66,12 @@ def _require_labels(labels: Tensor, logits: Tensor, ignore_label: int) -> None:
             expected=f"labels {tuple(logits.shape[:-1])}",
         )
     require_same_device("logits", logits, "labels", labels)
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        return
+
+
+def _out_of_range(labels: Tensor, *, num_classes: int, ignore_label: int) -> InvalidValue:
     wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)
-    if wrong.any():
-        raise InvalidValue(
-            "A label is out of range.",
-            received=int(labels[wrong][0]),
-            expected=f"0 to {num_classes - 1}, or {ignore_label} for an example without a label",
-        )
+    return InvalidValue(
+        "A label is out of range.",
+        received=int(labels[wrong][0]),
+        expected=f"0 to {num_classes - 1}, or {ignore_label} for an example without a label",
+    )

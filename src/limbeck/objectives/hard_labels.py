@@ -49,5 +49,7 @@ def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts, *, label
             outputs, batch.partner_labels, label_smoothing=label_smoothing, ignore_label=UNLABELLED
         )
         losses = losses + batch.partner_weight * (partner - losses)
+    if isinstance(counts.labelled, float):
+        return losses.sum() / counts.labelled
     # A step without labels has loss 0, not 0 / 0; the smallest weight that mixup can leave is far above the bound.
     return losses.sum() / counts.labelled.clamp(min=1e-6)

@@ -20,7 +20,7 @@ class Counts:
     """
 
     examples: int
-    labelled: Tensor  # (), float32, on the batch's device: counting must not wait for the device
+    labelled: Tensor | float  # a scalar on the batch's device where it must be counted, which must not wait for it
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Objective(ABC):
         """
 
 
-def count_valid(batch: Batch) -> Counts:
+def count_valid(batch: Batch, *, all_labelled: bool = False) -> Counts:
     """Return the counts of a batch: all examples, and the labelled ones (with mixup, the share that is)."""
+    if all_labelled:  # known beforehand, so there is nothing to count in each step
+        return Counts(examples=len(batch), labelled=float(len(batch)))
     labelled = (batch.labels != UNLABELLED).float()
     if batch.partner_labels is not None and batch.partner_weight is not None:
         partner_labelled = (batch.partner_labels != UNLABELLED).float()

@@ -162,12 +162,12 @@ def _evidence(record: RunRecord, difference: PairedDifference | None, rows: list
 
 def _difference_sentence(difference: PairedDifference, tested: str) -> str:
     if difference.mean == 0:
-        return f"With the teacher's help the student makes as many errors as without, on {tested}."
+        return f"With the teacher the student makes as many errors as without, on {tested}."
     change = "fewer" if difference.mean < 0 else "more"
     number = plain_number(abs(difference.mean))
     noun = "error" if number == "1" else "errors"
     average = " on average" if difference.count > 1 else ""
-    return f"With the teacher's help the same student makes {number} {change} {noun}{average}, on {tested}."
+    return f"With the teacher the same student makes {number} {change} {noun}{average}, on {tested}."
 
 
 def _interval_sentence(difference: PairedDifference) -> str:

@@ -51,6 +51,7 @@ class LogitsTeacher(Teacher):
         if bool((self._ids[1:] == self._ids[:-1]).any()):
             raise TeacherError("A sample id stands twice in the stored logits.", expected="unique ids")
         self._logits = logits.detach()[order].contiguous()
+        self._ids_are_positions = torch.equal(self._ids, torch.arange(len(ids), device=ids.device))
         self._name = name
         self._fingerprint = fingerprint or _tensors_fingerprint(self._ids, self._logits)
 
@@ -81,17 +82,27 @@ class LogitsTeacher(Teacher):
     def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
         if self._ids.device != ids.device:
             self._ids, self._logits = self._ids.to(ids.device), self._logits.to(ids.device)
+        positions = ids if self._ids_are_positions else self._positions(ids)
+        try:
+            logits = self._logits.index_select(0, positions)
+        except IndexError as error:
+            raise self._unknown(ids[(ids < 0) | (ids >= len(self._ids))]) from error
+        return DenseTargets(logits.to(inputs.device, non_blocking=True))
+
+    def _positions(self, ids: Tensor) -> Tensor:
         positions = torch.searchsorted(self._ids, ids).clamp_(max=len(self._ids) - 1)
         # The comparison waits for the device only where ids live on one; training keeps them on the host.
         if not torch.equal(self._ids[positions], ids):
-            missing = ids[self._ids[positions] != ids]
-            raise TeacherError(
-                "The stored logits have no row for some samples.",
-                received=f"{len(missing)} unknown ids, first {int(missing[0])}",
-                expected="one row for each sample of the transfer set",
-                remedy="pass ids= that match the data set, or collect the logits again",
-            )
-        return DenseTargets(self._logits.index_select(0, positions).to(inputs.device, non_blocking=True))
+            raise self._unknown(ids[self._ids[positions] != ids])
+        return positions
+
+    def _unknown(self, ids: Tensor) -> TeacherError:
+        return TeacherError(
+            "The stored logits have no row for some samples.",
+            received=f"{len(ids)} unknown ids, first {int(ids[0])}",
+            expected="one row for each sample of the transfer set",
+            remedy="pass ids= that match the data set, or collect the logits again",
+        )
 
     def check_fits(self, samples: Samples, views: Views) -> None:
         """Raise TeacherError for augmented views; an id without an answer is found when it is asked for."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import Batch, Samples, Views, epoch_order, iterate_batches
+from limbeck.data import UNLABELLED, Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.errors import InvalidValue, TeacherError, TrainingDiverged
 from limbeck.objectives import Objective, count_valid
 from limbeck.records import EpochRecord
@@ -149,6 +149,7 @@ class _Training:
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
         self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
+        self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
         self.state = TrainingState(
             self.student, recipe=self.recipe, runtime=self.runtime, part_names=self.objective.part_names
@@ -228,7 +229,7 @@ class _Training:
         if self.runtime.device.type != "cpu":
             moved = batch.to(self.runtime.device, non_blocking=True)
             batch = replace(moved, ids=batch.ids)  # looked up on the host: reading them back would wait
-        counts = count_valid(batch)
+        counts = count_valid(batch, all_labelled=self.all_labelled)
         row: list[Tensor] = []
         for part in _split(batch, self.recipe.accumulation_steps):
             with self.runtime.autocast():

@@ -24,11 +24,13 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             received="no parameter with requires_grad = True",
             remedy="are teacher and student swapped? a teacher is frozen for good",
         )
+    decayed = [p for p in trainable if p.ndim >= 2 and recipe.weight_decay > 0]
+    others = [p for p in trainable if p.ndim < 2 or recipe.weight_decay == 0]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay}
+        for parameters, decay in ((decayed, recipe.weight_decay), (others, 0.0))
+        if parameters
     ]
-    groups = [group for group in groups if group["params"]]
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trainable)
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)

@@ -59,7 +59,9 @@ class TrainingState:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        for group in self.optimiser.param_groups:  # as zero_grad does, without its profiling
+            for parameter in group["params"]:
+                parameter.grad = None
         project_max_norm(self.student)
         if self.average is not None:
             self.average.update(self.student)

@@ -28,8 +28,11 @@ class LossTally:
 
     def __init__(self, names: Sequence[str], *, device: torch.device) -> None:
         self.names = tuple(names)
-        self._window = torch.zeros(WINDOW_STEPS, len(self.names) + 1, device=device)
-        self._pending_examples: list[int] = []
+        window = torch.zeros(WINDOW_STEPS, len(self.names) + 1, device=device)
+        self._window = window
+        self._rows = list(window)  # views made once
+        self._short_rows = list(window[:, :-1])
+        self._pending: list[tuple[int, float | None]] = []  # examples, and labelled ones where they are known here
         self.recent: dict[str, float] = {}  # means over the window that was read last
         self.reset()
 
@@ -43,35 +46,38 @@ class LossTally:
     @property
     def num_pending(self) -> int:
         """Steps that were added and not read."""
-        return len(self._pending_examples)
+        return len(self._pending)
 
     @property
     def is_full(self) -> bool:
         """Whether the window must be read before the next step."""
-        return len(self._pending_examples) == WINDOW_STEPS
+        return len(self._pending) == WINDOW_STEPS
 
-    def add(self, values: Sequence[Tensor], *, examples: int, labelled: Tensor) -> None:
-        """Take in one step: scalars by the tally's names, and the numbers of examples that they are means of."""
-        torch.stack([*(value.float() for value in values), labelled], out=self._window[len(self._pending_examples)])
-        self._pending_examples.append(examples)
+    def add(self, values: Sequence[Tensor], *, examples: int, labelled: Tensor | float) -> None:
+        """Take in one step: float32 scalars by the tally's names, and how many examples they are means of."""
+        index = len(self._pending)
+        if isinstance(labelled, Tensor):
+            torch.stack([*values, labelled], out=self._rows[index])
+            self._pending.append((examples, None))
+        else:
+            torch.stack(list(values), out=self._short_rows[index])
+            self._pending.append((examples, labelled))
 
     def read(self) -> int | None:
         """Bring the pending steps to the host; return the first, from 0, whose total is not finite, or None."""
-        rows = self._window[: self.num_pending].tolist()
+        pending, self._pending = self._pending, []
+        rows = self._window[: len(pending)].tolist()
         self.recent = {}
-        for index, (row, examples) in enumerate(zip(rows, self._pending_examples, strict=True)):
+        for index, (row, (examples, labelled)) in enumerate(zip(rows, pending, strict=True)):
             if not math.isfinite(row[0]):
-                self._pending_examples = []
                 return index
-            labelled = row[-1]
             for i, name in enumerate(self.names):
-                weight = labelled if name in LABELLED_PARTS else examples
+                weight = (row[-1] if labelled is None else labelled) if name in LABELLED_PARTS else examples
                 self._sums[i] += row[i] * weight
                 self._weights[i] += weight
             self.examples += examples
         if rows:
             self.recent = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(self.names)}
-        self._pending_examples = []
         return None
 
     def epoch_means(self) -> dict[str, float]:

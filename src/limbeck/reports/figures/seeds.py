@@ -22,7 +22,7 @@ from limbeck.statistics import summarise
 
 MOST_NAMED_SEEDS = 10
 HOW_TO_READ = (
-    "Each thin line joins two students of the same seed: the same starting weights and the same order of samples, "
+    "Each thin line joins two students of the same seed: the same starting weights, recipe and number of steps, "
     "trained without the teacher (left) and with it (right). Lines that fall mean fewer errors with the teacher. "
 )
 HOW_TO_READ_DIFFERENCE = (

@@ -1,0 +1,48 @@
+"""The examples run as they stand, at a smoke size."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load_example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_loop_of_ones_own_learns():
+    assert load_example("own_loop").main() > 0.8
+
+
+def test_an_ensemble_is_distilled(tmp_path):
+    summary = load_example("ensemble").main(tmp_path / "run", num_epochs=1, seeds=1)
+    assert "member 2" in summary
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_black_box_is_distilled():
+    assert "distilled" in load_example("black_box").main(num_epochs=2, seeds=2)
+
+
+def test_every_example_is_run_here():
+    tested = {"own_loop", "ensemble", "black_box"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/getting-started.md"])
+def test_python_in_the_documents_is_valid(name):
+    text = (EXAMPLES.parent / name).read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    assert blocks
+    for block in blocks:
+        compile(block, name, "exec")
