@@ -1,4 +1,4 @@
-"""limbeck cache and limbeck verify: collected once, resumed, shared, refused with both values where it is not theirs."""
+"""limbeck cache and limbeck verify: collected once, resumed, shared, refused with both values if not theirs."""
 
 from __future__ import annotations
 
