@@ -32,7 +32,7 @@ def run(
     """Time an epoch of shuffled batches of soft targets, and a collection; in turns, on the CPU.
 
     Three floors. ``memory``: ``index_select`` of the same shuffled rows of the same logits, float32, in memory, against
-    the codecs that keep all classes. ``memory_1000``: the same of 1,000 classes, a sixth of the samples, against the
+    the codecs that keep all classes; ``memory_brackets`` writes it ``logits[rows]``. ``memory_1000``: the same of 1,000 classes, a sixth of the samples, against the
     codecs that keep less. ``teacher``: a network 784-1200-1200 over the inputs, batch 512, against a whole collection
     with it: plan, fidelity, encoding, hashing, writing, proof that the teacher is unchanged. Sample ids have gaps, as
     they have where a validation split is held out.
@@ -108,7 +108,10 @@ def _time_reading(
     order = torch.randperm(num_samples, generator=generator)
     positions = torch.split(order, batch_size)
     batches = torch.split(ids[order], batch_size)
-    ways: dict[str, Callable[[], object]] = {"memory": lambda: _index(logits, positions)}
+    ways: dict[str, Callable[[], object]] = {
+        "memory": lambda: _select(logits, positions),
+        "memory_brackets": lambda: _index(logits, positions),
+    }
     sizes = {"memory": 4 * num_classes}
     for codec in codecs:
         path = folder / f"{num_classes}-{codec.replace(':', '-')}"
@@ -120,9 +123,14 @@ def _time_reading(
     return interleaved(ways, num_rounds=num_rounds), sizes
 
 
-def _index(logits: Tensor, positions: Sequence[Tensor]) -> None:
+def _select(logits: Tensor, positions: Sequence[Tensor]) -> None:
     for batch in positions:
         logits.index_select(0, batch)
+
+
+def _index(logits: Tensor, positions: Sequence[Tensor]) -> None:
+    for batch in positions:
+        logits[batch]
 
 
 def _reader(store: TargetStore, batches: Sequence[Tensor]) -> Callable[[], None]:
