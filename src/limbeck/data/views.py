@@ -53,9 +53,9 @@ class Batch:
         return Batch(**cut)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
-        """Return the batch on ``device``; the ids stay, for they are looked up and not computed with."""
+        """Return the batch on ``device``."""
         moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) and name != "ids" else value
+            name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
             for name, value in vars(self).items()
         }
         return Batch(**moved)

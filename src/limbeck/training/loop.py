@@ -11,7 +11,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -232,7 +232,8 @@ class _Training:
 
     def _do_step(self, batch: Batch) -> None:
         if self.runtime.device.type != "cpu":
-            batch = batch.to(self.runtime.device, non_blocking=True)
+            moved = batch.to(self.runtime.device, non_blocking=True)
+            batch = replace(moved, ids=batch.ids)  # looked up on the host: reading them back would wait
         counts = count_valid(batch, all_labelled=self.all_labelled)
         row: list[Tensor] = []
         for part in _split(batch, self.recipe.accumulation_steps):
