@@ -92,7 +92,7 @@ def replayed_views(bench: Workbench, settings: DistillSettings) -> Views:
 def _collect(teacher: Teacher, bench: Workbench, settings: DistillSettings, folder: Path) -> TargetStore:
     progress = bench.progress
     num_records = len(bench.data.train) * (settings.num_views or 1)
-    progress.begin("soft targets", num_steps=num_records, done_steps=0)
+    progress.begin("soft targets", num_steps=num_records, done_steps=0, unit="answers")
 
     def report(done: CollectionProgress) -> None:
         speed = done.num_done / max(done.elapsed_seconds, 1e-9)
