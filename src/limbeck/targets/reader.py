@@ -48,6 +48,7 @@ class TargetStore:
         self.codecs = tuple(codecs)
         self.ids = ids
         plan = manifest.plan
+        self._num_views = plan.num_views
         decoded_bytes = sum(4 * plan.num_records * plan.num_classes for codec in self.codecs if codec.is_dense)
         self._rank_of_id = RankOfId(ids)
         self._members = [
@@ -120,7 +121,7 @@ class TargetStore:
     @property
     def num_views(self) -> int | None:
         """How many augmented views are kept, 0 .. n - 1; None where it is the clean view alone."""
-        return self.manifest.plan.num_views
+        return self._num_views
 
     @property
     def num_bytes(self) -> int:
@@ -153,13 +154,13 @@ class TargetStore:
         Raises:
             StoreError: an id or a view that is not in the store.
         """
-        if self.num_views is None:
+        if self._num_views is None:
             view = 0
-        elif view is None or not 0 <= view < self.num_views:
+        elif view is None or not 0 <= view < self._num_views:
             raise StoreError(
                 f"The store {self.path} does not hold this view.",
                 received="the clean view" if view is None else f"view {view}",
-                expected=f"0 .. {self.num_views - 1}",
+                expected=f"0 .. {self._num_views - 1}",
                 remedy="show view (pass mod num_views) to the student, or collect more views",
             )
         try:

@@ -30,7 +30,7 @@ class RankOfId:
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Return ranks, int64, shape (batch,), on the host; an unknown id becomes no index, or raises IndexError."""
-        if ids.device.type != "cpu":
+        if not ids.is_cpu:
             ids = ids.cpu()
         if self._is_range:
             return ids  # what is out of range is no index

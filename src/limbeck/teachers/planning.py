@@ -65,8 +65,8 @@ def make_plan(
     num_views = settings.num_views
     num_records = len(samples) * (num_views or 1)
     choices = [
-        _choose(settings, fit, measured)
-        for fit, measured in _draw(forward, samples, views, settings, num_records=num_records)
+        _choose(settings, *_draw(Forward([member], precision=forward.precision), samples, views, settings))
+        for member in forward.members
     ]
     num_classes = choices[0].codec.num_classes
     _check_classes(forward.members, choices, samples)
@@ -131,41 +131,34 @@ def check_plan(
         )
 
 
-def _draw(
-    forward: Forward, samples: Samples, views: Views, settings: CollectionSettings, *, num_records: int
-) -> list[tuple[Tensor, Tensor]]:
-    """Return each member's logits to fit to, and others to measure on, of samples drawn by a hash of their ids.
+def _draw(forward: Forward, samples: Samples, views: Views, settings: CollectionSettings) -> tuple[Tensor, Tensor]:
+    """Return one teacher's logits to fit to, and others to measure on, of samples drawn by a hash of their ids.
 
-    Where there are too few samples for both, one sample serves for both.
+    Where nothing is fitted, and where there are fewer than four, one sample serves for both.
     """
     order = torch.argsort(counter_bits(samples.ids, seed=0, stream="store sample")[:, 0])
-    view = None if settings.num_views is None else 0
     if settings.codec != "auto" and not settings.codec.startswith("lowrank"):
+        num_records = len(samples) * (settings.num_views or 1)
         count = min(len(order), NUM_MEASURED, max(LEAST_MEASURED, int(MEASURED_SHARE * num_records)))
-        rows = _answers(forward, samples, views, order[:count], settings.batch_size, view)
-        return [(logits, logits) for logits in rows]
-    num_measured = min(NUM_MEASURED, len(order) // 4) or len(order)
-    rows = _answers(forward, samples, views, order[: NUM_FITTED + num_measured], settings.batch_size, view)
-    return [
-        (logits[num_measured:], logits[:num_measured]) if len(logits) > num_measured else (logits, logits)
-        for logits in rows
-    ]
+        logits = _answers(forward, samples, views, order[:count], settings)
+        return logits, logits
+    logits = _answers(forward, samples, views, order[: NUM_FITTED + NUM_MEASURED], settings)
+    num_measured = min(NUM_MEASURED, len(logits) // 4)
+    return (logits[num_measured:], logits[:num_measured]) if num_measured else (logits, logits)
 
 
 def _answers(
-    forward: Forward, samples: Samples, views: Views, positions: Tensor, batch_size: int, view: int | None
-) -> list[Tensor]:
-    """Return each member's logits, float32, on the host; fewer than asked for where they would fill the memory."""
-    parts: list[list[Tensor]] = [[] for _ in forward.members]
-    num_bytes = 0
+    forward: Forward, samples: Samples, views: Views, positions: Tensor, settings: CollectionSettings
+) -> Tensor:
+    """Return one teacher's logits, float32, on the host; fewer than asked for where they would fill the memory."""
+    parts: list[Tensor] = []
+    view = None if settings.num_views is None else 0
     with torch.no_grad():
-        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=view):
-            for part, logits in zip(parts, forward(batch), strict=True):
-                part.append(logits.float().cpu())
-                num_bytes += part[-1].numel() * 4
-            if num_bytes > SAMPLE_BYTES:
+        for batch in iterate_batches(samples, views, positions, batch_size=settings.batch_size, view=view):
+            parts.append(forward(batch)[0].float().cpu())
+            if sum(part.numel() for part in parts) * 4 > SAMPLE_BYTES:
                 break
-    return [torch.cat(part) for part in parts]
+    return torch.cat(parts)
 
 
 def _choose(settings: CollectionSettings, fit: Tensor, measured: Tensor) -> Choice:
