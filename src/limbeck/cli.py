@@ -53,6 +53,11 @@ LearningRate = Annotated[float | None, typer.Option(help="The schedule's peak, o
 Seeds = Annotated[int | None, typer.Option(help="How many runs, seeds 0, 1, ...")]
 Labels = Annotated[int | None, typer.Option(help="Labels to keep; the other training samples become unlabelled.")]
 Augment = Annotated[list[str] | None, typer.Option(help="jitter:2, crop:4:reflect, flip, mixup:0.2; repeat for more.")]
+NumViews = Annotated[int | None, typer.Option(help="Show so many augmented views in turn.  [a new one in each pass]")]
+Store = Annotated[Path | None, typer.Option(help="Soft targets that limbeck cache made; teachers may be left out.")]
+Codec = Annotated[
+    str | None, typer.Option(help="Of the soft targets kept: auto, dense16, dense8, sparse, lowrank.  [dense16]")
+]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")]
 Out = Annotated[Path | None, typer.Option(help="Folder to write; a stopped run in it goes on.  [runs/...]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove the run that is in the folder.")]
@@ -84,6 +89,9 @@ def distill(
     labels: Labels = None,
     augment: Augment = None,
     teacher_augment: Augment = None,
+    views: NumViews = None,
+    store: Store = None,
+    codec: Codec = None,
     image_size: ImageSize = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -111,6 +119,9 @@ def distill(
         "num_labelled": labels,
         "augmentations": augment,
         "teacher_augmentations": teacher_augment,
+        "num_views": views,
+        "store": None if store is None else str(store),
+        "codec": codec,
         "image_size": image_size,
         "device": device,
         "precision": precision,

@@ -48,6 +48,8 @@ class TrainConfig(BaseModel):
     split_seed: int = 0
     normalise: bool | NormaliseConfig = True  # true: by the training set's mean and deviation
     augmentations: list[str] = []
+    num_views: int | None = None
+    view_seed: int = 0
     recipe: RecipeConfig = RecipeConfig()  # type: ignore[valid-type]
     seeds: int | list[int] = 3
     device: str = "auto"
@@ -65,6 +67,8 @@ class DistillConfig(TrainConfig):
     """Keys of ``limbeck distill``; every one is optional."""
 
     teachers: list[str] = ["mlp:widths=400x400"]
+    store: str | None = None
+    codec: str = "dense16"
     teacher_weights: list[float] | None = None
     pooling: str = "arithmetic"
     temperature: float = 4.0

@@ -10,10 +10,13 @@ from torch import nn
 from torch.testing import assert_close
 
 import limbeck
+import limbeck.data
+import limbeck.models
 from limbeck.distillation.measure import Examination
 from limbeck.errors import DataError, InvalidValue, LimbeckError, ModelError, OutputError, TeacherError, UnknownName
 from limbeck.models import fingerprint, load_model
 from limbeck.records import from_json, to_json
+from limbeck.targets import TargetStore
 from limbeck.training import Recipe
 
 NUM_CLASSES = 3
@@ -172,7 +175,7 @@ def test_a_callable_is_called_once_for_each_network_under_its_seed():
 def test_a_stopped_job_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch):
     import limbeck.distillation.workbench as workbench
 
-    whole = distil()
+    whole = distil(out=tmp_path / "whole")
     fit, calls = workbench.fit, []
 
     def stop_at_third(*arguments, **settings):
@@ -275,3 +278,57 @@ def test_train_gives_a_network_and_a_record_of_its_own(tmp_path):
     assert result.record.roles() == ["student"]
     assert (tmp_path / "run" / "report.html").exists()
     assert "student" in result.summary()
+
+
+def image_data(count: int = 90):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    return images, torch.arange(count) % NUM_CLASSES
+
+
+def test_a_job_with_a_folder_keeps_the_teachers_answers_in_a_store(tmp_path):
+    result = distil(out=tmp_path / "run")
+    store = TargetStore.open(tmp_path / "run" / "targets")
+    assert len(store.ids) == result.record.data.num_train
+    (note,) = [note for note in result.record.notes if "answered once" in note]
+    assert "4 passes over the data instead of 1" in note  # two seeds of two epochs
+    in_memory = distil().record
+    for seed, nll in in_memory.values("distilled", "nll").items():
+        assert result.record.values("distilled", "nll")[seed] == pytest.approx(nll, rel=1e-3)
+
+
+def test_replayed_views_are_stored_and_teach_as_the_live_teacher_does(tmp_path):
+    settings = {
+        "teachers": [limbeck.models.build("convnet:channels=4x4", input_shape=(1, 8, 8), num_classes=3, seed=0)],
+        "train": image_data(),
+        "test": image_data(30),
+        "augmentations": ["jitter:1", "flip", "mixup:0.5"],
+        "num_views": 2,
+        "recipe": Recipe(num_epochs=3, batch_size=32, learning_rate=0.1),
+    }
+    stored = distil(out=tmp_path / "run", **settings)
+    live = distil(**settings)
+    assert any("each of 2 views" in note for note in stored.record.notes)
+    assert any("runs in every step" in note for note in live.record.notes)
+    for role, tolerance in (("baseline", 1e-6), ("distilled", 5e-3)):
+        for seed, nll in live.record.values(role, "nll").items():
+            assert stored.record.values(role, "nll")[seed] == pytest.approx(nll, rel=tolerance)
+
+
+def test_a_ready_store_teaches_alone_and_refuses_another_job(tmp_path):
+    teacher = trained_teacher()
+    whole = distil(teachers=[teacher], out=tmp_path / "run")
+    store = tmp_path / "run" / "targets"
+    alone = distil(teachers=[], store=store)
+    assert alone.record.roles() == ["baseline", "distilled"]
+    assert alone.record.values("distilled", "nll") == whole.record.values("distilled", "nll")
+    both = distil(teachers=[teacher], store=store)
+    assert both.record.roles() == ["teacher", "baseline", "distilled"]
+    for settings, words in (
+        ({"train": arrays(seed=5)}, "data|samples|inputs"),
+        ({"teachers": [nn.Linear(8, NUM_CLASSES)]}, "teacher"),
+        ({"normalise": limbeck.data.Normalise((0.0,), (2.0,))}, "view|transform"),
+        ({"teachers": ["mlp:widths=5"]}, "trained already"),
+    ):
+        with pytest.raises(LimbeckError, match=words):
+            distil(**{"teachers": [], "store": store, **settings})

@@ -30,7 +30,7 @@ def run(
     student = student_source(config.student, from_command_line="student" in flags)
     teachers = [
         teacher_source(text, from_command_line="teachers" in flags, train=splits.train, normalise=normalise)
-        for text in config.teachers
+        for text in ([] if config.store is not None and "teachers" not in flags else config.teachers)
     ]
     recipe = recipe_from(config.recipe) or Recipe()
     teacher_recipe = recipe_from(config.teacher_recipe)
@@ -41,6 +41,8 @@ def run(
         student,
         teachers,
         **shared_arguments(config, splits, normalise),
+        store=config.store,
+        codec=config.codec,
         temperature=config.temperature,
         hard_weight=config.hard_weight,
         soft_weight=config.soft_weight,

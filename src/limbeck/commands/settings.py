@@ -45,6 +45,8 @@ def shared_arguments(config: TrainConfig, splits: Splits, normalise: Normalise |
         "train": splits,
         "recipe": recipe_from(config.recipe),
         "augmentations": config.augmentations,
+        "num_views": config.num_views,
+        "view_seed": config.view_seed,
         "normalise": normalise,
         "seeds": config.seeds,
         "num_labelled": config.num_labelled,

@@ -32,7 +32,7 @@ def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature
     samples = data.validation if data.validation is not None and teacher.answers_any_view else data.labelled
     samples = samples.take(samples.labelled_positions()[:NUM_CANDIDATES])
     collected = collect_logits(teacher, samples, views)
-    targets = collected(samples.ids, samples.ids)
+    targets = collected(samples.ids, samples.ids, view=None if teacher.num_views is None else 0)
     log_probs = tempered_log_softmax(targets.logits_at(temperature), temperature=temperature)
     right = log_probs.argmax(dim=1) == samples.labels
     interest = torch.where(right, entropy(log_probs), torch.full((), -1.0))

@@ -20,19 +20,22 @@ from limbeck.distillation.settings import DistillSettings
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.transfer import open_store, transfer_for
 from limbeck.distillation.workbench import Workbench
+from limbeck.errors import DataError
 from limbeck.objectives import HardLabels
-from limbeck.teachers import Teacher, collect_logits
+from limbeck.teachers import Teacher
 from limbeck.training import Progress, Recipe, predict
 
 
 def distill(
     student: NetworkSource,
-    teachers: TeacherSource | Sequence[TeacherSource],
-    train: Any,
+    teachers: TeacherSource | Sequence[TeacherSource] = (),
+    train: Any = None,
     *,
     test: Any = None,
     validation: Any = None,
+    store: str | Path | None = None,
     temperature: float = 4.0,
     hard_weight: float = 0.1,
     soft_weight: float = 0.9,
@@ -42,6 +45,9 @@ def distill(
     teacher_recipe: Recipe | None = None,
     augmentations: Sequence[str] = (),
     teacher_augmentations: Sequence[str] | None = None,
+    num_views: int | None = None,
+    view_seed: int = 0,
+    codec: str = "dense16",
     normalise: Normalise | None = None,
     seeds: int | Sequence[int] = 3,
     teacher_seed: int = 0,
@@ -70,6 +76,8 @@ def distill(
             Label -1 means unlabelled.
         test: likewise; a fifth of train is held out where it is missing.
         validation: likewise; held out of train by ``validation_fraction`` where it is missing. It chooses the epoch.
+        store: folder of soft targets that ``limbeck cache`` or ``collect`` made of this training set; refused where it
+            is of other samples, views, classes or teachers. Teachers may then be left out, and are not measured.
         temperature: T > 0 of the soft targets.
         hard_weight: of the labels' loss, >= 0.
         soft_weight: of the soft targets' loss, >= 0.
@@ -80,6 +88,10 @@ def distill(
         augmentations: of the student's inputs, e.g. ["jitter:2", "flip"]; a teacher sees the same pixels as the
             student.
         teacher_augmentations: while a teacher is trained here; the student's where not given.
+        num_views: augmented views of each sample, shown in turn, so that the teacher can answer for them once and for
+            all; a new view in every pass where not given, for which it must run in every step.
+        view_seed: of views that are shown in turn, shared by all seeds.
+        codec: of the soft targets that the job keeps in its folder.
         normalise: of the inputs, for all networks; integer images are scaled to [0, 1] first. None leaves inputs alone.
         seeds: how many (0, 1, ...), or which.
         teacher_seed: teacher k is trained from ``teacher_seed + k``.
@@ -112,15 +124,22 @@ def distill(
         teacher_recipe=teacher_recipe,
         augmentations=tuple(augmentations),
         teacher_augmentations=None if teacher_augmentations is None else tuple(teacher_augmentations),
+        num_views=num_views,
+        view_seed=view_seed,
+        codec=codec,
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
         teacher_seed=teacher_seed,
         num_labelled=num_labelled,
         validation_fraction=validation_fraction,
         split_seed=split_seed,
     )
+    if train is None:
+        raise DataError(
+            "distill needs a training set.", remedy="pass train=(inputs, labels), or limbeck.load_data(...)"
+        )
     data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
     network = network_from(student)
-    sources = teacher_sources(teachers, data=data, settings=settings)
+    sources = teacher_sources(teachers, data=data, settings=settings, has_store=store is not None)
     config = config or {
         "data": data.name,
         "student": network.name,
@@ -140,11 +159,16 @@ def distill(
         command=command,
     )
     bench.build(network, seed=settings.seeds[0])  # a student that does not fit fails before a teacher is trained
-    staff = hire(sources, bench, settings)
-    notes = [*data.notes, *staff.notes]
+    stored = None
+    if store is not None:
+        ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
+        stored = open_store(store, bench, settings, ready)
+    staff = hire(sources if stored is None or sources else [stored], bench, settings)
+    transfer = transfer_for(stored or staff.teacher, bench, settings)
+    notes = [*data.notes, *staff.notes, *transfer.notes]
     if network.shares_start:
         notes.append("The student was given as a module: every seed starts from its weights.")
-    students = _train_students(bench, network, staff.teacher, settings, notes)
+    students = _train_students(bench, network, transfer.teacher, settings, notes)
     return _finish(bench, staff, students, settings, notes)
 
 
@@ -158,9 +182,6 @@ def _train_students(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
             "for as many steps as the distilled student, which sees the teacher's answers for all."
         )
-    if not settings.augmentations:
-        teacher = collect_logits(teacher, data.train, bench.clean_views())
-        notes.append("The student's inputs are not augmented, so the teacher answered once for each sample.")
     students = []
     for seed in settings.seeds:
         for role, samples, objective, guide in (
@@ -176,6 +197,8 @@ def _train_students(
                     objective=objective,
                     recipe=settings.recipe,
                     augmentations=settings.augmentations,
+                    num_views=settings.num_views,
+                    view_seed=settings.view_seed,
                     teacher=guide,
                 )
             )

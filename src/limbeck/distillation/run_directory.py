@@ -124,3 +124,4 @@ def _remove_run(path: Path) -> None:
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
     shutil.rmtree(path / "teachers", ignore_errors=True)
+    shutil.rmtree(path / "targets", ignore_errors=True)

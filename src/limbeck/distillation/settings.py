@@ -24,6 +24,10 @@ class TrainSettings:
 
     recipe: Recipe = field(default_factory=Recipe)  # of the student, with and without a teacher
     augmentations: tuple[str, ...] = ()  # of the student's inputs: "jitter:2", "crop:4:reflect", "flip", "mixup:0.2"
+    num_views: int | None = (
+        None  # augmented views of each sample, shown in turn; a new one in every pass where not given
+    )
+    view_seed: int = 0  # of views that are shown in turn, the same for all seeds; new views follow each run's seed
     seeds: tuple[int, ...] = (0, 1, 2)  # one run each: initial weights, order, augmentation, dropout
     num_labelled: int | None = None  # labels kept in the training set, stratified; the others become unlabelled
     validation_fraction: float = 0.1  # held out from train where no validation split is given
@@ -39,6 +43,12 @@ class TrainSettings:
             )
         if self.num_labelled is not None and self.num_labelled < 1:
             raise InvalidValue("num_labelled must be above 0.", received=self.num_labelled, expected=">= 1")
+        if self.num_views is not None and (self.num_views < 1 or not self.augmentations):
+            raise InvalidValue(
+                "num_views must be above 0, and needs augmentations to view.",
+                received=f"num_views {self.num_views}, augmentations {list(self.augmentations)}",
+                expected="num_views >= 1 with augmentations, or neither",
+            )
         require_fraction("validation_fraction", self.validation_fraction, below_one=True)
 
     def describe(self) -> dict[str, Any]:
@@ -58,6 +68,7 @@ class DistillSettings(TrainSettings):
     teacher_recipe: Recipe | None = None  # of teachers that are trained here; the student's where not given
     teacher_augmentations: tuple[str, ...] | None = None  # likewise
     teacher_seed: int = 0  # teacher k is trained from seed teacher_seed + k
+    codec: str = "dense16"  # of the soft targets that the job stores: "auto", "dense16", "dense8", "sparse", "lowrank"
 
     def __post_init__(self) -> None:
         TrainSettings.__post_init__(self)

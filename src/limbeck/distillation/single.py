@@ -25,6 +25,8 @@ def train(
     validation: Any = None,
     recipe: Recipe | None = None,
     augmentations: Sequence[str] = (),
+    num_views: int | None = None,
+    view_seed: int = 0,
     normalise: Normalise | None = None,
     seeds: int | Sequence[int] = 1,
     num_labelled: int | None = None,
@@ -50,6 +52,8 @@ def train(
     settings = TrainSettings(
         recipe=recipe or Recipe(),
         augmentations=tuple(augmentations),
+        num_views=num_views,
+        view_seed=view_seed,
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
         num_labelled=num_labelled,
         validation_fraction=validation_fraction,
@@ -83,6 +87,8 @@ def train(
             objective=HardLabels(),
             recipe=settings.recipe,
             augmentations=settings.augmentations,
+            num_views=settings.num_views,
+            view_seed=settings.view_seed,
         )
         for seed in settings.seeds
     ]

@@ -34,7 +34,11 @@ class Staff:
 
 
 def teacher_sources(
-    teachers: TeacherSource | Sequence[TeacherSource], *, data: JobData, settings: DistillSettings
+    teachers: TeacherSource | Sequence[TeacherSource],
+    *,
+    data: JobData,
+    settings: DistillSettings,
+    has_store: bool = False,
 ) -> list[Teacher | Network]:
     """Return ready teachers and networks still to be trained, checked as far as they can be before anything is trained.
 
@@ -43,9 +47,15 @@ def teacher_sources(
             cannot see augmented views.
     """
     given = list(teachers) if isinstance(teachers, Sequence) and not isinstance(teachers, str) else [teachers]
-    if not given:
+    if has_store and not all(isinstance(_source(item), Teacher) for item in given):
+        raise TeacherError(
+            "A store of soft targets belongs to teachers that are trained already.",
+            received="a teacher that is still to be trained",
+            expected="the teachers that the store was made of, or none",
+        )
+    if not given and not has_store:
         raise TeacherError("A distillation needs a teacher.", received="none", expected="at least one")
-    if settings.teacher_weights is not None:
+    if settings.teacher_weights is not None and given:
         check_weights(settings.teacher_weights, num_teachers=len(given))
     sources = [_source(item) for item in given]
     for source in sources:
@@ -69,12 +79,19 @@ def _check_ready(teacher: Teacher, data: JobData, settings: DistillSettings) -> 
             received=f"{teacher.num_classes} classes",
             expected=f"{data.train.num_classes} classes, in the data's order",
         )
-    if settings.augmentations and not teacher.answers_any_view:
+    if settings.augmentations and not teacher.answers_any_view and teacher.num_views is None:
         raise TeacherError(
             f"The teacher {teacher.name} has answers for the clean view only.",
             received="augmentations " + ", ".join(settings.augmentations),
             expected="targets of the very pixels that the student sees",
             remedy="leave the augmentations out, or give the teacher's network",
+        )
+
+    if not teacher.answers_any_view and teacher.num_views != settings.num_views:
+        raise TeacherError(
+            f"The teacher {teacher.name} has answers for another number of views.",
+            received=f"num_views {settings.num_views}",
+            expected=f"num_views {teacher.num_views}",
         )
 
 

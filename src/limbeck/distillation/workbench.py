@@ -65,6 +65,10 @@ class Workbench:
         """Return the views without augmentation."""
         return Views(normalise=self.normalise)
 
+    def views(self, augmentations: Sequence[str], *, seed: int) -> Views:
+        """Return the views of a network's inputs."""
+        return Views(augmentations_from(augmentations), self.normalise, seed)
+
     def build(self, network: Network, *, seed: int) -> nn.Module:
         """Return a new module of the right shape for the data."""
         return network.build(
@@ -81,6 +85,8 @@ class Workbench:
         objective: Objective,
         recipe: Recipe,
         augmentations: Sequence[str],
+        num_views: int | None = None,
+        view_seed: int = 0,
         teacher: Teacher | None = None,
         origin: str = "trained",
     ) -> TrainedNetwork:
@@ -99,7 +105,8 @@ class Workbench:
             recipe=recipe,
             teacher=teacher,
             validation=self.data.validation,
-            views=Views(augmentations_from(augmentations), self.normalise, seed),
+            views=self.views(augmentations, seed=seed if num_views is None else view_seed),
+            num_views=num_views,
             seed=seed,
             steps_per_epoch=count_batches(len(self.data.train), recipe.batch_size),
             runtime=self.runtime,

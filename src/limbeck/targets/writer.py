@@ -200,7 +200,7 @@ def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
             return False
         shards.append(whole)
     if not (folder / MANIFEST).exists():
-        from limbeck import __version__
+        from limbeck.version import __version__
 
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         by = {

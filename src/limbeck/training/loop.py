@@ -60,6 +60,7 @@ def fit(
     teacher: Teacher | None = None,
     validation: Samples | None = None,
     views: Views | None = None,
+    num_views: int | None = None,
     seed: int = 0,
     steps_per_epoch: int | None = None,
     runtime: Runtime | None = None,
@@ -82,8 +83,9 @@ def fit(
         recipe: settings of the optimiser and the schedule.
         teacher: gives soft targets for the inputs that the student sees; needed where the objective says so.
         validation: chooses the epoch whose weights are kept: fewest errors, then the lower NLL.
-        views: normalisation and augmentation; pass k over the data shows view k of each sample, or k mod n
-            where the teacher's answers were stored for n views.
+        views: normalisation and augmentation; pass k over the data shows view k of each sample.
+        num_views: show views 0 .. n - 1 in turn instead, so that a store can hold the targets of them all; the number
+            that the teacher has answers for, where it is a store and nothing is given here.
         seed: of order, augmentation (through ``views.seed``, which is the caller's) and dropout.
         steps_per_epoch: steps between evaluations, one pass over ``train`` where not given. A baseline on few labels
             gets the step count of its distilled twin through this.
@@ -110,6 +112,7 @@ def fit(
         teacher=teacher if objective.needs_teacher else None,
         validation=validation,
         views=views or Views(),
+        num_views=num_views if num_views is not None or teacher is None else teacher.num_views,
         seed=seed,
         steps_per_epoch=steps_per_epoch or count_batches(len(train), recipe.batch_size),
         runtime=runtime or Runtime.resolve(),
@@ -135,6 +138,7 @@ class _Training:
     teacher: Teacher | None
     validation: Samples | None
     views: Views
+    num_views: int | None
     seed: int
     steps_per_epoch: int
     runtime: Runtime
@@ -188,7 +192,9 @@ class _Training:
             "steps": str(self.num_steps),
             "training data": self.train.fingerprint,
             "validation data": self.validation.fingerprint if self.validation else "none",
-            "views": self.views.fingerprint,
+            "views": self.views.fingerprint
+            if self.num_views is None
+            else f"{self.num_views} of {self.views.fingerprint}",
             "teacher": self.teacher.fingerprint if self.teacher else "none",
             "precision": self.runtime.precision,
         }
@@ -218,10 +224,9 @@ class _Training:
         size = self.recipe.batch_size
         samples = self.views.prepared(self.train)
         first_pass, start = divmod(self.state.step, self.batches_per_pass)
-        num_views = self.teacher.num_views if self.teacher is not None else None
         for index in itertools.count(first_pass):
             order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
-            view = index if num_views is None else index % num_views
+            view = index if self.num_views is None else index % self.num_views
             yield from iterate_batches(samples, self.views, order, batch_size=size, view=view, start_batch=start)
             start = 0
 

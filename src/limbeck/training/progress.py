@@ -24,8 +24,8 @@ class Progress(ABC):
     """Where training reports to, one network at a time."""
 
     @abstractmethod
-    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
-        """A network's training begins, or goes on after ``done_steps``."""
+    def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
+        """Something begins, usually a network's training, or goes on after ``done_steps``, counted in ``unit``."""
 
     @abstractmethod
     def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
@@ -47,7 +47,7 @@ class Progress(ABC):
 class SilentProgress(Progress):
     """Shows nothing."""
 
-    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+    def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
         pass
 
     def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
@@ -72,9 +72,9 @@ class PlainProgress(Progress):
         self._shown_at = 0.0
         self._unshown: EpochRecord | None = None
 
-    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+    def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
         self._name, self._shown_at, self._unshown = name, time.monotonic(), None
-        self.say(f"{name}: training for {num_steps} steps" + (f", going on after {done_steps}" if done_steps else ""))
+        self.say(f"{name}: {num_steps} {unit}" + (f", going on after {done_steps}" if done_steps else ""))
 
     def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
         pass
@@ -105,7 +105,7 @@ class BarProgress(Progress):
         self._task: TaskID | None = None
         self._epoch_text = ""
 
-    def begin(self, name: str, *, num_steps: int, done_steps: int) -> None:
+    def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

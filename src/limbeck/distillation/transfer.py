@@ -1,0 +1,126 @@
+"""The soft targets that the students of a job learn from: looked up where every view can be shown again, else live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck.data import Views
+from limbeck.distillation.settings import DistillSettings
+from limbeck.distillation.workbench import Workbench
+from limbeck.errors import TeacherError
+from limbeck.targets import TargetStore
+from limbeck.teachers import CollectionProgress, Teacher, collect, collect_logits, store_teacher
+
+TARGETS_FOLDER = "targets"
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """The teacher as the students see it, and what a reader must know of that."""
+
+    teacher: Teacher
+    notes: list[str]
+
+
+def open_store(path: str | Path, bench: Workbench, settings: DistillSettings, fingerprints: Sequence[str]) -> Teacher:
+    """Open a store of soft targets for this very job.
+
+    Args:
+        path: the store's folder.
+        bench: data and normalisation of the job.
+        settings: views, weights and pooling of the job.
+        fingerprints: of the teachers that were given beside the store; none where none were.
+    Raises:
+        StoreError: a store of other samples, views, classes or teachers, or a damaged one; both values are shown.
+    """
+    store = TargetStore.open(
+        path,
+        samples=bench.data.train,
+        views=replayed_views(bench, settings),
+        teacher_fingerprints=fingerprints or None,
+        class_names=bench.data.train.class_names,
+    )
+    if store.num_views != settings.num_views:
+        raise TeacherError(
+            f"The store {path} holds another number of views.",
+            received=f"{store.num_views or 'the clean view'}",
+            expected=f"{settings.num_views or 'the clean view'}",
+            remedy=f"set num_views to {store.num_views}",
+        )
+    return store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
+
+
+def transfer_for(teacher: Teacher, bench: Workbench, settings: DistillSettings) -> Transfer:
+    """Return a teacher that has answered everything already where that is possible, and say which way it is.
+
+    Where the job has a folder, the answers go to a store in it, which the job goes on with after a stop; otherwise
+    those for clean views are kept in memory.
+    """
+    train, num_views = bench.data.train, settings.num_views
+    if not teacher.answers_any_view:
+        return Transfer(teacher, [f"Soft targets come from {teacher.name}; no teacher ran."])
+    if settings.augmentations and num_views is None:
+        return Transfer(teacher, ["Every pass shows a new view of each sample, so the teacher runs in every step."])
+    if not train.is_replayable:
+        return Transfer(
+            teacher, ["The data set gives other inputs when read again, so the teacher runs in every step."]
+        )
+    if bench.directory.path is None:
+        if num_views is not None:
+            return Transfer(
+                teacher, ["There is no folder for a store of soft targets: the teacher runs in every step."]
+            )
+        return Transfer(collect_logits(teacher, train, bench.clean_views()), [_said_once("in memory", 1, settings)])
+    start = time.perf_counter()
+    folder = bench.directory.path / TARGETS_FOLDER
+    store = _collect(teacher, bench, settings, folder)
+    where = f"in {TARGETS_FOLDER}/ ({store.num_bytes / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s)"
+    stored = store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
+    return Transfer(stored, [_said_once(where, num_views or 1, settings)])
+
+
+def replayed_views(bench: Workbench, settings: DistillSettings) -> Views:
+    """Return the views that can be shown again: the clean one, or numbered ones of a seed that all runs share."""
+    if settings.num_views is None:
+        return bench.clean_views()
+    return bench.views(settings.augmentations, seed=settings.view_seed)
+
+
+def _collect(teacher: Teacher, bench: Workbench, settings: DistillSettings, folder: Path) -> TargetStore:
+    progress = bench.progress
+    num_records = len(bench.data.train) * (settings.num_views or 1)
+    progress.begin("soft targets", num_steps=num_records, done_steps=0, unit="answers")
+
+    def report(done: CollectionProgress) -> None:
+        speed = done.num_done / max(done.elapsed_seconds, 1e-9)
+        progress.advance(done.num_done, {}, samples_per_second=speed, data_wait=0.0)
+
+    try:
+        store = collect(
+            teacher,
+            bench.data.train,
+            replayed_views(bench, settings),
+            folder,
+            num_views=settings.num_views,
+            codec=settings.codec,
+            precision=bench.runtime.precision,
+            progress=report,
+        )
+    finally:
+        progress.end()
+    assert store is not None, "one process did all shards"
+    return store
+
+
+def _said_once(where: str, num_views: int, settings: DistillSettings) -> str:
+    """Return the note that shows the break-even: teacher passes that were made against those that were saved."""
+    num_passes = len(settings.seeds) * settings.recipe.num_epochs
+    of_views = "" if num_views == 1 else f" and each of {num_views} views"
+    return (
+        f"The teacher answered once for each sample{of_views}; its answers are kept {where}. Running it in every step "
+        f"would have taken {num_passes} passes over the data instead of {num_views}: the answers pay off from pass "
+        f"{num_views + 1} on."
+    )
