@@ -22,7 +22,7 @@ DENSE = ("dense16", "dense8")
 COMPACT = ("sparse:32", "lowrank:200")
 COMPACT_CLASSES = 1000
 TEACHER_BATCH = 512
-READS_PER_ROUND = 4  # a reading is short: it is timed this many times as often as a collection
+READS_PER_ROUND = 10  # a reading is short: it is timed this many times as often as a collection
 TARGETS = {"dense16": 1.5, "dense8": 1.5, "collecting": 1.05}  # of each one's own floor
 
 
@@ -32,16 +32,16 @@ def run(
     """Time an epoch of shuffled batches of soft targets, and a collection; in turns, on the CPU.
 
     Three floors. ``memory``: ``index_select`` of the same shuffled rows of the same logits, float32, in memory, against
-    the codecs that keep all classes; ``memory_brackets`` writes it ``logits[rows]``. ``memory_1000``: the same of 1,000 classes, a sixth of the samples, against the
-    codecs that keep less. ``teacher``: a network 784-1200-1200 over the inputs, batch 512, against a whole collection
-    with it: plan, fidelity, encoding, hashing, writing, proof that the teacher is unchanged. Sample ids have gaps, as
-    they have where a validation split is held out.
+    the codecs that keep all classes; ``memory_brackets`` writes it ``logits[rows]``. ``memory_1000``: the same of 1,000
+    classes, a sixth of the samples, against the codecs that keep less. ``teacher``: a network 784-1200-1200 over the
+    inputs, batch 512, against a whole collection with it: plan, fidelity, encoding, hashing, writing, proof that the
+    teacher is unchanged. Sample ids have gaps, as they have where a validation split is held out.
 
     Args:
         num_samples: of the epoch.
         num_classes: of the dense codecs and the teacher.
         batch_size: of the batches that are read.
-        num_rounds: how often a collection is timed; reading four times as often.
+        num_rounds: how often a collection is timed; reading ten times as often.
         seed: of the random inputs, logits and weights.
     Returns:
         JSON-able: ``name``, ``settings``, ``floor``, ``seconds`` (median and quartiles per way), ``ratios`` (median
