@@ -209,9 +209,7 @@ def _require_ids(name: str, ids: Tensor, shape: tuple[int, ...], num_classes: in
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise InvalidValue(f"{name} must be integers.", received=ids.dtype, expected="for example torch.int64")
     if tuple(ids.shape) != shape:
-        raise ShapeMismatch(
-            f"{name} do not fit the logits that they name.", received=tuple(ids.shape), expected=shape
-        )
+        raise ShapeMismatch(f"{name} do not fit the logits that they name.", received=tuple(ids.shape), expected=shape)
     if ids.device.type != "cpu" or torch.compiler.is_compiling() or ids.numel() == 0:
         return
     lowest, highest = ids.aminmax()

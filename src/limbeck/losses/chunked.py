@@ -56,8 +56,8 @@ def chunked_soft_target_loss(
             examples and classes. Receives no gradient.
         temperature: T > 0, dimensionless, shared by both: one number, or a tensor with one per example, shape (...).
             Receives no gradient. A tensor's values are checked on the CPU alone.
-        chunk_rows: examples whose logits are there at once. By default what suits the cache of a CPU (32 MiB of
-            logits in float32) or keeps an accelerator busy (128 MiB), at most 4,096.
+        chunk_rows: examples whose logits are there at once. By default 16 MiB of logits in float32 on a CPU and
+            128 MiB on an accelerator, at most 4,096 examples.
     Returns:
         Loss in nats (times T²), shape (...), float32 (float64 for float64 features). The caller reduces. Matrix
         products run in the dtype of the features, or in autocast's; losses, and the sums of the gradients over the
@@ -144,7 +144,7 @@ def chunked_soft_target_sum(
         )
         return total
     losses = row_losses(rows, weight, bias, flat, chunking)
-    return losses @ row_weights.to(losses.dtype)
+    return (losses * row_weights).sum(dtype=losses.dtype)
 
 
 def _head(features: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[tuple[int, ...], Tensor]:
