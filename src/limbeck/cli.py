@@ -337,7 +337,7 @@ def report(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loss, step or store.")],
+    what: Annotated[str, typer.Argument(help="chunked, loss, step or store.")],
     as_json: AsJson = False,
     rounds: Annotated[int | None, typer.Option(help="Interleaved rounds; medians are taken.")] = None,
     threads: Threads = None,

@@ -12,6 +12,10 @@ from torch.testing import assert_close
 
 from limbeck.errors import ShapeMismatch
 from limbeck.losses import (
+    DenseLogits,
+    DenseProbs,
+    SparseLogits,
+    chunked_soft_target_loss,
     hard_label_loss,
     js_divergence,
     kl_divergence,
@@ -20,6 +24,7 @@ from limbeck.losses import (
     soft_target_loss,
     tempered_log_softmax,
 )
+from limbeck.losses.chunked import ChunkTeacher
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Row:
     labels: bool = False  # the second argument holds class numbers instead of the teacher's logits
     divergence: bool = True  # zero, with a zero gradient, where the two logits are equal
     ignores_shift: bool = True  # a constant added to one example's logits changes nothing
+    has_head: bool = False  # a linear layer is part of the loss, and runs in autocast's dtype
 
 
 def _probs(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -41,6 +47,18 @@ def _temperatures(logits: Tensor) -> Tensor:
     return torch.full(logits.shape[:-1], 3.0)
 
 
+def _chunked(z: Tensor, teacher: ChunkTeacher) -> Tensor:
+    """The student's head is the identity, so that its features are its logits."""
+    identity = torch.eye(z.shape[-1], dtype=z.dtype)
+    return chunked_soft_target_loss(z, identity, teacher=teacher, temperature=2.0, chunk_rows=2)
+
+
+def _all_classes(v: Tensor) -> SparseLogits:
+    """The teacher's logits in a rotated order, and no mass for any other class."""
+    ids = torch.arange(v.shape[-1]).roll(1).expand(v.shape)
+    return SparseLogits(v.gather(-1, ids), ids, torch.full(v.shape[:-1], -torch.inf))
+
+
 LOSSES = [
     Row("soft_target", lambda z, v: soft_target_loss(z, v, temperature=4.0)),
     Row("soft_target at T = 1", lambda z, v: soft_target_loss(z, v, temperature=1.0)),
@@ -49,6 +67,9 @@ LOSSES = [
         lambda z, v: soft_target_loss(z, teacher_probs=_probs(v, 4.0), temperature=4.0),
     ),
     Row("soft_target at many T", lambda z, v: soft_target_loss(z, v, temperature=_temperatures(z))),
+    Row("chunked", lambda z, v: _chunked(z, DenseLogits(v)), has_head=True),
+    Row("chunked, of probabilities", lambda z, v: _chunked(z, DenseProbs(_probs(v, 2.0))), has_head=True),
+    Row("chunked, of a sparse teacher", lambda z, v: _chunked(z, _all_classes(v)), has_head=True),
     Row("logit_matching, centred", lambda z, v: logit_matching_loss(z, v, centred=True)),
     Row("logit_matching, raw", lambda z, v: logit_matching_loss(z, v, centred=False), ignores_shift=False),
     Row(
@@ -128,7 +149,7 @@ def test_half_precision_reduces_in_float32(row: Row, dtype: torch.dtype) -> None
     assert_close(gradient, _gradient(row, student.float(), wide).to(dtype))
 
 
-@every_loss
+@pytest.mark.parametrize("row", [row for row in LOSSES if not row.has_head], ids=lambda row: row.name)
 def test_autocast_changes_nothing(row: Row) -> None:
     student, other = _inputs(row, 6, 300)
     with torch.autocast("cpu", dtype=torch.bfloat16):

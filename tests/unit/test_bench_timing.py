@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from limbeck.bench import loss
+from limbeck.bench import chunked, loss
+from limbeck.bench.memory import peak_bytes
 from limbeck.bench.timing import interleaved, machine_facts
+from limbeck.commands.bench import as_text
 from limbeck.errors import InvalidValue
 
 
@@ -75,3 +82,52 @@ def test_loss_benchmark_reports_ratios_to_the_floor() -> None:
 def test_loss_benchmark_refuses_a_temperature_of_zero() -> None:
     with pytest.raises(InvalidValue, match="temperature"):
         loss.run(batch_size=2, num_classes=3, temperature=0.0, num_rounds=1)
+
+
+def _fill(*, held: int, used: int) -> Callable[[], object]:
+    kept = bytearray(os.urandom(1) * held)
+    return lambda: (len(kept), len(bytearray(os.urandom(1) * used)))
+
+
+def test_peak_memory_counts_what_the_call_takes_and_not_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    parents = bytearray(os.urandom(1) * 200_000_000)  # a child must not start with its parent's peak
+    rise = peak_bytes(Path(__file__).stem, "_fill", {"held": 100_000_000, "used": 50_000_000})
+    assert len(parents) == 200_000_000
+    assert 50_000_000 <= rise < 120_000_000  # repeating a byte may make a copy
+
+
+def test_memory_of_a_process_that_fails_says_why() -> None:
+    with pytest.raises(InvalidValue, match="no_such_function"):
+        peak_bytes("limbeck.bench.memory", "no_such_function", {})
+
+
+def test_chunked_benchmark_reports_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(module: str, function: str, settings: dict[str, Any]) -> int:
+        getattr(importlib.import_module(module), function)(**settings)()
+        asked.append(settings["way"])
+        return 1000 if settings["way"] == "plain" else 100
+
+    monkeypatch.setattr(chunked, "peak_bytes", measured)
+    result = chunked.run(num_rows=6, num_features=4, num_classes=70, num_rounds=2)
+    assert json.loads(json.dumps(result)) == result
+    assert set(asked) == set(chunked.WAYS) == set(result["seconds"])
+    assert result["memory_ratios"]["one_pass"] == 0.1
+    medians = {way: timing["median"] for way, timing in result["seconds"].items()}
+    for way in chunked.CHUNKED:
+        assert result["ratios"][way] == pytest.approx(medians[way] / medians["plain"])
+        assert result["reached"][way] == (result["ratios"][way] <= result["targets"][way])
+    text = as_text(result)
+    assert "MB   ratio 0.100   target 0.15" in text
+
+
+def test_all_ways_of_the_chunked_benchmark_with_dense_teachers_compute_the_same_gradient() -> None:
+    problem = chunked._Problem(num_rows=6, num_features=4, num_classes=70, temperature=2.0, seed=0)
+    gradients = []
+    for way in ("plain", "all_logits", "one_pass", "per_example"):
+        problem.step(way)
+        gradients.append([problem.features.grad, problem.weight.grad, problem.bias.grad])
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0])

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import loss, step, store
+from limbeck.bench import chunked, loss, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
-BENCHES: dict[str, Callable[..., dict[str, Any]]] = {"loss": loss.run, "step": step.run, "store": store.run}
+BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
+    "chunked": chunked.run,
+    "loss": loss.run,
+    "step": step.run,
+    "store": store.run,
+}
 
 
 def run(what: str, *, num_rounds: int | None, num_threads: int | None) -> dict[str, Any]:
@@ -22,17 +27,21 @@ def run(what: str, *, num_rounds: int | None, num_threads: int | None) -> dict[s
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """Return a benchmark's result as a small table: medians, and ratios to the floor beside the targets."""
+    """Return a benchmark's result as a small table: medians, peak memory, ratios to the floor and targets."""
     machine = result["machine"]
     lines = [
         f"{result['name']}: against {result['floor']}",
         f"{machine['processor']}, {machine['num_threads']} threads, torch {machine['torch']}",
     ]
     for name, seconds in result["seconds"].items():
-        ratio = result["ratios"].get(name)
-        target = result["targets"].get(name)
         text = f"  {name:<22}{1e3 * seconds['median']:>10.2f} ms"
-        text += f"   ratio {ratio:.3f}" if ratio is not None else ""
-        text += f"   target {target:.2f}" if target is not None else ""
-        lines.append(text)
+        lines.append(text + _against(result["ratios"].get(name), result["targets"].get(name)))
+    for name, count in result.get("memory_bytes", {}).items():
+        text = f"  {name:<22}{1e-6 * count:>10.2f} MB"
+        lines.append(text + _against(result["memory_ratios"].get(name), result["memory_targets"].get(name)))
     return "\n".join(lines)
+
+
+def _against(ratio: float | None, target: float | None) -> str:
+    text = f"   ratio {ratio:.3f}" if ratio is not None else ""
+    return text + (f"   target {target:.2f}" if target is not None else "")

@@ -49,6 +49,16 @@ def require_same_device(name: str, values: Tensor, other_name: str, other: Tenso
         )
 
 
+def require_first_order(name: str) -> None:
+    """Raise where a backward pass is to be differentiated again: a gradient without a graph would drop terms."""
+    if torch.is_grad_enabled():  # create_graph=True
+        raise InvalidValue(
+            f"The gradient of {name} cannot be differentiated again.",
+            received="create_graph=True",
+            remedy="use temperature**2 * kl_divergence of two tempered_log_softmax",
+        )
+
+
 def widened(values: Tensor) -> Tensor:
     """Return float16 and bfloat16 as float32; float32 and float64 as they are."""
     return values.to(widened_dtype(values))

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from limbeck.errors import InvalidValue
-from limbeck.losses._arguments import widened_dtype
+from limbeck.losses._arguments import require_first_order, widened_dtype
 
 # On a CPU a block of rows goes through all steps while it lies in the cache. Of 2^15 to 2^20 numbers per thread, 2^17
 # (512 KiB in float32) were the fastest at 14,000 classes, with one thread and with two.
@@ -56,12 +55,7 @@ class SoftTarget(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        if torch.is_grad_enabled():  # create_graph=True; a gradient without a graph would drop terms in silence
-            raise InvalidValue(
-                "The gradient of soft_target_loss cannot be differentiated again.",
-                received="create_graph=True",
-                remedy="use temperature**2 * kl_divergence of two tempered_log_softmax",
-            )
+        require_first_order("soft_target_loss")
         # The gap is scaled in place and handed out; a second backward through a retained graph computes it anew.
         ready, ctx.ready = ctx.ready, None
         if ready is None:
@@ -72,7 +66,13 @@ class SoftTarget(torch.autograd.Function):
 
 
 def soft_target_pass(
-    student: Tensor, teacher: Tensor, is_probs: bool, temperature: float | Tensor, *, keep_gap: bool = True
+    student: Tensor,
+    teacher: Tensor,
+    is_probs: bool,
+    temperature: float | Tensor,
+    *,
+    keep_gap: bool = True,
+    in_place: bool = False,
 ) -> LossAndGap:
     """Compute loss and gap without autograd, and without reading a value back from an accelerator.
 
@@ -82,13 +82,14 @@ def soft_target_pass(
         is_probs: what the teacher gives.
         temperature: T > 0, a number or shape (..., 1) in the dtype of the result.
         keep_gap: False where no gradient is wanted; the gap is then that of the last block alone.
+        in_place: the gap takes the place of the student's logits, contiguous and in the dtype of the result.
     """
     leading, num_classes = student.shape[:-1], student.shape[-1]
     student, teacher = student.reshape(-1, num_classes), teacher.reshape(-1, num_classes)
     if isinstance(temperature, Tensor):
         temperature = temperature.reshape(-1, 1)
     num_rows, block_rows, dtype = len(student), _block_rows(student), widened_dtype(student)
-    gap = student.new_empty((num_rows if keep_gap else block_rows, num_classes), dtype=dtype)
+    gap = student if in_place else student.new_empty((num_rows if keep_gap else block_rows, num_classes), dtype=dtype)
     buffers = student.new_empty((3, block_rows, num_classes), dtype=dtype)
     if num_rows == block_rows:
         sums = _block(student, teacher, is_probs, temperature, gap, buffers)
