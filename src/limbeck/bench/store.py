@@ -31,8 +31,8 @@ def run(
 ) -> dict[str, Any]:
     """Time an epoch of shuffled batches of soft targets, and a collection; in turns, on the CPU.
 
-    Three floors. ``memory``: ``index_select`` of the same shuffled rows of the same logits, float32, in memory, against
-    the codecs that keep all classes; ``memory_brackets`` writes it ``logits[rows]``. ``memory_1000``: the same of 1,000
+    Three floors. ``memory``: indexing the same shuffled rows of the same logits, float32, in memory, ``logits[rows]``,
+    against the codecs that keep all classes; ``memory_select`` is the faster ``index_select``. ``memory_1000``: of 1,000
     classes, a sixth of the samples, against the codecs that keep less. ``teacher``: a network 784-1200-1200 over the
     inputs, batch 512, against a whole collection with it: plan, fidelity, encoding, hashing, writing, proof that the
     teacher is unchanged. Sample ids have gaps, as they have where a validation split is held out.
@@ -76,7 +76,7 @@ def run(
             "seed": seed,
             "dtype": "float32",
         },
-        "floor": "index_select of the same rows in memory; for collecting, the teacher's passes alone",
+        "floor": "logits[rows] of the same rows in memory; for collecting, the teacher's passes alone",
         "seconds": {
             name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
             for name, timing in (dense | compact | collecting).items()
@@ -109,8 +109,8 @@ def _time_reading(
     positions = torch.split(order, batch_size)
     batches = torch.split(ids[order], batch_size)
     ways: dict[str, Callable[[], object]] = {
-        "memory": lambda: _select(logits, positions),
-        "memory_brackets": lambda: _index(logits, positions),
+        "memory": lambda: _index(logits, positions),
+        "memory_select": lambda: _select(logits, positions),
     }
     sizes = {"memory": 4 * num_classes}
     for codec in codecs:
