@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from limbeck import options
 from limbeck.errors import LimbeckError
 
 EXIT_USER_ERROR = 2
@@ -26,80 +27,36 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ConfigFile = Annotated[Path | None, typer.Argument(help="YAML file with settings; flags override it.")]
-Data = Annotated[
-    str | None,
-    typer.Option(help="digits, mnist, cifar10 ..., an image folder, an archive of one, or an .npz file.  [digits]"),
-]
-Student = Annotated[str | None, typer.Option(help="Network to train: mlp:widths=30x30, or package.module:factory.")]
-Teacher = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Repeat for an ensemble. A network to train, SPEC@WEIGHTS, or a folder that limbeck saved one in."
-    ),
-]
-StoredTeacher = Annotated[
-    list[str] | None,
-    typer.Option("--teacher", help="Repeat for an ensemble. A folder that limbeck saved one in, or SPEC@WEIGHTS."),
-]
-TeacherWeight = Annotated[list[float] | None, typer.Option(help="One for each teacher, in order.  [equal]")]
-Pooling = Annotated[str | None, typer.Option(help="Of several teachers: arithmetic or geometric mean.")]
-Temperature = Annotated[float | None, typer.Option("--temperature", "-T", help="Of the soft targets, above 0.")]
-HardWeight = Annotated[float | None, typer.Option(help="Weight of the labels' loss.")]
-SoftWeight = Annotated[float | None, typer.Option(help="Weight of the soft targets' loss.")]
-Epochs = Annotated[int | None, typer.Option(help="Of every network that is trained.")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples per optimiser step.")]
-LearningRate = Annotated[float | None, typer.Option(help="The schedule's peak, of the student.")]
-Seeds = Annotated[int | None, typer.Option(help="How many runs, seeds 0, 1, ...")]
-Labels = Annotated[int | None, typer.Option(help="Labels to keep; the other training samples become unlabelled.")]
-Augment = Annotated[list[str] | None, typer.Option(help="jitter:2, crop:4:reflect, flip, mixup:0.2; repeat for more.")]
-NumViews = Annotated[int | None, typer.Option(help="Show so many augmented views in turn.  [a new one in each pass]")]
-Store = Annotated[Path | None, typer.Option(help="Soft targets that limbeck cache made; teachers may be left out.")]
-Codec = Annotated[
-    str | None, typer.Option(help="Of the soft targets kept: auto, dense16, dense8, sparse, lowrank.  [dense16]")
-]
-ImageSize = Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")]
-Out = Annotated[Path | None, typer.Option(help="Folder to write; a stopped run in it goes on.  [runs/...]")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove the run that is in the folder.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads.  [torch's choice]")]
-ProgressChoice = Annotated[str, typer.Option("--progress", help="auto, bar, plain or silent.")]
-Assignments = Annotated[
-    list[str] | None, typer.Option("--set", help="Any key of the configuration: --set recipe.schedule=cosine")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command()
 def distill(
-    config: ConfigFile = None,
-    data: Data = None,
-    teacher: Teacher = None,
-    student: Student = None,
-    temperature: Temperature = None,
-    hard_weight: HardWeight = None,
-    soft_weight: SoftWeight = None,
-    teacher_weight: TeacherWeight = None,
-    pooling: Pooling = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    seeds: Seeds = None,
-    labels: Labels = None,
-    augment: Augment = None,
-    teacher_augment: Augment = None,
-    views: NumViews = None,
-    store: Store = None,
-    codec: Codec = None,
-    image_size: ImageSize = None,
-    out: Out = None,
-    overwrite: Overwrite = False,
-    device: Device = None,
-    precision: Precision = None,
-    threads: Threads = None,
-    progress: ProgressChoice = "auto",
-    assignments: Assignments = None,
+    config: options.ConfigFile = None,
+    data: options.Data = None,
+    teacher: options.Teacher = None,
+    student: options.Student = None,
+    temperature: options.Temperature = None,
+    hard_weight: options.HardWeight = None,
+    soft_weight: options.SoftWeight = None,
+    teacher_weight: options.TeacherWeight = None,
+    pooling: options.Pooling = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    seeds: options.Seeds = None,
+    labels: options.Labels = None,
+    augment: options.Augment = None,
+    teacher_augment: options.Augment = None,
+    views: options.NumViews = None,
+    store: options.Store = None,
+    codec: options.Codec = None,
+    image_size: options.ImageSize = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    threads: options.Threads = None,
+    progress: options.ProgressChoice = "auto",
+    assignments: options.Assignments = None,
 ) -> None:
     """Distil teachers into a student, beside the same student without a teacher, and write a report."""
     from limbeck.commands import distill as command
@@ -142,23 +99,23 @@ def distill(
 
 @app.command()
 def train(
-    config: ConfigFile = None,
-    data: Data = None,
-    student: Student = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    seeds: Seeds = None,
-    labels: Labels = None,
-    augment: Augment = None,
-    image_size: ImageSize = None,
-    out: Out = None,
-    overwrite: Overwrite = False,
-    device: Device = None,
-    precision: Precision = None,
-    threads: Threads = None,
-    progress: ProgressChoice = "auto",
-    assignments: Assignments = None,
+    config: options.ConfigFile = None,
+    data: options.Data = None,
+    student: options.Student = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    seeds: options.Seeds = None,
+    labels: options.Labels = None,
+    augment: options.Augment = None,
+    image_size: options.ImageSize = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    threads: options.Threads = None,
+    progress: options.ProgressChoice = "auto",
+    assignments: options.Assignments = None,
 ) -> None:
     """Train one network on labels: a teacher to be, or a student without one."""
     from limbeck.commands import train as command
@@ -192,25 +149,25 @@ def train(
 def cache(
     out: Annotated[Path, typer.Option(help="The store's folder; a stopped collection in it goes on.")],
     config: Annotated[Path | None, typer.Argument(help="YAML file as distill takes it; flags override it.")] = None,
-    data: Data = None,
-    teacher: StoredTeacher = None,
+    data: options.Data = None,
+    teacher: options.StoredTeacher = None,
     codec: Annotated[str, typer.Option(help="auto, dense16, dense8, sparse[:TOP] or lowrank[:BYTES].")] = "auto",
     max_kl: Annotated[float, typer.Option(help="Of auto: nats that it may cost at T = 1, 2, 4, 8.")] = 0.02,
     views: Annotated[int | None, typer.Option(help="Augmented views of each sample.  [the clean view alone]")] = None,
     view_seed: Annotated[int, typer.Option(help="Of the augmented views.")] = 0,
-    augment: Augment = None,
-    image_size: ImageSize = None,
+    augment: options.Augment = None,
+    image_size: options.ImageSize = None,
     batch_size: Annotated[int, typer.Option(help="Of the teacher's passes.")] = 512,
     precision: Annotated[str | None, typer.Option(help="Of the teacher's passes: fp32, bf16 or fp16.  [fp32]")] = None,
     shard_bytes: Annotated[int, typer.Option(help="Size of a shard, about.")] = 256 << 20,
     shards: Annotated[
         str | None, typer.Option(help="A:B or A:B:STEP, for one of several processes: 0::2 and 1::2.  [all]")
     ] = None,
-    device: Device = None,
-    threads: Threads = None,
-    progress: ProgressChoice = "auto",
-    assignments: Assignments = None,
-    as_json: AsJson = False,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    progress: options.ProgressChoice = "auto",
+    assignments: options.Assignments = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Collect what trained teachers say of the training set into a store, once."""
     from limbeck.commands import cache as command
@@ -250,17 +207,17 @@ def cache(
 def verify(
     store: Annotated[Path, typer.Argument(help="A store's folder.")],
     config: Annotated[Path | None, typer.Option(help="YAML file that the store was collected with.")] = None,
-    data: Data = None,
-    teacher: StoredTeacher = None,
-    augment: Augment = None,
+    data: options.Data = None,
+    teacher: options.StoredTeacher = None,
+    augment: options.Augment = None,
     view_seed: Annotated[int | None, typer.Option(help="Of the augmented views.  [the store's]")] = None,
-    image_size: ImageSize = None,
+    image_size: options.ImageSize = None,
     count: Annotated[int, typer.Option(help="Records that the teacher answers again.")] = 256,
     batch_size: Annotated[int, typer.Option(help="Of the teacher's passes.")] = 64,
-    device: Device = None,
-    threads: Threads = None,
-    assignments: Assignments = None,
-    as_json: AsJson = False,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    assignments: options.Assignments = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Hash a store again; with its data and teachers, see that it is theirs and still what they say."""
     from limbeck.commands import verify as command
@@ -300,10 +257,10 @@ def evaluate(
     data: Annotated[str, typer.Option(help="As in distill.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     factory: Annotated[str | None, typer.Option(help="package.module:factory of a network of your own.")] = None,
-    image_size: ImageSize = None,
+    image_size: options.ImageSize = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Threads = None,
-    as_json: AsJson = False,
+    threads: options.Threads = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure a saved network on a split."""
     from limbeck.commands import evaluate as command
@@ -338,9 +295,9 @@ def report(
 @app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="chunked, loss, step or store.")],
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
     rounds: Annotated[int | None, typer.Option(help="Interleaved rounds; medians are taken.")] = None,
-    threads: Threads = None,
+    threads: options.Threads = None,
 ) -> None:
     """Time the library against plain PyTorch in the same run."""
     from limbeck.commands import bench as command

@@ -149,15 +149,21 @@ def resolve(kind: type[Config], layers: Sequence[Layer]) -> Config:
     return kind.model_validate(merged)
 
 
-def recipe_from(config: BaseModel | None) -> Recipe | None:
+def recipe_from(config: BaseModel | None, *, base: BaseModel | None = None) -> Recipe | None:
     """Return the Recipe of a recipe section; None for none.
 
+    Args:
+        config: the section; its keys are laid over those of ``base``.
+        base: the section that missing keys come from, before Recipe's defaults.
     Raises:
         InvalidValue: a number outside its range.
     """
     if config is None:
         return None
-    given = {key: value for key, value in config.model_dump().items() if key in config.model_fields_set}
+    given: dict[str, Any] = {}
+    for section in (base, config):
+        if section is not None:
+            given |= {key: value for key, value in section.model_dump().items() if key in section.model_fields_set}
     if given.get("step_milestones") is not None:
         given["step_milestones"] = tuple(given["step_milestones"])
     optional = {"clip_norm", "ema_decay", "patience_epochs"}

@@ -87,3 +87,12 @@ def test_presets_are_chosen_by_name_then_by_kind():
 def test_the_published_schema_is_the_one_that_is_checked():
     published = json.loads((Path(__file__).parents[2] / "docs" / "config.schema.json").read_text(encoding="utf-8"))
     assert published == json_schema(), "run: limbeck schema > docs/config.schema.json"
+
+
+def test_a_teachers_recipe_takes_what_it_does_not_say_from_the_students():
+    config = resolve(
+        DistillConfig, [layer("recipe: {learning_rate: 0.3, batch_size: 9}\nteacher_recipe: {batch_size: 5}")]
+    )
+    recipe = recipe_from(config.teacher_recipe, base=config.recipe)
+    assert (recipe.learning_rate, recipe.batch_size) == (0.3, 5)
+    assert recipe_from(resolve(DistillConfig, []).teacher_recipe, base=config.recipe) is None

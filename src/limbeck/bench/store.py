@@ -32,10 +32,10 @@ def run(
     """Time an epoch of shuffled batches of soft targets, and a collection; in turns, on the CPU.
 
     Three floors. ``memory``: indexing the same shuffled rows of the same logits, float32, in memory, ``logits[rows]``,
-    against the codecs that keep all classes; ``memory_select`` is the faster ``index_select``. ``memory_1000``: of 1,000
-    classes, a sixth of the samples, against the codecs that keep less. ``teacher``: a network 784-1200-1200 over the
-    inputs, batch 512, against a whole collection with it: plan, fidelity, encoding, hashing, writing, proof that the
-    teacher is unchanged. Sample ids have gaps, as they have where a validation split is held out.
+    against the codecs that keep all classes; ``memory_select`` is the faster ``index_select``. ``memory_1000``: of
+    1,000 classes, a sixth of the samples, against the codecs that keep less. ``teacher``: a network 784-1200-1200
+    over the inputs, batch 512, against a whole collection with it: plan, fidelity, encoding, hashing, writing, proof
+    that the teacher is unchanged. Sample ids have gaps, as they have where a validation split is held out.
 
     Args:
         num_samples: of the epoch.

@@ -33,7 +33,7 @@ def run(
         for text in ([] if config.store is not None and "teachers" not in flags else config.teachers)
     ]
     recipe = recipe_from(config.recipe) or Recipe()
-    teacher_recipe = recipe_from(config.teacher_recipe)
+    teacher_recipe = recipe_from(config.teacher_recipe, base=config.recipe)
     recipes = {"recipe": asdict(recipe), "teacher_recipe": asdict(teacher_recipe) if teacher_recipe else None}
     resolved = described(config, normalise, recipes)
     folder = out or free_folder(f"distill-{Path(config.data).name}", dump_config(resolved))
