@@ -343,6 +343,7 @@ def test_dense_teachers_give_what_soft_target_loss_gives() -> None:
     assert_close(loss, soft_target_loss(student, logits.half(), temperature=T))
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does so
 @pytest.mark.parametrize("function", [chunked_soft_target_loss, chunked_soft_target_sum])
 def test_a_compiled_step_gives_the_same(function: Callable[..., Tensor]) -> None:
     options = {"row_weights": 1.0} if function is chunked_soft_target_sum else {}
