@@ -343,6 +343,20 @@ def test_dense_teachers_give_what_soft_target_loss_gives() -> None:
     assert_close(loss, soft_target_loss(student, logits.half(), temperature=T))
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does so
+@pytest.mark.parametrize("function", [chunked_soft_target_loss, chunked_soft_target_sum])
+def test_a_compiled_step_gives_the_same(function: Callable[..., Tensor]) -> None:
+    options = {"row_weights": 1.0} if function is chunked_soft_target_sum else {}
+    head, logits = _head(), _dense(ROWS)[1]
+
+    def step(*head: Tensor) -> Tensor:
+        return function(*head, teacher=DenseLogits(logits), temperature=T, chunk_rows=4, **options).sum()
+
+    compiled = torch.compile(step, backend="eager")(*head)
+    assert_close(compiled, step(*head))
+    assert_close(_gradients(compiled, head), _gradients(step(*head), head))
+
+
 def test_a_chunk_grows_as_the_classes_get_fewer() -> None:
     cpu = torch.device("cpu")
     sizes = [default_chunk_rows(cpu, num_classes) for num_classes in (10, 14_000, 100_000, 10**8)]

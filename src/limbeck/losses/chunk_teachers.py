@@ -58,7 +58,8 @@ class DenseLogits(ChunkTeacher):
     """All logits, which are there already.
 
     Args:
-        logits: shape (..., classes), any float dtype.
+        logits: shape (..., classes), any float dtype. Copied whole where strides keep the axes of the examples from
+            being seen as one.
     """
 
     logits: Tensor

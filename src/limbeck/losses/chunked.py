@@ -43,10 +43,10 @@ def chunked_soft_target_loss(
 
     .. math:: \ell = T^2 \sum_c p_c (\log p_c - \log q_c), \qquad q = \mathrm{softmax}((W x + b) / T)
 
-    The value and the gradients of ``soft_target_loss(linear(features, weight, bias), ...)``, in memory for one chunk's
-    logits in place of all. The backward pass computes the logits a second time: four matrix products of (rows,
-    features, classes) where keeping them takes three. Where the examples' weights in the final loss are known
-    beforehand, as those of a mean are, ``chunked_soft_target_sum`` takes three as well.
+    The value and the gradients of ``soft_target_loss(linear(features, weight, bias), ...)``. Memory: the gradients, and
+    one chunk of logits (two with a teacher that makes its own). Time: the backward pass computes the logits a second
+    time, so four matrix products of (rows, features, classes) where keeping them takes three. Where the examples'
+    weights in the final loss are known beforehand, as those of a mean are, ``chunked_soft_target_sum`` takes three too.
 
     Args:
         features: x, shape (..., features), any float dtype.
@@ -100,8 +100,9 @@ def chunked_soft_target_sum(
 
     .. math:: L = \sum_b w_b \ell_b
 
-    Three matrix products of (rows, features, classes), as without chunks. The gradients lie ready until the backward
-    pass, which multiplies them by the derivative that reaches L: memory for two copies of them, and for one chunk.
+    Time: three matrix products of (rows, features, classes), as without chunks. Memory: the gradients lie ready until
+    the backward pass, which multiplies them by the derivative that reaches L; so twice the gradients, or once and one
+    chunk of logits (two with a teacher that makes its own), whichever is more.
 
     Args:
         features: as in ``chunked_soft_target_loss``, like all that is not named here.
