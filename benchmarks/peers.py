@@ -3,7 +3,7 @@
     python benchmarks/peers.py --env DIR [--json] [--num-rounds 5] [--num-samples 12800]
 
 The peers come from PyPI into a virtual environment of their own in DIR, a folder outside the repository; it is made on
-the first run (a few minutes, about 2 GB) and used again afterwards. ``OMP_NUM_THREADS`` sets the threads of all.
+the first run (a few minutes, about 1.5 GB) and used again afterwards. ``OMP_NUM_THREADS`` sets the threads of all.
 What is run there, and how each library is set up, is in ``peers_inside.py``.
 
 The peers are installed without their dependencies, so that neither moves torch; what they import is pinned beside them.
