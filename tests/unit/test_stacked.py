@@ -145,10 +145,9 @@ def test_units_stay_within_their_max_norm():
 
 
 def test_any_module_without_randomness_can_be_stacked():
-    compare(OBJECTIVES, make=convnet, teacher=teacher())
-    compare(
-        OBJECTIVES[:1] * 3, seeds=[1, 2, 3], make=convnet, teacher=teacher(), recipe=Recipe(**SETTINGS, ema_decay=0.9)
-    )
+    recipe = Recipe(**{**SETTINGS, "learning_rate": 0.05}, ema_decay=0.9)
+    compare(OBJECTIVES, make=convnet, teacher=teacher(), recipe=recipe)
+    compare(OBJECTIVES[0], seeds=[1, 2, 3], make=convnet, teacher=teacher(), recipe=recipe)
 
 
 def test_frozen_layers_stay():
@@ -210,9 +209,7 @@ def test_networks_of_different_shapes_are_refused_with_the_first_difference():
             fit_stacked(students, images(), HardLabels(), recipe=Recipe(**SETTINGS), seeds=range(3), runtime=CPU)
 
     wider = build("mlp:widths=12x9", input_shape=(1, 6, 6), num_classes=NUM_CLASSES, seed=0)
-    refused(
-        [mlp(0), mlp(1), wider], r"student 0 has features.linear2 .*out_features=8.*, student 2 has .*out_features=9"
-    )
+    refused([mlp(0), mlp(1), wider], r"student 0 has features.linear2 .*=8.*, student 2 has .*=9")
     refused([mlp(0), mlp(1, max_norm=2.0), mlp(2)], r"student 1 has features.linear1 .* with max_norm 2.0")
     refused([mlp(0), mlp(1), mlp(2).requires_grad_(False)], "frozen")
     same = mlp(0)

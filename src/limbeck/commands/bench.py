@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import loss, step
+from limbeck.bench import loss, stacked, step
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
-BENCHES: dict[str, Callable[..., dict[str, Any]]] = {"loss": loss.run, "step": step.run}
+BENCHES: dict[str, Callable[..., dict[str, Any]]] = {"loss": loss.run, "stacked": stacked.run, "step": step.run}
 
 
 def run(what: str, *, num_rounds: int | None, num_threads: int | None) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class StackedObjective:
 
         Args:
             outputs: logits, shape (networks, batch, classes).
-            teacher_logits: at the temperatures, shape (soft networks, batch, classes); None where no network needs them.
+            teacher_logits: at the temperatures, shape (soft networks, batch, classes); None where there are none.
             batch: labels, and with mixup partner labels and weights, of shape (networks, batch).
             counts: of the whole step; ``labelled`` is a number, or of shape (networks,).
         Raises:

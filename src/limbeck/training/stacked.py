@@ -31,7 +31,7 @@ from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
 from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers
-from limbeck.training.stacked_networks import StackedNetworks
+from limbeck.training.stacked_networks import StackedNetworks, check_stackable
 from limbeck.training.stacked_state import Selection, StackedState, StackedTally
 
 Item = TypeVar("Item")
@@ -93,7 +93,8 @@ def fit_stacked(
         >>> from limbeck.objectives import HardLabels
         >>> samples = Samples("toy", torch.arange(8), torch.rand(8, 4), torch.arange(8) % 2, ("no", "yes"))
         >>> nets = [nn.Linear(4, 2) for _ in range(3)]
-        >>> results = fit_stacked(nets, samples, HardLabels(), recipe=Recipe(num_epochs=2, batch_size=4), seeds=[0, 1, 2])
+        >>> recipe = Recipe(num_epochs=2, batch_size=4)
+        >>> results = fit_stacked(nets, samples, HardLabels(), recipe=recipe, seeds=[0, 1, 2])
         >>> [result.num_steps for result in results]
         [4, 4, 4]
     """
@@ -130,7 +131,7 @@ def fit_stacked(
 
 @dataclass(eq=False, kw_only=True)
 class _StackedTraining:
-    """One pass. The fields are the arguments of ``fit_stacked``; below, networks are numbered as ``order`` lists them."""
+    """One pass. The fields are the arguments of ``fit_stacked``; within, networks are numbered as in ``order``."""
 
     students: Sequence[nn.Module]
     train: Samples
@@ -153,9 +154,9 @@ class _StackedTraining:
             self.train, self.views, self.seeds, batch_size=self.recipe.batch_size, device=device
         )
         self.order = self.batches.order
-        self.networks = StackedNetworks(
-            [self.students[k] for k in self.order], input_shape=self.train.input_shape, device=device
-        )
+        check_stackable(self.students)
+        students = [self.students[k] for k in self.order]
+        self.networks = StackedNetworks(students, input_shape=self.train.input_shape, device=device)
         objectives = [self.objectives[k] for k in self.order]
         self.objective = StackedObjective(objectives).to(device)
         self.answers = None
@@ -238,10 +239,8 @@ class _StackedTraining:
             )
 
     def _diverged(self, networks: Sequence[int], what: str, step: int) -> TrainingDiverged:
-        names = [
-            f"student {self.order[n]} (seed {self.seeds[self.order[n]]}, {self.objectives[self.order[n]]})"
-            for n in networks
-        ]
+        students = [self.order[network] for network in networks]
+        names = [f"student {k} (seed {self.seeds[k]}, {self.objectives[k]})" for k in sorted(students)]
         return TrainingDiverged(
             f"The {what} of {self.name}: {', '.join(names)} became NaN or infinite at step {step} of {self.num_steps}.",
             received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",

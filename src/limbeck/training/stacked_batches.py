@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ class TeacherAnswers:
         return chosen.view(*rows.shape, num_classes)
 
     def _ask(self, ids: Tensor, inputs: Tensor) -> Tensor:
-        """Return logits, shape (answers, batch, classes): one answer for each temperature, or one that holds for all."""
+        """Return logits, shape (answers, batch, classes): one answer for each temperature, or one for all."""
         with self._runtime.autocast():
             targets: SoftTargets = self._teacher(ids, inputs)
             if isinstance(targets, DenseTargets):
@@ -199,7 +200,7 @@ class StackedBatches:
             partner_labels=None if batch.partner_labels is None else batch.partner_labels[rows],
             partner_weight=None if batch.partner_weight is None else batch.partner_weight[rows],
         )
-        return StackedBatch(batch.inputs.unflatten(0, (self.num_groups, size)), labels, logits)
+        return StackedBatch(batch.inputs.view(self.num_groups, size, *batch.inputs.shape[1:]), labels, logits)
 
     def _pass(self, index: int, num_samples: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches of one pass over the data, all groups one after the other in each, and the positions."""
@@ -210,7 +211,7 @@ class StackedBatches:
         for views, seeds in self._parts:
             order = _interleaved([orders[seed] for seed in seeds], self._batch_size)
             size = len(seeds) * self._batch_size
-            steps.append(order.split(size))
+            steps.append(torch.split(order, size))
             iterators.append(iterate_batches(self.samples, views, order, batch_size=size, view=index))
         for positions, batches in zip(zip(*steps, strict=True), zip(*iterators, strict=True), strict=True):
             yield _joined(batches), torch.cat(positions) if len(positions) > 1 else positions[0]
@@ -221,16 +222,17 @@ def _interleaved(orders: Sequence[Tensor], batch_size: int) -> Tensor:
     if len(orders) == 1:
         return orders[0]
     together = torch.stack(list(orders))  # (orders, samples)
-    return torch.cat([batch.flatten() for batch in together.split(batch_size, dim=1)])
+    return torch.cat([batch.flatten() for batch in torch.split(together, batch_size, dim=1)])
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
-    fields = {name: [vars(batch)[name] for batch in batches] for name in vars(batches[0])}
-    return Batch(
-        **{name: torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0] for name, parts in fields.items()}
-    )
+    joined: dict[str, Any] = {
+        name: torch.cat([vars(batch)[name] for batch in batches]) if isinstance(value, Tensor) else value
+        for name, value in vars(batches[0]).items()
+    }
+    return Batch(**joined)
 
 
 def _columns(values: Tensor | None, examples: slice) -> Tensor | None:

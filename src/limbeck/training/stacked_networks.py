@@ -34,18 +34,14 @@ class StackedNetworks:
     Nets of linear layers and ReLUs run as batched matrix products; any other module runs through ``torch.vmap``.
 
     Args:
-        networks: at least one; they are copied.
+        networks: at least one, such as ``check_stackable`` lets pass; they are copied.
         input_shape: of one sample.
         device: where the stack lives.
     Raises:
-        ModelError: networks that are not alike (the first difference is named), share weights, use dropout or batch
-            norm, or do something that cannot be stacked.
+        ModelError: networks that do something that cannot be stacked.
     """
 
     def __init__(self, networks: Sequence[nn.Module], *, input_shape: tuple[int, ...], device: torch.device) -> None:
-        _check_alike(networks)
-        _check_apart(networks)
-        _check_layers(networks[0])
         self.num_networks = len(networks)
         self.module = _stacked_copy(networks).to(device).train()
         self._layers = _fully_connected(self.module, input_shape)
@@ -64,7 +60,9 @@ class StackedNetworks:
         weights = self.weights if weights is None else weights
         if self._layers is not None:
             return self._dense(self._layers, inputs, weights)
-        groups = {key: value.unflatten(0, (len(inputs), -1)) for key, value in {**weights, **self._hidden}.items()}
+        groups = {
+            key: value.view(len(inputs), -1, *value.shape[1:]) for key, value in {**weights, **self._hidden}.items()
+        }
         logits: Tensor = torch.vmap(torch.vmap(self._call_one, in_dims=(0, None)))(groups, inputs)
         return logits.flatten(0, 1)
 
@@ -113,6 +111,18 @@ class StackedNetworks:
             )
 
 
+def check_stackable(networks: Sequence[nn.Module]) -> None:
+    """Raise unless the networks can be trained as one.
+
+    Raises:
+        ModelError: none at all, networks that differ in more than their numbers (the first difference is named), that
+            share weights, or that have dropout, batch norm or running statistics.
+    """
+    _check_alike(networks)
+    _check_apart(networks)
+    _check_layers(networks[0])
+
+
 def _stacked_copy(networks: Sequence[nn.Module]) -> nn.Module:
     """Return a copy of the first network with the parameters and buffers of all, stacked along a new first axis."""
     stack = copy.deepcopy(networks[0])
@@ -121,12 +131,12 @@ def _stacked_copy(networks: Sequence[nn.Module]) -> nn.Module:
         for name, parameter in own._parameters.items():
             if parameter is not None:
                 if parameter not in made:
-                    together = torch.stack([other._parameters[name].detach() for other in others])  # type: ignore[union-attr]
+                    together = torch.stack([other._parameters[name].detach() for other in others])
                     made[parameter] = nn.Parameter(together, requires_grad=parameter.requires_grad)
-                own._parameters[name] = made[parameter]  # type: ignore[assignment]
+                own._parameters[name] = made[parameter]
         for name, buffer in own._buffers.items():
             if buffer is not None:
-                own._buffers[name] = torch.stack([other._buffers[name] for other in others])  # type: ignore[misc]
+                own._buffers[name] = torch.stack([other._buffers[name] for other in others])
     return stack
 
 
@@ -135,7 +145,7 @@ def _fully_connected(module: nn.Module, input_shape: tuple[int, ...]) -> list[_L
     leaves = _chain(module)
     if leaves is None or len(leaves) == 0:
         return None
-    names = {parameter: name for name, parameter in module.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     if type(leaves[0]) is nn.Flatten and (leaves[0].start_dim, leaves[0].end_dim) == (1, -1):
         leaves = leaves[1:]
     elif len(input_shape) != 1:
