@@ -27,10 +27,10 @@ def run(
 ) -> dict[str, Any]:
     """Time a sweep over temperatures and seeds, in turns: nets 784-30-30-10, batch 128, on the CPU.
 
-    The floor is one :func:`limbeck.training.fit` after the other, on soft targets that are in memory. ``stacked`` trains
-    the same networks in one pass: temperatures 1, 2.5, 4 and 20 for each seed, so that four networks share a seed.
-    ``stacked_own_seeds`` gives every network a seed of its own, so that nothing is shared. Each way contains everything:
-    the making of optimisers and orders, and the reading of the losses.
+    The floor is one :func:`limbeck.training.fit` after the other, on inputs and soft targets that are in memory.
+    ``stacked`` trains the same networks in one pass: temperatures 1, 2.5, 4 and 20 for each seed, so that four networks
+    share a seed. ``stacked_own_seeds`` gives every network a seed of its own, so that nothing is shared. Each way
+    contains everything: the making of optimisers and orders, and the reading of the losses.
 
     Args:
         num_networks: of the sweep.
@@ -110,7 +110,7 @@ def run(
 def _data(num_samples: int, seed: int) -> tuple[Samples, Tensor]:
     """Return samples of MNIST's shape, and soft targets for them."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (num_samples, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    pixels = torch.rand(num_samples, 1, 28, 28, generator=generator)
     labels = torch.randint(0, 10, (num_samples,), generator=generator)
     samples = Samples("random", torch.arange(num_samples), pixels, labels, tuple("0123456789"))
     return samples, 3 * torch.randn(num_samples, 10, generator=generator)

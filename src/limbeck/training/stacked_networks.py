@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from limbeck.errors import ModelError
 from limbeck.models.constraints import max_norm_of
 from limbeck.models.network import FeatureClassifier
+from limbeck.training.stacked_linear import stacked_linear
 
 Weights = Mapping[str, Tensor]
 
@@ -72,19 +73,13 @@ class StackedNetworks:
         return {key: value.detach()[network].clone() for key, value in weights.items()}
 
     def _dense(self, layers: Sequence[_Layer], inputs: Tensor, weights: Weights) -> Tensor:
-        # Units before examples: every gradient of a weight then comes out of its product in the weight's own layout.
-        hidden = inputs.flatten(2).transpose(1, 2)  # (groups, inputs, batch)
+        hidden = inputs.flatten(2)  # (groups, batch, inputs)
         for layer in layers:
-            weight = weights[layer.weight]  # (networks, units, inputs)
-            rows = weight.view(len(hidden), -1, weight.shape[-1])  # networks of a group lie below each other
-            if layer.bias is None:
-                hidden = torch.bmm(rows, hidden)
-            else:
-                hidden = torch.baddbmm(weights[layer.bias].view(len(hidden), -1, 1), rows, hidden)
-            hidden = hidden.view(self.num_networks, -1, hidden.shape[-1])  # (networks, units, batch)
+            bias = None if layer.bias is None else weights[layer.bias]
+            hidden = stacked_linear(hidden, weights[layer.weight], bias)  # (networks, batch, units)
             if layer.has_relu:
                 hidden = hidden.relu_()
-        return hidden.transpose(1, 2).contiguous()
+        return hidden
 
     def _call_one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
         logits: Tensor = torch.func.functional_call(self.module, weights, (inputs,))
