@@ -216,7 +216,7 @@ def report(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="loss or step.")],
+    what: Annotated[str, typer.Argument(help="loss, stacked or step.")],
     as_json: AsJson = False,
     rounds: Annotated[int | None, typer.Option(help="Interleaved rounds; medians are taken.")] = None,
     threads: Threads = None,

@@ -11,11 +11,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from limbeck.data import Views, as_samples, augmentations_from
-from limbeck.errors import InvalidValue, ModelError, TeacherError, TrainingDiverged
+from limbeck.errors import InvalidValue, ModelError, ShapeMismatch, TeacherError, TrainingDiverged
 from limbeck.models import build
 from limbeck.objectives import Distillation, HardLabels
-from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher
 from limbeck.training import Progress, Recipe, Runtime, fit, fit_stacked
+from limbeck.training.stacked_linear import stacked_linear
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 NUM_SAMPLES, NUM_CLASSES = 70, 3  # the last of five batches of 16 has 6
@@ -112,13 +113,6 @@ def test_one_objective_for_all_without_a_teacher():
     compare(HardLabels(label_smoothing=0.1))
 
 
-def test_a_part_that_a_network_does_without_cannot_spoil_it():
-    # A black box that excludes the right class makes the soft loss infinite where it counts, and only there.
-    logits = torch.randn(NUM_SAMPLES, NUM_CLASSES, generator=torch.Generator().manual_seed(0))
-    soft = LogitsTeacher(logits, ids=images().ids)
-    compare([HardLabels(), OBJECTIVES[1]], seeds=[1, 1], teacher=soft)
-
-
 def test_unlabelled_samples_have_a_soft_part_alone():
     few = images().without_labels(torch.arange(0, NUM_SAMPLES - 7))
     compare(OBJECTIVES, train=few, teacher=teacher())
@@ -174,6 +168,22 @@ def test_steps_per_epoch_decides_when_networks_are_evaluated():
 def test_without_validation_the_last_epoch_is_selected():
     results = compare(OBJECTIVES, teacher=teacher(), validation=None)
     assert [result.selected_epoch for result in results] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 6])
+def test_stacked_layers_equal_single_ones_and_so_do_their_gradients(num_groups):
+    generator = torch.Generator().manual_seed(num_groups)
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    inputs, weight, bias = drawn(num_groups, 5, 4), drawn(6, 3, 4), drawn(6, 3)
+    outputs = stacked_linear(inputs, weight, bias)
+    for k in range(6):
+        alone = nn.functional.linear(inputs[k // (6 // num_groups)], weight[k], bias[k])
+        assert_close(outputs[k], alone)
+    assert torch.autograd.gradcheck(stacked_linear, (inputs, weight, bias))
+    assert torch.autograd.gradcheck(lambda x, w: stacked_linear(x, w, None), (inputs, weight))
 
 
 def test_no_network_depends_on_another():
@@ -237,6 +247,26 @@ def test_counts_that_differ_are_refused():
     refused(InvalidValue, "label smoothing", objectives=[HardLabels(), HardLabels(label_smoothing=0.1)])
     refused(InvalidValue, "more than the seed", views=[Views(), Views(augmentations_from(["flip"]))])
     refused(InvalidValue, "fp16", runtime=Runtime(torch.device("cpu"), "fp16"))
+
+
+def test_the_loss_of_a_teacher_of_other_classes_is_refused():
+    other = ModuleTeacher(nn.Sequential(nn.Flatten(), nn.Linear(36, 5)))
+    with pytest.raises(ShapeMismatch, match="do not agree on the classes"):
+        fit_stacked(
+            [mlp(0), mlp(1)], images(), OBJECTIVES[1], recipe=Recipe(**SETTINGS), teacher=other, seeds=[0, 1],
+            runtime=CPU,
+        )  # fmt: skip
+
+
+def test_bfloat16_networks_train_as_their_separate_runs():
+    def errors(results):
+        return [result.history[-1].train["hard"] for result in results]
+
+    settings = {"recipe": Recipe(**SETTINGS), "runtime": Runtime(torch.device("cpu"), "bf16")}
+    together = fit_stacked([mlp(0), mlp(1)], images(), HardLabels(), seeds=[0, 1], **settings)
+    alone = [fit(mlp(k), images(), HardLabels(), seed=k, **settings) for k in range(2)]
+    assert errors(together) == pytest.approx(errors(alone), rel=0.05)
+    assert together[0].last_weights["head.weight"].dtype == torch.float32
 
 
 def test_a_person_sees_means_over_the_networks():

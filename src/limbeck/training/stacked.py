@@ -7,7 +7,6 @@ objectives are computed together. Nothing runs over the networks one by one with
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
 from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers
 from limbeck.training.stacked_networks import StackedNetworks, check_stackable
-from limbeck.training.stacked_state import Selection, StackedState, StackedTally
+from limbeck.training.stacked_state import Selection, StackedState, StackedTally, mean_record
 
 Item = TypeVar("Item")
 
@@ -270,7 +269,7 @@ class _StackedTraining:
             )
             selection.take(record, self.networks.state_of(network, weights))
             records.append(record)
-        self.progress.epoch(_mean_record(records))
+        self.progress.epoch(mean_record(records))
         self.tally.reset()
         self._epoch_seconds = self._wait_seconds = 0.0
 
@@ -328,22 +327,6 @@ class _StackedTraining:
             num_steps=selection.history[-1].step,
             elapsed_seconds=self._elapsed_seconds,
         )
-
-
-def _mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
-    """Return one record with the means over networks, for a person to look at."""
-
-    def means(values: Sequence[dict[str, float]]) -> dict[str, float]:
-        names = dict.fromkeys(name for value in values for name in value)
-        by_name = {name: [value[name] for value in values if name in value] for name in names}
-        return {name: sum(numbers) / len(numbers) for name, numbers in by_name.items()}
-
-    first = records[0]
-    return dataclasses.replace(
-        first,
-        train=means([record.train for record in records]),
-        validation=means([record.validation for record in records]),
-    )
 
 
 def _one_each(what: str, given: Item | Sequence[Item], count: int) -> list[Item]:

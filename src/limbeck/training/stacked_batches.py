@@ -169,6 +169,7 @@ class StackedBatches:
             for fingerprint, members in itertools.groupby(groups, key=lambda key: key[0])
         ]
         self._group_of = torch.arange(len(keys)) // (len(keys) // self.num_groups)
+        self._rows: dict[int, Tensor] = {}  # by batch size: each network's rows in the batch, (networks, batch)
 
     def iterate(
         self, answers: TeacherAnswers | None, soft_networks: Tensor, *, batches_per_pass: int
@@ -189,7 +190,9 @@ class StackedBatches:
         self, batch: Batch, positions: Tensor, answers: TeacherAnswers | None, soft_networks: Tensor
     ) -> StackedBatch:
         size = len(batch) // self.num_groups
-        rows = (self._group_of * size).unsqueeze(1) + torch.arange(size)  # (networks, batch)
+        if size not in self._rows:  # full batches, and the last of a pass
+            self._rows[size] = (self._group_of * size).unsqueeze(1) + torch.arange(size)
+        rows = self._rows[size]
         if self._device.type != "cpu":
             batch = batch.to(self._device, non_blocking=True)
         logits = None if answers is None else answers.answer(batch, positions, rows.index_select(0, soft_networks))

@@ -78,7 +78,7 @@ class StackedNetworks:
             bias = None if layer.bias is None else weights[layer.bias]
             hidden = stacked_linear(hidden, weights[layer.weight], bias)  # (networks, batch, units)
             if layer.has_relu:
-                hidden = hidden.relu_()
+                hidden = torch.relu(hidden)
         return hidden
 
     def _call_one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:

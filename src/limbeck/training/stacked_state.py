@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -169,3 +170,19 @@ class StackedTally:
         rows = [self.names.index(name) for name in names]
         sums, weights = self._sums[rows, network].tolist(), self._weights[rows, network].tolist()
         return {name: s / w for name, s, w in zip(names, sums, weights, strict=True) if w > 0}
+
+
+def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
+    """Return one record with the means over networks, for a person to look at."""
+
+    def means(values: Sequence[dict[str, float]]) -> dict[str, float]:
+        names = dict.fromkeys(name for value in values for name in value)
+        by_name = {name: [value[name] for value in values if name in value] for name in names}
+        return {name: sum(numbers) / len(numbers) for name, numbers in by_name.items()}
+
+    first = records[0]
+    return dataclasses.replace(
+        first,
+        train=means([record.train for record in records]),
+        validation=means([record.validation for record in records]),
+    )
