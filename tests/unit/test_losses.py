@@ -435,6 +435,18 @@ class TestHardLabel:
         loss = hard_label_loss(tensor([row], dtype=torch.float64), tensor([label]), label_smoothing=label_smoothing)
         assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
+    @pytest.mark.parametrize("num_classes", [3, 16, 17, 40])
+    def test_further_axes_of_examples_change_nothing(self, num_classes: int) -> None:
+        logits = _normal(2, 3, 5, num_classes, seed=1).requires_grad_()
+        labels = torch.arange(30).reshape(2, 3, 5) % (num_classes + 1) - 1
+        loss = hard_label_loss(logits, labels, label_smoothing=0.1)
+        rows = hard_label_loss(logits.reshape(30, num_classes), labels.reshape(30), label_smoothing=0.1)
+        assert_close(loss, rows.reshape(2, 3, 5))
+        weights = _normal(2, 3, 5, seed=2)
+        (own,) = torch.autograd.grad((loss * weights).sum(), logits)
+        (flat,) = torch.autograd.grad((rows * weights.reshape(30)).sum(), logits)
+        assert_close(own, flat)
+
     @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
     @pytest.mark.parametrize("ignore_label", [-1, -100, 2])
     def test_ignored_example_has_no_loss_and_no_gradient(self, label_smoothing: float, ignore_label: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, loss, step, store
+from limbeck.bench import chunked, loss, stacked, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "chunked": chunked.run,
     "loss": loss.run,
+    "stacked": stacked.run,
     "step": step.run,
     "store": store.run,
 }

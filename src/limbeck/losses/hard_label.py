@@ -9,6 +9,9 @@ from torch import Tensor
 from limbeck.errors import InvalidValue, ShapeMismatch, require_fraction
 from limbeck.losses._arguments import require_classes, require_same_device, widened
 
+# On a CPU, torch's softmax over a short last axis works row by row; over an axis before the last, on many rows at once.
+FEW_CLASSES = 16
+
 
 def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, ignore_label: int = -1) -> Tensor:
     r"""Cross-entropy with the labels, at temperature 1.
@@ -38,10 +41,14 @@ def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 
     require_classes("logits", logits)
     require_fraction("label_smoothing", label_smoothing)
     _require_labels(labels, logits)
+    if logits.ndim > 2 and logits.shape[-1] <= FEW_CLASSES:
+        scores, numbers = widened(logits).movedim(-1, 1), labels.long()
+    else:
+        scores, numbers = widened(logits).reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
     try:
         loss = F.cross_entropy(
-            widened(logits).reshape(-1, logits.shape[-1]),
-            labels.reshape(-1).long(),
+            scores,
+            numbers,
             ignore_index=ignore_label,
             label_smoothing=label_smoothing,
             reduction="none",

@@ -13,6 +13,7 @@ from limbeck.metrics.classification import (
     most_confused,
     negative_log_likelihood,
     reliability_bins,
+    sum_errors_and_nll,
     top_k_accuracy,
 )
 from limbeck.metrics.cost import count_bytes, count_flops, count_parameters, latency
@@ -32,6 +33,7 @@ __all__ = [
     "most_confused",
     "negative_log_likelihood",
     "reliability_bins",
+    "sum_errors_and_nll",
     "top1_agreement",
     "top_k_accuracy",
 ]

@@ -187,6 +187,27 @@ def most_confused(confusion: Tensor, class_names: Sequence[str], count: int = 10
     return [(class_names[true], class_names[predicted], number) for true, predicted, number in pairs if number > 0]
 
 
+def sum_errors_and_nll(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Sum errors and -log p(label) over samples, for many networks at once.
+
+    Args:
+        logits: shape (networks, samples, classes); those of a network that gives NaN make its own sums NaN or wrong.
+        labels: shape (samples,).
+    Returns:
+        Two float64 tensors on the CPU, shape (networks,): the number of errors, and nats.
+    Example:
+        >>> sum_errors_and_nll(torch.zeros(2, 3, 4), torch.tensor([0, 1, 2]))[0]
+        tensor([2., 2.], dtype=torch.float64)
+    """
+    num_networks, num_samples, num_classes = logits.shape
+    log_p = log_probs(logits.detach().reshape(-1, num_classes))
+    labels = labels.to(log_p.device).repeat(num_networks)
+    wrong = log_p.argmax(dim=1) != labels
+    nll = -log_p.gather(1, labels.unsqueeze(1)).squeeze(1)
+    errors, nats = (row.double().view(num_networks, num_samples).sum(dim=1).cpu() for row in (wrong, nll))
+    return errors, nats
+
+
 def measure_predictions(logits: Tensor, labels: Tensor) -> dict[str, tuple[float, str]]:
     """Measure everything that a record keeps, in one pass over the logits.
 

@@ -33,8 +33,14 @@ def constrain_max_norm(module: nn.Module, *, max_norm: float) -> None:
     setattr(module, _ATTRIBUTE, float(max_norm))
 
 
+def max_norm_of(module: nn.Module) -> float | None:
+    """Return a layer's limit; None where it has none."""
+    limit: float | None = module.__dict__.get(_ATTRIBUTE)
+    return limit
+
+
 @torch.no_grad()
-def project_max_norm(model: nn.Module) -> None:
+def project_max_norm(model: nn.Module, *, stack_axes: int = 0) -> None:
     r"""Shrink the incoming weights of every unit that exceeds its layer's limit; call it after each optimiser step.
 
     .. math:: w_u \leftarrow w_u \min(1, m / \lVert w_u \rVert_2)
@@ -43,6 +49,7 @@ def project_max_norm(model: nn.Module) -> None:
 
     Args:
         model: any module; layers with a limit come from :func:`constrain_max_norm` or ``mlp(max_norm=...)``.
+        stack_axes: leading axes of every weight that count networks; the units' axis comes after them.
     Example:
         >>> layer = nn.Linear(2, 1)
         >>> _ = nn.init.constant_(layer.weight, 3.0)
@@ -62,5 +69,5 @@ def project_max_norm(model: nn.Module) -> None:
         limit = module.__dict__.get(_ATTRIBUTE)
         if limit is not None:
             weight: torch.Tensor = module.weight  # type: ignore[assignment]
-            weight.renorm_(p=2, dim=0, maxnorm=limit)
+            weight.flatten(0, stack_axes).renorm_(p=2, dim=0, maxnorm=limit)
         remaining += module._modules.values()

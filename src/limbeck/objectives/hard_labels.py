@@ -42,7 +42,10 @@ class HardLabels(Objective):
 
 
 def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts, *, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean cross-entropy over labelled examples, shape (); with mixup, of both labels by their weights."""
+    """Return the mean cross-entropy over labelled examples, shape (); with mixup, of both labels by their weights.
+
+    Outputs (networks, batch, classes) with labels (networks, batch) give one mean for each network.
+    """
     losses = hard_label_loss(outputs, batch.labels, label_smoothing=label_smoothing, ignore_label=UNLABELLED)
     if batch.partner_labels is not None and batch.partner_weight is not None:
         partner = hard_label_loss(
@@ -50,6 +53,6 @@ def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts, *, label
         )
         losses = losses + batch.partner_weight * (partner - losses)
     if isinstance(counts.labelled, float):
-        return losses.sum() / counts.labelled
+        return losses.sum(dim=-1) / counts.labelled
     # A step without labels has loss 0, not 0 / 0; the smallest weight that mixup can leave is far above the bound.
-    return losses.sum() / counts.labelled.clamp(min=1e-6)
+    return losses.sum(dim=-1) / counts.labelled.clamp(min=1e-6)

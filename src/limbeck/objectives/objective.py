@@ -63,11 +63,15 @@ class Objective(ABC):
 
 
 def count_valid(batch: Batch, *, all_labelled: bool = False) -> Counts:
-    """Return the counts of a batch: all examples, and the labelled ones (with mixup, the share that is)."""
+    """Return the counts of a batch: all examples, and the labelled ones (with mixup, the share that is).
+
+    Labels (networks, batch) are counted for each network.
+    """
+    examples = batch.labels.shape[-1]
     if all_labelled:  # known beforehand, so there is nothing to count in each step
-        return Counts(examples=len(batch), labelled=float(len(batch)))
+        return Counts(examples=examples, labelled=float(examples))
     labelled = (batch.labels != UNLABELLED).float()
     if batch.partner_labels is not None and batch.partner_weight is not None:
         partner_labelled = (batch.partner_labels != UNLABELLED).float()
         labelled = labelled + batch.partner_weight * (partner_labelled - labelled)
-    return Counts(examples=len(batch), labelled=labelled.sum())
+    return Counts(examples=examples, labelled=labelled.sum(dim=-1))

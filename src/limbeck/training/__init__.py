@@ -6,6 +6,7 @@ from limbeck.training.loop import FitResult, count_batches, fit
 from limbeck.training.progress import EventLog, PlainProgress, Progress, SilentProgress, progress_for
 from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime, environment_facts, set_threads
+from limbeck.training.stacked import fit_stacked
 
 __all__ = [
     "EventLog",
@@ -20,6 +21,7 @@ __all__ = [
     "environment_facts",
     "evaluate",
     "fit",
+    "fit_stacked",
     "predict",
     "progress_for",
     "set_threads",

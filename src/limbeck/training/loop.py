@@ -149,7 +149,7 @@ class _Training:
     progress: Progress
 
     def __post_init__(self) -> None:
-        _check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
+        check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
         self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
@@ -337,9 +337,10 @@ class _Training:
         )
 
 
-def _check_teacher(
+def check_teacher(
     objective: Objective, teacher: Teacher | None, student: nn.Module, train: Samples, views: Views
 ) -> None:
+    """Raise TeacherError unless the teacher can serve this objective, on these samples and views, for this student."""
     if objective.needs_teacher and teacher is None:
         raise TeacherError("This objective needs a teacher.", received="none", remedy="pass teacher=")
     if teacher is None:

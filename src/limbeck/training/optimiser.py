@@ -9,11 +9,16 @@ from limbeck.errors import ModelError
 from limbeck.training.recipe import Recipe
 
 
-def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) -> torch.optim.Optimizer:
     """Return SGD or AdamW over the trainable parameters, in two groups: with and without weight decay.
 
     Biases, norm scales and every other vector or scalar are not decayed.
 
+    Args:
+        model: what is trained.
+        recipe: the optimiser and its settings.
+        stack_axes: leading axes of every parameter that count networks and not weights: a stack of biases is still
+            not decayed.
     Raises:
         ModelError: nothing is trainable.
     """
@@ -24,8 +29,8 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             received="no parameter with requires_grad = True",
             remedy="are teacher and student swapped? a teacher is frozen for good",
         )
-    decayed = [p for p in trainable if p.ndim >= 2 and recipe.weight_decay > 0]
-    others = [p for p in trainable if p.ndim < 2 or recipe.weight_decay == 0]
+    decayed = [p for p in trainable if p.ndim - stack_axes >= 2 and recipe.weight_decay > 0]
+    others = [p for p in trainable if p.ndim - stack_axes < 2 or recipe.weight_decay == 0]
     groups = [
         {"params": parameters, "weight_decay": decay}
         for parameters, decay in ((decayed, recipe.weight_decay), (others, 0.0))

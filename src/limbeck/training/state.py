@@ -20,6 +20,12 @@ from limbeck.training.tally import LossTally
 Weights = dict[str, Tensor]
 
 
+def selection_key(record: EpochRecord) -> list[float]:
+    """Return what the selected epoch has the lowest of: validation errors, then NLL; without validation, the last."""
+    validation = record.validation
+    return [validation["errors"], validation["nll"]] if validation else [0.0, -float(record.epoch)]
+
+
 class TrainingState:
     """The student, its optimiser, averages and counters.
 
@@ -78,8 +84,7 @@ class TrainingState:
 
     def keep_if_best(self, record: EpochRecord) -> None:
         """Keep the weights of the epoch with the fewest validation errors, then the lower NLL; else of the last."""
-        validation = record.validation
-        key = [validation["errors"], validation["nll"]] if validation else [0.0, -float(record.epoch)]
+        key = selection_key(record)
         if not self.best_key or key < self.best_key:
             self.best_key, self.best_epoch = key, record.epoch
             self.best_weights = self.copy_evaluated_weights()

@@ -1,0 +1,346 @@
+"""Stacked training: many small networks of one shape trained in one pass, each as :func:`fit` alone would train it.
+
+A step of a small network costs more in calls than in arithmetic. Here one call serves all networks: parameters have a
+leading axis of networks, networks that share an order share their inputs, the teacher is asked once, and the
+objectives are computed together. Nothing runs over the networks one by one within a step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Samples, Views, iterate_batches
+from limbeck.errors import DataError, InvalidValue, TrainingDiverged
+from limbeck.metrics import sum_errors_and_nll
+from limbeck.models import evaluating
+from limbeck.objectives import Objective, StackedObjective
+from limbeck.records import EpochRecord
+from limbeck.teachers import Teacher
+from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
+from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
+from limbeck.training.loop import FitResult, check_teacher, count_batches
+from limbeck.training.progress import Progress, SilentProgress
+from limbeck.training.recipe import Recipe
+from limbeck.training.runtime import Runtime
+from limbeck.training.schedule import learning_rate_at
+from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers
+from limbeck.training.stacked_networks import StackedNetworks, check_stackable
+from limbeck.training.stacked_state import Selection, StackedState, StackedTally, mean_record
+
+Item = TypeVar("Item")
+
+
+def fit_stacked(
+    students: Sequence[nn.Module],
+    train: Samples,
+    objectives: Objective | Sequence[Objective],
+    *,
+    recipe: Recipe,
+    teacher: Teacher | None = None,
+    validation: Samples | None = None,
+    views: Views | Sequence[Views] | None = None,
+    seeds: Sequence[int],
+    steps_per_epoch: int | None = None,
+    runtime: Runtime | None = None,
+    name: str = "students",
+    progress: Progress | None = None,
+) -> list[FitResult]:
+    """Train networks of one shape side by side, in place.
+
+    Result k equals ``fit(students[k], train, objectives[k], seed=seeds[k], ...)`` up to the rounding of floating-point
+    sums: its own initial weights, order, temperature, loss weights, gradient clipping, averages, selected epoch and
+    history. The recipe is shared. Networks with the same seed (and views) see the same batches, which are then made
+    once; a sweep over temperatures and seeds is fastest when every seed has the same number of networks.
+
+    Nets of linear layers and ReLUs run as batched matrix products, other modules through ``torch.vmap``. There are no
+    checkpoints: a stopped pass begins anew.
+
+    Args:
+        students: map inputs (batch, ...) to logits (batch, classes); they differ in their numbers alone, and have no
+            dropout and no batch norm. Moved to the runtime's device.
+        train: the samples; unlabelled ones serve objectives with a teacher.
+        objectives: one for all, or one for each student: :class:`Distillation` and :class:`HardLabels`, mixed at will.
+        recipe: settings of the optimiser and the schedule.
+        teacher: gives soft targets; needed where an objective says so. Where views are constant it is asked once per
+            sample.
+        validation: chooses each network's epoch: fewest errors, then the lower NLL.
+        views: normalisation and augmentation; one for all, or one for each student, which may differ in their seed.
+        seeds: of the order, one for each student.
+        steps_per_epoch: steps between evaluations, one pass over ``train`` where not given.
+        runtime: device and precision; chosen automatically where not given.
+        name: of the whole pass, in progress and errors.
+        progress: what a person sees: means over the networks.
+    Returns:
+        One result for each student, in order. ``elapsed_seconds`` and ``samples_per_second`` are those of the whole
+        pass, all networks together.
+    Raises:
+        ModelError: students of different shapes (the first difference is named), with dropout or batch norm, or that
+            share weights.
+        InvalidValue: another number of objectives, views or seeds than of students; an objective of another kind;
+            fp16, whose loss scale would tie the networks together.
+        TrainingDiverged: a network's loss became NaN or infinite; says which. The others do not depend on it: without
+            it they train the same.
+        TrainingInterrupted: Ctrl-C or SIGTERM.
+        TeacherError: see :func:`fit`.
+    Example:
+        >>> from limbeck.objectives import HardLabels
+        >>> samples = Samples("toy", torch.arange(8), torch.rand(8, 4), torch.arange(8) % 2, ("no", "yes"))
+        >>> nets = [nn.Linear(4, 2) for _ in range(3)]
+        >>> recipe = Recipe(num_epochs=2, batch_size=4)
+        >>> results = fit_stacked(nets, samples, HardLabels(), recipe=recipe, seeds=[0, 1, 2])
+        >>> [result.num_steps for result in results]
+        [4, 4, 4]
+    """
+    num_networks = len(students)
+    runtime = runtime or Runtime.resolve()
+    if runtime.precision == "fp16":
+        raise InvalidValue(
+            "Networks that train in one pass cannot use fp16.", received="fp16", expected="fp32 or bf16",
+            remedy="its loss scale is one for all, so that one network's overflow would cost the others a step",
+        )  # fmt: skip
+    each_objective = _one_each("objectives", objectives, num_networks)
+    each_view = _one_each("views", views or Views(), num_networks)
+    _require_count("seeds", seeds, num_networks)
+    teacher = teacher if any(objective.needs_teacher for objective in each_objective) else None
+    for student, objective, view in zip(students, each_objective, each_view, strict=True):
+        check_teacher(objective, teacher, student, train, view)
+    training = _StackedTraining(
+        students=students,
+        train=train,
+        objectives=each_objective,
+        recipe=recipe,
+        teacher=teacher,
+        validation=validation,
+        views=each_view,
+        seeds=seeds,
+        steps_per_epoch=steps_per_epoch or count_batches(len(train), recipe.batch_size),
+        runtime=runtime,
+        name=name,
+        progress=progress or SilentProgress(),
+    )
+    with stop_requests() as stop:
+        return training.run(stop)
+
+
+@dataclass(eq=False, kw_only=True)
+class _StackedTraining:
+    """One pass. The fields are the arguments of ``fit_stacked``; within, networks are numbered as in ``order``."""
+
+    students: Sequence[nn.Module]
+    train: Samples
+    objectives: Sequence[Objective]
+    recipe: Recipe
+    teacher: Teacher | None
+    validation: Samples | None
+    views: Sequence[Views]
+    seeds: Sequence[int]
+    steps_per_epoch: int
+    runtime: Runtime
+    name: str
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        device = self.runtime.device
+        for module in self.teacher.modules if self.teacher else ():
+            module.to(device)
+        self.batches = StackedBatches(
+            self.train, self.views, self.seeds, batch_size=self.recipe.batch_size, device=device
+        )
+        self.order = self.batches.order
+        check_stackable(self.students)
+        students = [self.students[k] for k in self.order]
+        self.networks = StackedNetworks(students, input_shape=self.train.input_shape, device=device)
+        objectives = [self.objectives[k] for k in self.order]
+        self.objective = StackedObjective(objectives).to(device)
+        self.answers = None
+        if self.teacher is not None:
+            self.answers = TeacherAnswers(self.teacher, self.objective.temperatures, runtime=self.runtime)
+            self.answers.collect(self.batches.samples, self.batches.views)
+        self.state = StackedState(self.networks, recipe=self.recipe)
+        self.tally = StackedTally(("total", *self.objective.part_names), num_networks=len(self.order), device=device)
+        patience = self.recipe.patience_epochs
+        self.selections = [Selection(objective.part_names, patience_epochs=patience) for objective in objectives]
+        self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
+        self.labelled = self._labelled_validation()
+        self._clock, self._wait_seconds, self._epoch_seconds, self._elapsed_seconds = time.perf_counter(), 0.0, 0.0, 0.0
+
+    def run(self, stop: StopRequest) -> list[FitResult]:
+        """Train all networks to their ends."""
+        self.progress.begin(self.name, num_steps=self.num_steps, done_steps=0)
+        try:
+            self._train(stop)
+        finally:
+            self.progress.end()
+        if self.teacher is not None:
+            self.teacher.check_unchanged()
+        results = {k: self._result(k, network) for network, k in enumerate(self.order)}
+        return [results[k] for k in range(len(self.students))]
+
+    def _train(self, stop: StopRequest) -> None:
+        self._clock = time.perf_counter()
+        batches = self.batches.iterate(
+            self.answers,
+            self.objective.soft_networks,
+            batches_per_pass=count_batches(len(self.train), self.recipe.batch_size),
+        )
+        for batch in self._timed(batches):
+            self._do_step(batch)
+            if self.tally.is_full:
+                self._read_losses()
+            if self.state.step % self.steps_per_epoch == 0:
+                self._end_epoch()
+            if self.state.step >= self.num_steps or all(selection.is_done for selection in self.selections):
+                return
+            if stop.made:
+                raise TrainingInterrupted(name=self.name, step=self.state.step, checkpoint=None)
+
+    def _timed(self, batches: Iterator[StackedBatch]) -> Iterator[StackedBatch]:
+        """Pass the batches on, adding up the time spent waiting for them."""
+        while True:
+            start = time.perf_counter()
+            batch = next(batches)
+            self._wait_seconds += time.perf_counter() - start
+            yield batch
+
+    def _do_step(self, batch: StackedBatch) -> None:
+        counts = batch.count(all_labelled=self.batches.all_labelled)
+        row: list[Tensor] = []
+        for part in batch.split(self.recipe.accumulation_steps):
+            with self.runtime.autocast():
+                outputs = self.networks(part.inputs)
+            loss = self.objective(outputs, part.teacher_logits, part.labels, counts=counts)
+            loss.total.sum().backward()  # type: ignore[no-untyped-call]
+            values = [loss.total.detach(), *loss.means.values()]
+            row = [a + b for a, b in zip(row, values, strict=True)] if row else values
+        self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
+        self.tally.add(row, examples=counts.examples, labelled=counts.labelled)
+
+    def _read_losses(self) -> None:
+        """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
+        first_step = self.state.step - self.tally.num_pending
+        watched = torch.tensor([not selection.is_done for selection in self.selections])
+        bad = self.tally.read(watched=watched)
+        if bad is not None:
+            raise self._diverged(bad[1], "loss", first_step + bad[0] + 1)
+        if self.tally.recent:
+            self._tick()
+            self.progress.advance(
+                self.state.step,
+                self.tally.recent,
+                samples_per_second=self.tally.examples * len(self.order) / self._epoch_seconds,
+                data_wait=min(1.0, self._wait_seconds / self._epoch_seconds),
+            )
+
+    def _diverged(self, networks: Sequence[int], what: str, step: int) -> TrainingDiverged:
+        students = [self.order[network] for network in networks]
+        names = [f"student {k} (seed {self.seeds[k]}, {self.objectives[k]})" for k in sorted(students)]
+        return TrainingDiverged(
+            f"The {what} of {self.name}: {', '.join(names)} became NaN or infinite at step {step} of {self.num_steps}.",
+            received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",
+            expected=f"a finite {what}",
+            remedy="lower the learning rate, set clip_norm, or warm up longer; or leave out this student",
+        )
+
+    def _end_epoch(self) -> None:
+        self._read_losses()
+        validation = self._validate()
+        epoch_seconds = self._epoch_seconds  # without the validation
+        self._tick()
+        weights = self.state.evaluated_weights()
+        records: list[EpochRecord] = []
+        for network, selection in enumerate(self.selections):
+            if selection.is_done:
+                continue
+            record = EpochRecord(
+                epoch=self.state.step // self.steps_per_epoch,
+                step=self.state.step,
+                learning_rate=learning_rate_at(self.recipe, self.state.step - 1, self.num_steps),
+                elapsed_seconds=self._elapsed_seconds,
+                samples_per_second=self.tally.examples * len(self.order) / epoch_seconds,
+                data_wait_fraction=min(1.0, self._wait_seconds / epoch_seconds),
+                train=self.tally.epoch_means(network, selection.part_names),
+                validation=validation[network] if validation else {},
+            )
+            selection.take(record, self.networks.state_of(network, weights))
+            records.append(record)
+        self.progress.epoch(mean_record(records))
+        self.tally.reset()
+        self._epoch_seconds = self._wait_seconds = 0.0
+
+    def _labelled_validation(self) -> Samples | None:
+        if self.validation is None:
+            return None
+        labelled = self.validation.labelled_positions()
+        if len(labelled) == 0:
+            raise DataError(f"{self.validation.name} has no labels to evaluate on.", received="0 labelled samples")
+        chosen = self.validation if len(labelled) == len(self.validation) else self.validation.take(labelled)
+        return self.views[0].clean.prepared(chosen)
+
+    @torch.no_grad()
+    def _validate(self) -> list[dict[str, float]]:
+        """Return errors, accuracy and NLL of every network, from one pass; nothing where there is no validation."""
+        samples = self.labelled
+        if samples is None:
+            return []
+        errors = nll = torch.zeros(len(self.order), dtype=torch.float64)
+        positions, weights = torch.arange(len(samples)), self.state.evaluated_weights()
+        batches = iterate_batches(samples, self.views[0].clean, positions, batch_size=EVALUATION_BATCH_SIZE, view=None)
+        with evaluating(self.networks.module):
+            for batch in batches:
+                with self.runtime.autocast():
+                    logits = self.networks(batch.inputs.to(self.runtime.device).unsqueeze(0), weights)
+                more_errors, more_nll = sum_errors_and_nll(logits.float(), batch.labels)
+                errors, nll = errors + more_errors, nll + more_nll
+        bad = [n for n, (value, selection) in enumerate(zip(nll.tolist(), self.selections, strict=True))
+               if value != value and not selection.is_done]  # fmt: skip
+        if bad:
+            raise self._diverged(bad, "output", self.state.step)
+        size = len(samples)
+        return [
+            {"errors": wrong, "accuracy": (size - wrong) / size, "nll": nats / size}
+            for wrong, nats in zip(errors.tolist(), nll.tolist(), strict=True)
+        ]
+
+    def _tick(self) -> None:
+        """Add the time since the last tick to the pass's and the epoch's."""
+        now = time.perf_counter()
+        self._elapsed_seconds += now - self._clock
+        self._epoch_seconds += now - self._clock
+        self._clock = now
+
+    def _result(self, k: int, network: int) -> FitResult:
+        selection, student = self.selections[network], self.students[k]
+        student.to(self.runtime.device).load_state_dict(selection.best_weights)
+        student.eval()
+        return FitResult(
+            student=student,
+            selected_weights=selection.best_weights,
+            last_weights=selection.last_weights,
+            selected_epoch=selection.best_epoch,
+            history=selection.history,
+            num_steps=selection.history[-1].step,
+            elapsed_seconds=self._elapsed_seconds,
+        )
+
+
+def _one_each(what: str, given: Item | Sequence[Item], count: int) -> list[Item]:
+    """Return one item for each student, from one for all or one for each."""
+    if not isinstance(given, Sequence):
+        return [given] * count
+    _require_count(what, given, count)
+    return list(given)
+
+
+def _require_count(what: str, given: Sequence[object], count: int) -> None:
+    if len(given) != count:
+        raise InvalidValue(
+            f"There must be one of the {what} for each student.",
+            received=f"{len(given)} {what} for {count} students",
+            expected=f"{count} {what}",
+        )
