@@ -40,6 +40,9 @@ def as_text(result: dict[str, Any]) -> str:
     for name, count in result.get("memory_bytes", {}).items():
         text = f"  {name:<22}{1e-6 * count:>10.2f} MB"
         lines.append(text + _against(result["memory_ratios"].get(name), result["memory_targets"].get(name)))
+    if "overhead_microseconds" in result:
+        lines.append(f"  a step of fit
+        takes {result['overhead_microseconds']:.0f} µs longer than a bare one on a tiny network")
     return "\n".join(lines)
 
 
