@@ -41,8 +41,8 @@ def as_text(result: dict[str, Any]) -> str:
         text = f"  {name:<22}{1e-6 * count:>10.2f} MB"
         lines.append(text + _against(result["memory_ratios"].get(name), result["memory_targets"].get(name)))
     if "overhead_microseconds" in result:
-        lines.append(f"  a step of fit
-        takes {result['overhead_microseconds']:.0f} µs longer than a bare one on a tiny network")
+        overhead = f"{result['overhead_microseconds']:.0f} µs"
+        lines.append(f"  a step of fit takes {overhead} longer than a bare one on a tiny network")
     return "\n".join(lines)
 
 
