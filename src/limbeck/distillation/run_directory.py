@@ -57,11 +57,6 @@ class RunDirectory:
         write_text(path / CONFIG_FILE, text)
         return RunDirectory(path)
 
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether networks of an earlier, stopped run are there to go on with."""
-        return self.path is not None and any((self.path / CHECKPOINTS).iterdir())
-
     def checkpoint(self, name: str) -> Path | None:
         """Return the checkpoint file of a network, e.g. "distilled-seed0"."""
         return self.path / CHECKPOINTS / f"{name}.pt" if self.path else None

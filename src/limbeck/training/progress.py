@@ -175,6 +175,7 @@ class EventLog:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._start = time.monotonic()
+        self._may_be_cut = True  # what an earlier process wrote may end in half a line
 
     def write(self, event: str, network: str, **values: Any) -> None:
         """Append one event. Values that are dataclasses are written as objects; NaN is written as null.
@@ -189,8 +190,9 @@ class EventLog:
             content[name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
         try:
             with open(self._path, "a", encoding="utf-8") as file:
-                if file.tell() and not _ends_with_newline(self._path):
+                if self._may_be_cut and file.tell() and not _ends_with_newline(self._path):
                     file.write("\n")  # the last line was cut when its process was killed
+                self._may_be_cut = False
                 file.write(json.dumps(_finite(content)) + "\n")
         except OSError as error:
             raise OutputError(
