@@ -19,7 +19,11 @@ _HOMES = {
     "ModuleTeacher": "limbeck.teachers",
     "Recipe": "limbeck.training",
     "Views": "limbeck.data",
+    "add_class_bias": "limbeck.calibration",
+    "best_class_bias": "limbeck.calibration",
+    "correct_class_bias": "limbeck.calibration",
     "distill": "limbeck.distillation",
+    "estimate_priors": "limbeck.calibration",
     "fit": "limbeck.training",
     "load_data": "limbeck.data",
     "load_model": "limbeck.models",
@@ -38,7 +42,11 @@ __all__ = [
     "Recipe",
     "Views",
     "__version__",
+    "add_class_bias",
+    "best_class_bias",
+    "correct_class_bias",
     "distill",
+    "estimate_priors",
     "fit",
     "load_data",
     "load_model",
@@ -48,6 +56,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from limbeck.calibration import add_class_bias, best_class_bias, correct_class_bias, estimate_priors
     from limbeck.data import Views, load_data
     from limbeck.distillation import distill, train
     from limbeck.errors import LimbeckError

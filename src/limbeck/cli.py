@@ -279,16 +279,60 @@ def evaluate(
 
 
 @app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="A recipe's name.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Tell what recipes there are.")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Run the whole path on a few samples, in under a minute.")
+    ] = False,
+    seeds: options.Seeds = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of record and page.  [runs/reproduce/NAME]")] = None,
+    networks: Annotated[
+        Path | None, typer.Option(help="Folder of trained networks, shared by recipes.  [networks beside OUT]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
+    threads: options.Threads = None,
+    progress: options.ProgressChoice = "auto",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting of the recipe: --set student_recipe.num_epochs=30")
+    ] = None,
+) -> None:
+    """Run a paper's claims again: paper, ours and verdict, claim by claim; a stopped run goes on."""
+    from limbeck.commands import reproduce as command
+
+    if listing:
+        typer.echo(command.listing())
+        return
+    with _stopping_cleanly(kept="the networks that are trained"):
+        done = command.run(
+            name,
+            smoke=smoke,
+            seeds=seeds,
+            assignments=assignments or [],
+            out=out,
+            networks=networks,
+            device=device,
+            precision=precision,
+            num_threads=threads,
+            progress=progress,
+            command=_command_line(),
+        )
+    _show(done.record, done.folder)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, or its record.json.")],
     out: Annotated[Path | None, typer.Option(help="File to write.  [report.html beside the record]")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write this page of all reproductions in a folder of NAME/record.json instead.")
+    ] = None,
 ) -> None:
     """Draw a run's report again from its record."""
-    from limbeck.reports import read_record, write_report
+    from limbeck.commands import report as command
 
-    record = read_record(run)
-    target = out or (run if run.is_dir() else run.parent) / "report.html"
-    write_report(record, target)
+    target = command.run(run, out=out) if markdown is None else command.results(run, markdown)
     typer.echo(f"report: {target}")
 
 
@@ -324,14 +368,16 @@ def main() -> None:
 
 
 @contextmanager
-def _stopping_cleanly() -> Iterator[None]:
-    """Turn Ctrl-C into one message and exit code 130."""
+def _stopping_cleanly(*, kept: str | None = None) -> Iterator[None]:
+    """Turn Ctrl-C into one message and exit code 130; ``kept`` is what the same command goes on from in any case."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
         print(f"limbeck: {interrupt or 'stopped'}", file=sys.stderr)
         if getattr(interrupt, "checkpoint", None) is not None:
-            print(f"  kept: {interrupt.checkpoint}", file=sys.stderr)  # type: ignore[attr-defined]
+            kept = str(interrupt.checkpoint)  # type: ignore[attr-defined]
+        if kept is not None:
+            print(f"  kept: {kept}", file=sys.stderr)
             print("  remedy: run the same command again to go on from there", file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None
 
@@ -349,10 +395,11 @@ def _command_line() -> str:
 def _show(record: Any, folder: Path) -> None:
     from rich.console import Console
 
-    from limbeck.reports import summary_table
+    from limbeck.records import RunRecord
+    from limbeck.reports import reproduction_table, summary_table
 
     console = Console()
-    console.print(summary_table(record))
+    console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -138,18 +139,31 @@ class RunRecord:
         return list(dict.fromkeys(network.role for network in self.networks))
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a paper says a network reaches: ``Claim("distilled", "test_errors", paper=74)``."""
-
-    network: str
-    quantity: str
-    paper: float
-
-
 def to_json(record: RunRecord) -> str:
     """Return the record as JSON text with a format name and version; NaN and infinity are refused."""
-    content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(record)}
+    return encode_record(record, format_name=FORMAT, version=VERSION)
+
+
+def from_json(text: str, *, source: str = "the record") -> RunRecord:
+    """Return the record that :func:`to_json` wrote.
+
+    Args:
+        text: JSON text.
+        source: named in errors, usually the file's path.
+    Raises:
+        RecordError: not JSON, another format or version, a number that is not finite, or a field missing, unknown or
+            of the wrong type.
+    """
+    return decode_record(RunRecord, text, what="run record", format_name=FORMAT, version=VERSION, source=source)
+
+
+def encode_record(record: Any, *, format_name: str, version: int) -> str:
+    """Return a dataclass of plain values as JSON text, its format name and version first.
+
+    Raises:
+        RecordError: a number that is not finite, or a value that JSON has no form for.
+    """
+    content = {"format": format_name, "version": version, **dataclasses.asdict(record)}
     try:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
     except ValueError as error:
@@ -164,32 +178,41 @@ def to_json(record: RunRecord) -> str:
         ) from error
 
 
-def from_json(text: str, *, source: str = "the record") -> RunRecord:
-    """Return the record that :func:`to_json` wrote.
+def decode_record(kind: type[T], text: str, *, what: str, format_name: str, version: int, source: str) -> T:
+    """Return the dataclass that :func:`encode_record` wrote under this format name and version.
 
-    Args:
-        text: JSON text.
-        source: named in errors, usually the file's path.
     Raises:
-        RecordError: not JSON, another format or version, a number that is not finite, or a field missing, unknown or
-            of the wrong type.
+        RecordError: see :func:`from_json`; ``what`` and ``source`` are named in it.
     """
-    try:
-        content = json.loads(text, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{source} is not JSON.", received=str(error)) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise RecordError(f"{source} is not a run record.", expected=f'a JSON object with "format": "{FORMAT}"')
-    if content.get("version") != VERSION:
+    content = _parse(text, source)
+    if not isinstance(content, dict) or content.get("format") != format_name:
+        raise RecordError(f"{source} is not a {what}.", expected=f'a JSON object with "format": "{format_name}"')
+    if content.get("version") != version:
         raise RecordError(
             f"{source} has another version.",
             received=content.get("version"),
-            expected=VERSION,
+            expected=version,
             remedy="read it with the release of limbeck that wrote it",
         )
-    fields = {key: value for key, value in content.items() if key not in ("format", "version")}
-    record: RunRecord = _decode(RunRecord, fields, source)
-    return record
+    return _decode_dataclass(kind, {k: v for k, v in content.items() if k not in ("format", "version")}, source)
+
+
+def format_of(text: str, *, source: str) -> str | None:
+    """Return the format name of a record's text; None where it names none.
+
+    Raises:
+        RecordError: not JSON.
+    """
+    content = _parse(text, source)
+    name = content.get("format") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{source} is not JSON.", received=str(error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -268,10 +291,15 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     raise RecordError(f"{where} has a value of the wrong type.", received=f"{value!r:.80}", expected=expected)
 
 
+@functools.cache
+def _type_hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)  # compiles every annotation: most of the time of reading a small file
+
+
 def _decode_dataclass(kind: type[T], value: Any, where: str) -> T:
     if not isinstance(value, dict):
         raise RecordError(f"{where} is not an object.", received=f"{value!r:.80}", expected=kind.__name__)
-    hints = typing.get_type_hints(kind)
+    hints = _type_hints(kind)  # type: ignore[arg-type]  # a class is hashable
     required = {
         f.name
         for f in dataclasses.fields(kind)  # type: ignore[arg-type]

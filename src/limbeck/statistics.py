@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -91,6 +92,40 @@ def paired_difference(
 
     half = float(student_t.ppf((1 + confidence) / 2, summary.count - 1)) * summary.spread / math.sqrt(summary.count)
     return PairedDifference(summary.mean, summary.mean - half, summary.mean + half, summary.count, confidence)
+
+
+def equivalence_bound(groups: Sequence[Mapping[Seed, float]], *, confidence: float = 0.90) -> float | None:
+    r"""Return the smallest margin within which all groups are shown to be alike, paired by seed.
+
+    .. math:: \max_{i < j} \max(|low_{ij}|, |high_{ij}|)
+
+    with the interval of :func:`paired_difference` for each two groups. At a confidence of 90 % a margin at least this
+    large passes two one-sided tests at 5 % for every pair, and so for all of them together: to be alike, every pair
+    must pass. Other than an interval that merely includes zero, this tells few seeds from no difference.
+
+    Args:
+        groups: value by seed, at least two groups.
+        confidence: of each interval, in (0, 1).
+    Returns:
+        The margin, in the unit of the values; None where two groups share but one seed.
+    Raises:
+        InvalidValue: fewer than two groups, or what ``paired_difference`` refuses.
+    Example:
+        >>> round(equivalence_bound([{0: 10.0, 1: 12.0, 2: 11.0}, {0: 11.0, 1: 12.0, 2: 12.0}]), 2)
+        1.64
+
+    References:
+        Schuirmann 1987 (two one-sided tests); Berger 1982 (intersection-union tests).
+    """
+    if len(groups) < 2:
+        raise InvalidValue("Only two groups and more can be alike.", received=len(groups), expected="at least 2")
+    bounds: list[float] = []
+    for first, second in itertools.combinations(groups, 2):
+        difference = paired_difference(first, second, confidence=confidence)
+        if difference.low is None or difference.high is None:
+            return None
+        bounds.append(max(abs(difference.low), abs(difference.high)))
+    return max(bounds)
 
 
 def verdict(difference: PairedDifference) -> str:

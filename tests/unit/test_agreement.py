@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.errors import InvalidValue, ShapeMismatch
-from limbeck.metrics import mean_kl, rows, top1_agreement
+from limbeck.metrics import logit_distance, mean_kl, rows, top1_agreement
 
 
 def made(seed, num_samples=20, num_classes=5):
@@ -40,6 +40,45 @@ def test_kl_is_the_teachers_expectation():
     teacher, student = torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 0.0]])
     assert mean_kl(teacher, student) == pytest.approx(math.log(2), abs=1e-6)
     assert mean_kl(student, teacher) == pytest.approx(10 - math.log(2), abs=1e-6)
+
+
+def slow_distance(student, reference):
+    apart = size = 0.0
+    for z, v in zip(student.tolist(), reference.tolist(), strict=True):
+        for a, b in zip(z, v, strict=True):
+            centred = b - sum(v) / len(v)
+            apart += (a - sum(z) / len(z) - centred) ** 2
+            size += centred**2
+    return math.sqrt(apart / size)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**20), st.floats(-50, 50))
+def test_distance_of_logits_matches_the_slow_way_and_ignores_constants(seed, constant):
+    student, reference = made(seed)
+    expected = slow_distance(student, reference)
+    assert logit_distance(student, reference) == pytest.approx(expected, rel=1e-6)
+    assert logit_distance(student + constant, reference - constant) == pytest.approx(expected, rel=1e-4)
+
+
+def test_distance_is_0_at_agreement_and_1_for_a_student_that_says_nothing(monkeypatch):
+    student, reference = made(1)
+    whole = logit_distance(student, reference)
+    monkeypatch.setattr(rows, "_CHUNK", 10)  # two rows at a time
+    assert logit_distance(student, reference) == pytest.approx(whole)
+    assert logit_distance(reference, reference) == 0.0
+    assert logit_distance(torch.full_like(reference, 3.0), reference) == pytest.approx(1.0)
+
+
+def test_logits_without_a_distance_are_refused():
+    sure = torch.tensor([[0.0, -math.inf]])
+    for student, reference in ((sure, sure), (sure, torch.tensor([[1.0, 2.0]]))):
+        with pytest.raises(InvalidValue, match="no distance"):
+            logit_distance(student, reference)
+    with pytest.raises(InvalidValue, match="says nothing"):
+        logit_distance(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0]]))
+    with pytest.raises(ShapeMismatch):
+        logit_distance(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
 def test_kl_of_mirrored_logits_by_hand():

@@ -248,7 +248,7 @@ def test_help_and_the_package_import_nothing_heavy(tmp_path):
     help_command = [sys.executable, "-m", "limbeck", "--help"]
     run = subprocess.run(help_command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert run.returncode == 0
-    for command in ("distill", "train", "cache", "verify", "evaluate", "report", "bench", "schema"):
+    for command in ("distill", "train", "cache", "verify", "evaluate", "reproduce", "report", "bench", "schema"):
         assert command in run.stdout
 
 

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from limbeck.data import Samples, Views, augmentations_from
 from limbeck.errors import InvalidValue, OutputError, ShapeMismatch, StoreError, TeacherError, UnknownName
-from limbeck.targets import SoftTargets, SparseTargets, TailMass, TargetStore
+from limbeck.targets import Dense8, Dense16, SoftTargets, SparseTargets, TailMass, TargetStore
 from limbeck.targets import writer as writer_module
 from limbeck.teachers import (
     EnsembleTeacher,
@@ -27,6 +27,7 @@ from limbeck.teachers import (
     store_teacher,
     verify_answers,
 )
+from limbeck.teachers.answer_block import AnswerBlock
 
 CLASSES = tuple("abcdef")
 
@@ -156,6 +157,7 @@ def test_killed_for_good_and_run_again_the_bytes_are_the_same(whole, tmp_path):
     seen = []
     assert run(path, progress=seen.append) is not None
     assert seen[-1].num_done == seen[-1].num_records < 123  # what was finished was not run again
+    assert seen[-1].num_kept + seen[-1].num_records == 123
     assert done >= 4
     assert content(path) == content(whole)  # and nothing half-written is left
 
@@ -222,6 +224,7 @@ def test_progress_counts_records_and_time(tmp_path):
     assert [step.num_done for step in seen] == sorted(step.num_done for step in seen)
     assert seen[-1].num_done == seen[-1].num_records == 123
     assert seen[-1].seconds_left == 0
+    assert (seen[0].num_done, seen[0].seconds_left) == (0, float("inf"))  # a teacher may take long over its first batch
     middle = seen[len(seen) // 2]
     expected = middle.elapsed_seconds / middle.num_done * (123 - middle.num_done)
     assert middle.seconds_left == pytest.approx(expected)
@@ -321,6 +324,44 @@ def test_answers_of_one_temperature_cannot_be_stored(tmp_path):
 
     with pytest.raises(TeacherError, match="cannot be stored"):
         run(tmp_path, teacher=Tempered(network()))
+
+
+class ReusesItsOutput(nn.Module):
+    """Gives every answer in the same place, as a compiled network may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+        self._place = [torch.empty(64, 6)]
+
+    def forward(self, inputs):
+        answer = self._place[0][: len(inputs)]
+        return answer.copy_(self.network(inputs))
+
+
+@pytest.mark.parametrize("codec", ["dense16", "dense8", "sparse:2"])
+def test_a_teacher_may_give_every_answer_in_the_same_place(tmp_path, codec):
+    settings = {"codec": codec, "num_views": 2, "batch_size": 4, "shard_bytes": 1 << 20}
+    run(tmp_path / "one", teacher=ModuleTeacher(ReusesItsOutput()), **settings)
+    run(tmp_path / "other", teacher=ModuleTeacher(network()), **settings)
+    shard = Path("member-0", "shard-00000.bin")
+    assert (tmp_path / "one" / shard).read_bytes() == (tmp_path / "other" / shard).read_bytes()
+
+
+@pytest.mark.parametrize("codec", [Dense16(6), Dense8(6)])
+def test_batches_that_are_encoded_together_have_the_records_of_each_alone(codec):
+    logits = torch.randn(100_000, 6, generator=torch.Generator().manual_seed(0))
+    block = AnswerBlock([codec], batch_size=1000)
+    found = []
+    for part in logits.split([1000] * 20 + [300] + [1000] * 79 + [700]):
+        if not block.has_room(len(part)):
+            found += block.take_records()
+        block.add([part])
+    found += block.take_records()
+    assert [len(records) for records in found] == [42_300, 43_000, 14_700]
+    assert torch.equal(torch.cat(found), torch.cat([codec.encode(part) for part in logits.split(1000)]))
+    with pytest.raises(ShapeMismatch, match="another number of classes"):
+        block.add([logits[:, :5]])
 
 
 def test_logits_that_are_there_already_can_be_kept(tmp_path):

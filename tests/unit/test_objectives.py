@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from limbeck.data import UNLABELLED, Batch
+from limbeck.data import UNLABELLED, Batch, Samples
 from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError
-from limbeck.objectives import Distillation, HardLabels, count_valid
-from limbeck.targets import DenseTargets
+from limbeck.objectives import Distillation, HardLabels, LogitMatching, count_valid
+from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.teachers import ModuleTeacher
+from limbeck.training import Recipe, Runtime, fit
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT = torch.randn(6, 4, generator=GENERATOR)
@@ -43,8 +47,68 @@ def test_distillation_is_the_weighted_sum_of_the_two_means(temperature, hard_wei
     assert not any(mean.requires_grad for mean in parts.means.values())
 
 
-def test_parts_of_a_step_add_up_to_the_whole_step():
-    objective = Distillation(temperature=3.0, hard_weight=0.5)
+def slow_logit_matching(*, centred: bool, hard_weight: float, soft_weight: float) -> float:
+    matching, hard, num_labelled = 0.0, 0.0, 0
+    for z, v, y in zip(STUDENT.tolist(), TEACHER.tolist(), LABELS.tolist(), strict=True):
+        apart = [a - b for a, b in zip(z, v, strict=True)]
+        mean = sum(apart) / 4 if centred else 0.0
+        matching += sum((value - mean) ** 2 for value in apart) / 8
+        if y != UNLABELLED:
+            hard -= z[y] - math.log(sum(math.exp(value) for value in z))
+            num_labelled += 1
+    return soft_weight * matching / 6 + hard_weight * hard / num_labelled
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("hard_weight", [0.0, 0.3])
+def test_logit_matching_is_the_weighted_sum_of_the_two_means(centred, hard_weight):
+    objective = LogitMatching(centred=centred, hard_weight=hard_weight, soft_weight=0.7)
+    parts = objective(STUDENT, DenseTargets(TEACHER), batch())
+    expected = slow_logit_matching(centred=centred, hard_weight=hard_weight, soft_weight=0.7)
+    assert parts.total.item() == pytest.approx(expected, rel=1e-5)
+    assert tuple(parts.means) == objective.part_names
+    assert not any(mean.requires_grad for mean in parts.means.values())
+
+
+@pytest.mark.parametrize("hard_weight", [0.0, 0.3])
+def test_hot_soft_targets_become_logit_matching(hard_weight):
+    weights = {"hard_weight": hard_weight, "soft_weight": 0.7}
+    gradients, values = [], []
+    for objective in (Distillation(temperature=1e4, **weights), LogitMatching(centred=True, **weights)):
+        student = STUDENT.double().requires_grad_()
+        counts = count_valid(batch())
+        objective.backward(student, DenseTargets(TEACHER.double()), batch(), counts=counts)
+        gradients.append(student.grad)
+        values.append(objective(student, DenseTargets(TEACHER.double()), batch()).total.detach())
+    assert_close(*gradients, rtol=1e-3, atol=1e-5)
+    assert_close(*values, rtol=1e-3, atol=0)
+
+
+def test_logit_matching_asks_a_pooled_teacher_for_the_logits_that_it_is_used_with():
+    class Pooled(SoftTargets):
+        def logits_at(self, temperature):
+            return temperature * TEACHER
+
+    matched = LogitMatching()(STUDENT, Pooled(), batch()).total
+    assert_close(matched, LogitMatching()(STUDENT, DenseTargets(TEACHER), batch()).total)
+
+
+def test_logit_matching_trains_a_student_without_any_label():
+    inputs, unlabelled = torch.randn(32, 5, generator=GENERATOR), torch.full((32,), UNLABELLED)
+    images = Samples("toy", torch.arange(32), inputs, unlabelled, ("a", "b", "c"))
+    torch.manual_seed(0)
+    teacher, student = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    recipe = Recipe(num_epochs=60, batch_size=8, learning_rate=0.3, weight_decay=0.0)
+    runtime = Runtime.resolve("cpu", "fp32")
+    fit(student, images, LogitMatching(), recipe=recipe, teacher=ModuleTeacher(teacher), seed=0, runtime=runtime)
+    with torch.no_grad():
+        apart = student(images.inputs) - teacher(images.inputs)
+    assert_close(apart - apart.mean(dim=1, keepdim=True), torch.zeros(32, 3), rtol=0, atol=1e-2)
+    assert apart.mean(dim=1).abs().max() > 0.1  # what the softmax ignores is left alone
+
+
+@pytest.mark.parametrize("objective", [Distillation(temperature=3.0, hard_weight=0.5), LogitMatching(hard_weight=0.5)])
+def test_parts_of_a_step_add_up_to_the_whole_step(objective):
     whole = objective(STUDENT, DenseTargets(TEACHER), batch())
     counts = count_valid(batch())
     halves = [
@@ -81,6 +145,16 @@ def test_label_smoothing_is_that_of_torch():
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
     expected = F.cross_entropy(STUDENT, labels, label_smoothing=0.1)
     assert_close(HardLabels(label_smoothing=0.1)(STUDENT, None, batch(labels)).total, expected)
+
+
+def test_logit_matching_refuses_what_cannot_be():
+    for settings in ({"hard_weight": -0.1}, {"soft_weight": -1.0}, {"soft_weight": 0.0}):
+        with pytest.raises(InvalidValue):
+            LogitMatching(**settings)
+    with pytest.raises(TeacherError, match="needs a teacher"):
+        LogitMatching()(STUDENT, None, batch())
+    with pytest.raises(ShapeMismatch, match=r"teacher \(6, 3\), student \(6, 4\)"):
+        LogitMatching()(STUDENT, DenseTargets(TEACHER[:, :3]), batch())
 
 
 def test_what_cannot_be_is_refused():

@@ -16,7 +16,7 @@ from limbeck.models import build
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher
 from limbeck.training import Progress, Recipe, Runtime, fit, fit_stacked
-from limbeck.training.stacked_linear import stacked_linear
+from limbeck.training.stacked_linear import stacked_layers, stacked_linear
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 NUM_SAMPLES, NUM_CLASSES = 70, 3  # the last of five batches of 16 has 6
@@ -184,6 +184,42 @@ def test_stacked_layers_equal_single_ones_and_so_do_their_gradients(num_groups):
         assert_close(outputs[k], alone)
     assert torch.autograd.gradcheck(stacked_linear, (inputs, weight, bias))
     assert torch.autograd.gradcheck(lambda x, w: stacked_linear(x, w, None), (inputs, weight))
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 6])
+@pytest.mark.parametrize(
+    "frozen", [[], ["x"], ["x", "W0", "b0"], ["x", "W0", "b0", "W1"], ["W2", "b2"], ["b0", "b1", "b2"]], ids=str
+)
+def test_layers_in_one_node_are_the_layers_one_by_one(num_groups, frozen):
+    generator = torch.Generator().manual_seed(num_groups)
+    shapes = {"x": (num_groups, 7, 4), "W0": (6, 5, 4), "W1": (6, 3, 5), "W2": (6, 2, 3)}
+    shapes |= {"b0": (6, 5), "b1": (6, 3), "b2": (6, 2)}
+    values = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+
+    def plain(x, **weights):
+        outputs = []
+        for k in range(6):
+            hidden = x[k // (6 // num_groups)]
+            for layer in range(3):
+                hidden = nn.functional.linear(hidden, weights[f"W{layer}"][k], weights[f"b{layer}"][k])
+                hidden = hidden if layer == 1 else torch.relu(hidden)
+            outputs.append(hidden)
+        return torch.stack(outputs)
+
+    def stacked(x, **weights):
+        layers = [[weights[f"{kind}{layer}"] for layer in range(3)] for kind in "Wb"]
+        return stacked_layers(x, *layers, has_relu=[True, False, True])
+
+    found = []
+    for function in (stacked, plain):
+        leaves = {name: value.clone().requires_grad_(name not in frozen) for name, value in values.items()}
+        outputs = function(**leaves)
+        (outputs.sin().sum(dim=2) * torch.arange(6)[:, None]).sum().backward()
+        found.append([outputs, *(leaf.grad for leaf in leaves.values())])
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert_close(ours, theirs)
 
 
 def test_no_network_depends_on_another():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.errors import InvalidValue
-from limbeck.statistics import PairedDifference, Summary, paired_difference, summarise, verdict
+from limbeck.statistics import PairedDifference, Summary, equivalence_bound, paired_difference, summarise, verdict
 
 VALUES = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False)
 
@@ -74,6 +75,39 @@ def test_one_pair_has_a_mean_but_no_interval():
 def test_no_common_seed_is_refused():
     with pytest.raises(InvalidValue):
         paired_difference({0: 5.0}, {1: 3.0})
+
+
+def test_groups_are_alike_within_the_farthest_end_of_their_intervals():
+    # Differences (1, 3), (5, 7), (4, 4): means 2, 6, 4, standard errors 1, 1, 0; t(0.95, 1) = tan(0.45 pi).
+    groups = [{0: 0.0, 1: 0.0}, {0: 1.0, 1: 3.0}, {0: 5.0, 1: 7.0}]
+    assert equivalence_bound(groups) == pytest.approx(6 + math.tan(0.45 * math.pi))
+    assert equivalence_bound(groups[::-1]) == pytest.approx(6 + math.tan(0.45 * math.pi))
+    assert equivalence_bound(groups[1:]) == pytest.approx(4)
+
+
+@given(st.lists(st.tuples(*[st.integers(-100, 100)] * 3), min_size=2, max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_a_margin_passes_two_one_sided_tests_of_scipy_and_a_smaller_one_fails(rows):
+    from scipy.stats import ttest_rel
+
+    columns = list(zip(*rows, strict=True))
+    pairs = [(columns[i], columns[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    if any(statistics.pstdev([b - a for a, b in zip(*pair, strict=True)]) == 0 for pair in pairs):
+        return  # scipy has no p-value for constant differences
+    margin = equivalence_bound([dict(enumerate(column)) for column in columns])
+
+    def largest_p(delta):
+        below = [ttest_rel([b - delta for b in second], first, alternative="less").pvalue for first, second in pairs]
+        above = [ttest_rel([b + delta for b in second], first, alternative="greater").pvalue for first, second in pairs]
+        return max(below + above)
+
+    assert largest_p(1.001 * margin) < 0.05 < largest_p(0.999 * margin)
+
+
+def test_one_seed_shows_no_likeness_and_one_group_is_alike_to_nothing():
+    assert equivalence_bound([{0: 1.0}, {0: 1.0}]) is None
+    with pytest.raises(InvalidValue, match="two groups"):
+        equivalence_bound([{0: 1.0, 1: 2.0}])
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, -0.1, math.nan])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -53,6 +55,14 @@ def test_nan_weights_and_nan_answers_are_refused():
     bad[3] = float("nan")
     with pytest.raises(TeacherError, match="sample id 3"):
         ModuleTeacher(network())(IDS, bad)
+
+
+def test_logits_whose_sum_overflows_are_still_finite():
+    large = torch.full((len(IDS), 3), 3e38)
+    assert torch.equal(ModuleTeacher(nn.Identity())(IDS, large).logits_at(1.0), large)
+    large[2, 1] = -math.inf
+    with pytest.raises(TeacherError, match="sample id 2"):
+        ModuleTeacher(nn.Identity())(IDS, large)
 
 
 def test_fingerprint_tells_teachers_apart():

@@ -44,8 +44,8 @@ def run(
         num_rounds: how often a collection is timed; reading ten times as often.
         seed: of the random inputs, logits and weights.
     Returns:
-        JSON-able: ``name``, ``settings``, ``floor``, ``seconds`` (median and quartiles per way), ``ratios`` (median
-        over its floor's median), ``targets``, ``reached``, ``bytes_per_sample`` and ``machine``.
+        JSON-able: ``name``, ``settings``, ``floor``, ``seconds`` (median and quartiles per way), ``ratios`` (to its
+        floor, the median over the rounds), ``targets``, ``reached``, ``bytes_per_sample`` and ``machine``.
     Raises:
         InvalidValue: a size that is not above 0.
     """
@@ -63,7 +63,7 @@ def run(
     ratios: dict[str, float] = {}
     for timings in (dense, compact, collecting):
         floor, *ways = timings
-        ratios |= {way: timings[way].median_seconds / timings[floor].median_seconds for way in ways}
+        ratios |= {way: timings[way].ratio_to(timings[floor]) for way in ways}
     return {
         "name": "store",
         "settings": {

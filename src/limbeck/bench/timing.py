@@ -23,7 +23,19 @@ class Timing:
     median_seconds: float
     low_seconds: float  # a quarter of the rounds were faster
     high_seconds: float  # a quarter of the rounds were slower
-    num_rounds: int
+    seconds: tuple[float, ...]  # of every round
+
+    @property
+    def num_rounds(self) -> int:
+        """How many rounds were timed."""
+        return len(self.seconds)
+
+    def ratio_to(self, floor: Timing) -> float:
+        """Return the median over the rounds of this function's time over the floor's in the same round.
+
+        A machine that is slow for a while is slow for both.
+        """
+        return statistics.median(own / other for own, other in zip(self.seconds, floor.seconds, strict=True))
 
 
 def interleaved(
@@ -91,9 +103,9 @@ def _synchronise() -> None:
 
 def _timing(seconds: list[float]) -> Timing:
     if len(seconds) == 1:
-        return Timing(seconds[0], seconds[0], seconds[0], 1)
+        return Timing(seconds[0], seconds[0], seconds[0], tuple(seconds))
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Timing(median, low, high, len(seconds))
+    return Timing(median, low, high, tuple(seconds))
 
 
 def _version(package: str) -> str | None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.collection_progress import collection_display
 from limbeck.commands.collection_summary import break_even, counted, summarise
 from limbeck.commands.networks import trained_teacher
 from limbeck.commands.settings import normalise_for, prepare
 from limbeck.config import DistillConfig, recipe_from
 from limbeck.data import Normalise, Views, augmentations_from
+from limbeck.distillation.transfer import showing_collection
 from limbeck.errors import ConfigError, InvalidValue
 from limbeck.targets import Plan
 from limbeck.targets.writer import shard_is_whole
-from limbeck.teachers import collect, prepare_collection
-from limbeck.training import Recipe, Runtime
+from limbeck.teachers import CollectionProgress, collect, prepare_collection
+from limbeck.training import Recipe, Runtime, progress_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,49 +55,57 @@ def run(
     progress: str,
 ) -> dict[str, Any]:
     """Collect as the flags and the file say; return what was collected and what it cost, JSON-able."""
-    with collection_display(progress) as display:
-        _check_views(flags, collection)
-        config, splits = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
-        normalise = normalise_for(config, splits)
-        runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
-        teacher = trained_teacher(
-            config.teachers,
-            data=config.data,
-            from_command_line="teachers" in flags,
-            train=splits.train,
-            normalise=normalise,
-            device=runtime.device,
+    display = progress_for(progress)
+    _check_views(flags, collection)
+    config, splits = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
+    normalise = normalise_for(config, splits)
+    runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
+    teacher = trained_teacher(
+        config.teachers,
+        data=config.data,
+        from_command_line="teachers" in flags,
+        train=splits.train,
+        normalise=normalise,
+        device=runtime.device,
+    )
+    views = views_for(config.augmentations, normalise, collection)
+    arguments: dict[str, Any] = {
+        "num_views": collection.num_views,
+        "codec": collection.codec,
+        "max_kl": collection.max_kl,
+        "batch_size": collection.batch_size,
+        "precision": runtime.precision,
+        "shard_bytes": collection.shard_bytes,
+    }
+    plan: Plan | None = None
+    digest = ""
+    reached: CollectionProgress | None = None
+    try:
+        display.say(f"{out}: {teacher.name} on {len(splits.train):,} samples of {config.data}")
+        plan, digest = prepare_collection(teacher, splits.train, views, out, **arguments)
+        shards = chosen_shards(collection.shards, num_shards=plan.num_shards)
+        display.say(_describe(plan, out, digest))
+        with showing_collection(display) as show:
+
+            def report(done: CollectionProgress) -> None:
+                nonlocal reached
+                reached = done
+                show(done)
+
+            store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=report)
+    except KeyboardInterrupt:
+        raise CollectionInterrupted(out, plan, digest) from None
+    result = summarise(plan, out, num_whole=_num_whole(out, plan, digest), progress=reached)
+    if store is not None:
+        recipe = recipe_from(config.recipe) or Recipe()
+        result["num_bytes"] = store.num_bytes
+        result["break_even"] = break_even(
+            store, teacher, splits.train, views, batch_size=recipe.batch_size, progress=reached
         )
-        views = views_for(config.augmentations, normalise, collection)
-        arguments: dict[str, Any] = {
-            "num_views": collection.num_views,
-            "codec": collection.codec,
-            "max_kl": collection.max_kl,
-            "batch_size": collection.batch_size,
-            "precision": runtime.precision,
-            "shard_bytes": collection.shard_bytes,
-        }
-        plan: Plan | None = None
-        digest = ""
-        try:
-            display.say(f"{out}: {teacher.name} on {len(splits.train):,} samples of {config.data}")
-            plan, digest = prepare_collection(teacher, splits.train, views, out, **arguments)
-            shards = chosen_shards(collection.shards, num_shards=plan.num_shards)
-            display.say(_describe(plan, out, digest))
-            store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=display)
-        except KeyboardInterrupt:
-            raise CollectionInterrupted(out, plan, digest) from None
-        result = summarise(plan, out, num_whole=_num_whole(out, plan, digest), progress=display.latest)
-        if store is not None:
-            recipe = recipe_from(config.recipe) or Recipe()
-            result["num_bytes"] = store.num_bytes
-            result["break_even"] = break_even(
-                store, teacher, splits.train, views, batch_size=recipe.batch_size, progress=display.latest
-            )
-        if config.augmentations and collection.num_views is None:
-            given = " ".join(config.augmentations)
-            result["notes"].append(f"The clean view is kept. For a student that sees {given}, give --views N.")
-        return result
+    if config.augmentations and collection.num_views is None:
+        given = " ".join(config.augmentations)
+        result["notes"].append(f"The clean view is kept. For a student that sees {given}, give --views N.")
+    return result
 
 
 def views_for(augmentations: Sequence[Any], normalise: Normalise | None, collection: Collection) -> Views:

@@ -23,7 +23,7 @@ def prepare(
     Everything is checked once without the preset, so that a wrong key fails before data are loaded.
     """
     layers = [read_file(file)] if file is not None else []
-    layers += [Layer("the command line", flags), *(_assignment(text) for text in assignments)]
+    layers += [Layer("the command line", flags), *(assignment(text) for text in assignments)]
     asked = resolve(kind, layers)
     splits = load_data(
         asked.data,
@@ -86,7 +86,7 @@ def free_folder(stem: str, config_text: str) -> Path:
         number += 1
 
 
-def _assignment(text: str) -> Layer:
+def assignment(text: str) -> Layer:
     """Return the layer of ``--set recipe.schedule=cosine``."""
     name, separator, value = text.partition("=")
     if not separator or not name:

@@ -15,13 +15,16 @@ from limbeck.data.order import batch_positions, epoch_batches, epoch_order
 from limbeck.data.samples import InputSource, Samples
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
 from limbeck.data.views import Batch, Views
+from limbeck.data.warps import Affine, Elastic
 
 __all__ = [
     "UNLABELLED",
+    "Affine",
     "Augmentation",
     "Batch",
     "Crop",
     "DatasetInputs",
+    "Elastic",
     "Flip",
     "ImageFiles",
     "InputSource",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
+from limbeck.data.warps import Affine, Elastic
 from limbeck.errors import (
     ConfigError,
     InvalidValue,
@@ -180,6 +181,8 @@ _KNOWN: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]] = 
     "crop": (Crop, {"padding": int, "mode": str}),
     "flip": (Flip, {"probability": float}),
     "mixup": (Mixup, {"concentration": float}),
+    "affine": (Affine, {"degrees": float, "scale": float, "shear": float}),
+    "elastic": (Elastic, {"pixels": float, "knots": int}),
 }
 
 
@@ -187,12 +190,13 @@ def augmentations_from(spec: Sequence[str | Mapping[str, Any]]) -> tuple[Augment
     """Build augmentations from words, as configurations and the command line give them.
 
     Args:
-        spec: each "name" or "name:setting:setting", e.g. "jitter:2", "crop:4:reflect", "flip", "mixup:0.2"; or a
-            mapping with "name" and the settings by name, as ``describe_augmentation`` writes it.
+        spec: each "name" or "name:setting:setting", e.g. "jitter:2", "crop:4:reflect", "flip", "mixup:0.2",
+            "affine:10:0.1", "elastic:2:4"; or a mapping with "name" and the settings by name, as
+            ``describe_augmentation`` writes it.
     Returns:
         The augmentations, in order.
     Raises:
-        UnknownName: a name that is none of jitter, crop, flip, mixup.
+        UnknownName: a name that is none of jitter, crop, flip, mixup, affine, elastic.
         ConfigError: settings missing, too many, unknown, or not numbers.
         InvalidValue: a setting out of range.
     Example:

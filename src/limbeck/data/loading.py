@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+import torch
 from torch import Tensor
 
 from limbeck.data.order import batch_positions
@@ -61,9 +63,26 @@ def iterate_batches(
     def make(positions: Tensor) -> Batch:
         return views.batch(samples, positions, view=view)
 
-    if samples.in_memory or prefetch == 0:
+    if samples.in_memory:
+        return _looked_up(samples, views, batches, view)
+    if prefetch == 0:
         return map(make, batches)
     return _made_ahead(make, batches, prefetch)
+
+
+def _looked_up(samples: Samples, views: Views, batches: list[Tensor], view: int | None) -> Iterator[Batch]:
+    """Yield the batches, with what is a function of ids alone made for the whole pass at once."""
+    if not batches:
+        return
+    positions = torch.cat(batches).to(samples.device)
+    sizes = [len(batch) for batch in batches]
+    ids, labels = samples.ids.index_select(0, positions), samples.labels.index_select(0, positions)
+    columns = [torch.split(values, sizes) for values in (positions, ids, labels)]
+    uniforms: Iterable[Tensor | None] = itertools.repeat(None, len(sizes))
+    if view is not None and not views.is_constant:
+        uniforms = torch.split(views.draw(ids, view), sizes)
+    for chosen, batch_ids, batch_labels, drawn in zip(*columns, uniforms, strict=True):
+        yield views.batch(samples, chosen, view=view, ids=batch_ids, labels=batch_labels, uniforms=drawn)
 
 
 def _made_ahead(make: Callable[[Tensor], Batch], batches: list[Tensor], depth: int) -> Iterator[Batch]:

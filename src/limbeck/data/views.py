@@ -123,13 +123,25 @@ class Views:
         """Return settings and fingerprint, as JSON can hold them."""
         return {**self._description(), "fingerprint": self.fingerprint}
 
-    def batch(self, samples: Samples, positions: Tensor, *, view: int | None) -> Batch:
+    def batch(
+        self,
+        samples: Samples,
+        positions: Tensor,
+        *,
+        view: int | None,
+        ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        uniforms: Tensor | None = None,
+    ) -> Batch:
         """Return one batch.
 
         Args:
             samples: raw, or prepared by these views.
             positions: int64, shape (n,).
             view: any integer; None for the clean view: normalised, not augmented.
+            ids: of these positions, where they were looked up already.
+            labels: likewise.
+            uniforms: what :meth:`draw` gives for these ids and this view, where it was drawn already.
         Returns:
             The batch, on the device of ``samples``.
         Raises:
@@ -137,17 +149,19 @@ class Views:
             ShapeMismatch: augmentations of images asked of features.
         """
         positions = positions.to(samples.device)
+        ids = samples.ids.index_select(0, positions) if ids is None else ids
+        labels = samples.labels.index_select(0, positions) if labels is None else labels
         augmented = view is not None and not self.is_constant
         if samples.prepared_by is not None:
             self._check_prepared(samples, augmented)
             inputs = samples.fetch(positions)
         elif augmented and view is not None:
             if isinstance(self.augmentations[-1], Mixup):
-                return self._mixed_batch(samples, positions, self.augmentations[-1], view)
-            inputs = self._augmented(samples, positions, view)
+                return self._mixed_batch(samples, positions, ids, labels, self.augmentations[-1], view)
+            inputs = self._augmented(samples, positions, self.draw(ids, view) if uniforms is None else uniforms)
         else:
             inputs = to_float(samples.fetch(positions), self.normalise)
-        return Batch(samples.ids.index_select(0, positions), inputs, samples.labels.index_select(0, positions), view)
+        return Batch(ids, inputs, labels, view)
 
     def prepared(self, samples: Samples) -> Samples:
         """Return the samples with float32, normalised inputs made once, so that a batch is one look-up.
@@ -174,36 +188,42 @@ class Views:
             inputs[chunk[0] : chunk[-1] + 1] = to_float(samples.fetch(chunk), self.normalise)
         return dataclasses.replace(samples, inputs=inputs, raw=samples, prepared_by=self.fingerprint)
 
-    def _augmented(self, samples: Samples, positions: Tensor, view: int) -> Tensor:
-        changes = [augmentation for augmentation in self.augmentations if not isinstance(augmentation, Mixup)]
+    def draw(self, ids: Tensor, view: int) -> Tensor:
+        """Return the uniform numbers that decide view ``view`` of each sample, but for mixup: (n, draws)."""
+        count = sum(change.draws for change in self._changes)
+        return counter_uniform(ids, seed=self.seed, stream="views", view=view, count=max(count, 1))
+
+    @cached_property
+    def _changes(self) -> tuple[Augmentation, ...]:
+        return tuple(change for change in self.augmentations if not isinstance(change, Mixup))
+
+    def _augmented(self, samples: Samples, positions: Tensor, uniforms: Tensor) -> Tensor:
         raw = samples.fetch(positions)
-        if changes:
-            count = sum(change.draws for change in changes)
-            ids = samples.ids.index_select(0, positions)
-            uniforms = counter_uniform(ids, seed=self.seed, stream="views", view=view, count=max(count, 1))
-            used = 0
-            for change in changes:
-                raw = change(raw, uniforms[:, used : used + change.draws])
-                used += change.draws
+        used = 0
+        for change in self._changes:
+            raw = change(raw, uniforms[:, used : used + change.draws])
+            used += change.draws
         return to_float(raw, self.normalise)
 
-    def _mixed_batch(self, samples: Samples, positions: Tensor, mixup: Mixup, view: int) -> Batch:
+    def _mixed_batch(
+        self, samples: Samples, positions: Tensor, ids: Tensor, labels: Tensor, mixup: Mixup, view: int
+    ) -> Batch:
         if len(samples) < 2:
             raise DataError("Mixup needs at least two samples.", received=f"{len(samples)} of {samples.name}")
-        ids = samples.ids.index_select(0, positions)
         drawn = counter_integers(ids, low=0, high=len(samples) - 1, seed=self.seed, stream="mixup partner", view=view)[
             :, 0
         ]
         ranks = drawn + (drawn >= samples.ranks[positions])  # any sample but itself, in order of id
         partners = samples.positions_by_id[ranks]
         weight = mixup.weights(counter_uniform(ids, seed=self.seed, stream="mixup weight", view=view)[:, 0])
-        both = self._augmented(samples, torch.cat([positions, partners]), view)
+        both_ids = torch.cat([ids, samples.ids.index_select(0, partners)])
+        both = self._augmented(samples, torch.cat([positions, partners]), self.draw(both_ids, view))
         own, other = both[: len(positions)], both[len(positions) :]
         mixed = torch.lerp(own, other, weight.view(-1, *[1] * (own.dim() - 1)))
         return Batch(
             ids,
             mixed,
-            samples.labels.index_select(0, positions),
+            labels,
             view,
             samples.labels.index_select(0, partners),
             weight,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck.data import Views
+from limbeck.data import Samples, Views
 from limbeck.distillation.settings import DistillSettings
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
 from limbeck.targets import TargetStore
 from limbeck.teachers import CollectionProgress, Teacher, collect, collect_logits, store_teacher
+from limbeck.training import Progress
 
 TARGETS_FOLDER = "targets"
 
@@ -76,7 +78,16 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: DistillSettings) 
         return Transfer(collect_logits(teacher, train, bench.clean_views()), [_said_once("in memory", 1, settings)])
     start = time.perf_counter()
     folder = bench.directory.path / TARGETS_FOLDER
-    store = _collect(teacher, bench, settings, folder)
+    store = collect_visibly(
+        teacher,
+        train,
+        replayed_views(bench, settings),
+        folder,
+        num_views=num_views,
+        codec=settings.codec,
+        precision=bench.runtime.precision,
+        progress=bench.progress,
+    )
     where = f"in {TARGETS_FOLDER}/ ({store.num_bytes / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s)"
     stored = store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
     return Transfer(stored, [_said_once(where, num_views or 1, settings)])
@@ -89,28 +100,47 @@ def replayed_views(bench: Workbench, settings: DistillSettings) -> Views:
     return bench.views(settings.augmentations, seed=settings.view_seed)
 
 
-def _collect(teacher: Teacher, bench: Workbench, settings: DistillSettings, folder: Path) -> TargetStore:
-    progress = bench.progress
-    num_records = len(bench.data.train) * (settings.num_views or 1)
-    progress.begin("soft targets", num_steps=num_records, done_steps=0, unit="answers")
+@contextmanager
+def showing_collection(progress: Progress) -> Iterator[Callable[[CollectionProgress], None]]:
+    """Give what ``collect`` tells how far it has come, and show that as answers: those of earlier runs are done."""
+    has_begun = False
 
     def report(done: CollectionProgress) -> None:
-        speed = done.num_done / max(done.elapsed_seconds, 1e-9)
-        progress.advance(done.num_done, {}, samples_per_second=speed, data_wait=0.0)
+        nonlocal has_begun
+        if not has_begun:
+            num_answers = done.num_kept + done.num_records
+            progress.begin("soft targets", num_steps=num_answers, done_steps=done.num_kept, unit="answers")
+            has_begun = True
+        if done.num_done:
+            speed = done.num_done / max(done.elapsed_seconds, 1e-9)
+            progress.advance(done.num_kept + done.num_done, {}, samples_per_second=speed, data_wait=0.0)
 
     try:
-        store = collect(
-            teacher,
-            bench.data.train,
-            replayed_views(bench, settings),
-            folder,
-            num_views=settings.num_views,
-            codec=settings.codec,
-            precision=bench.runtime.precision,
-            progress=report,
-        )
+        yield report
     finally:
-        progress.end()
+        if has_begun:
+            progress.end()
+
+
+def collect_visibly(
+    teacher: Teacher,
+    samples: Samples,
+    views: Views,
+    folder: Path,
+    *,
+    num_views: int | None,
+    codec: str,
+    precision: str,
+    progress: Progress,
+) -> TargetStore:
+    """Run a teacher over the samples once, or go on with that, and show how far it has come.
+
+    The arguments are those of ``collect``; one process does all shards.
+    """
+    with showing_collection(progress) as report:
+        store = collect(
+            teacher, samples, views, folder, num_views=num_views, codec=codec, precision=precision, progress=report
+        )
     assert store is not None, "one process did all shards"
     return store
 

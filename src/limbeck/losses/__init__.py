@@ -11,6 +11,7 @@ from limbeck.losses.chunked import (
     chunked_soft_target_sum,
 )
 from limbeck.losses.divergence import js_divergence, kl_divergence, soft_cross_entropy
+from limbeck.losses.gradient import distillation_gradient, hard_label_gradient
 from limbeck.losses.hard_label import hard_label_loss
 from limbeck.losses.soft_target import logit_matching_loss, soft_target_loss
 from limbeck.losses.softmax import entropy, tempered_log_softmax
@@ -22,7 +23,9 @@ __all__ = [
     "SparseLogits",
     "chunked_soft_target_loss",
     "chunked_soft_target_sum",
+    "distillation_gradient",
     "entropy",
+    "hard_label_gradient",
     "hard_label_loss",
     "js_divergence",
     "kl_divergence",

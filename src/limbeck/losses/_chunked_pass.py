@@ -157,7 +157,7 @@ def _chunk_losses(
 
 
 def _add_gradients(
-    gradients: Gradients, block: slice, chunk: Tensor, weight: Tensor, gap: Tensor, slope: Tensor, scale: Tensor
+    gradients: Gradients, block: slice, chunk: Tensor, weight: Tensor, gap: Tensor, slope: Tensor | float, scale: Tensor
 ) -> None:
     """Add what one chunk's gradient in the logits, ``scale * slope * gap``, means for features, weight and bias.
 

@@ -31,7 +31,7 @@ class LossAndGap(NamedTuple):
 
     loss: Tensor  # (...), T² KL
     gap: Tensor  # (rows, classes), w - r e; rows are the examples
-    slope: Tensor  # (rows, 1), -T / sum(w)
+    slope: Tensor | float  # (rows, 1) or one for all, -T / sum(w)
 
 
 class BlockSums(NamedTuple):
@@ -63,7 +63,7 @@ class SoftTarget(torch.autograd.Function):
             student, teacher = ctx.saved_tensors
             ready = soft_target_pass(student, teacher, ctx.is_probs, ctx.temperature)
         gradient = ready.gap.mul_(ready.slope * upstream.reshape(-1, 1))
-        return gradient.view(ctx.shape).to(ctx.dtype), None, None, None
+        return gradient.reshape(ctx.shape).to(ctx.dtype), None, None, None
 
 
 def soft_target_pass(
@@ -120,21 +120,29 @@ def soft_target_pass(
 def _pass_of_few(
     student: Tensor, teacher: Tensor, is_probs: bool, temperature: float | Tensor, leading: torch.Size
 ) -> LossAndGap:
-    """The same in the fewest operations: with few numbers, what an operation costs is its call."""
+    """The same in the fewest operations: with few numbers, what an operation costs is its call.
+
+    The classes go first: over a short last axis torch's softmax goes row by row, over the first by many rows at once.
+    """
     dtype = widened_dtype(student)
-    log_q = torch.log_softmax(student.to(dtype) / temperature, dim=-1)
+    log_q = torch.log_softmax((student.to(dtype) / temperature).t(), dim=0)
     if is_probs:
-        p = teacher.to(dtype) / teacher.sum(dim=-1, keepdim=True, dtype=dtype)
-        log_p = p.log()
+        log_p = (teacher.to(dtype) / teacher.sum(dim=-1, keepdim=True, dtype=dtype)).t().log()
     else:
-        log_p = torch.log_softmax(teacher.to(dtype) / temperature, dim=-1)
-        p = log_p.exp()
+        log_p = torch.log_softmax((teacher.to(dtype) / temperature).t(), dim=0)
+    divergence, gap = divergence_and_gap(log_p, log_q)
+    scale = temperature.squeeze(-1) if isinstance(temperature, Tensor) else temperature
+    return LossAndGap(divergence.mul_(scale * scale).view(leading), gap.t(), -temperature)
+
+
+def divergence_and_gap(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return KL(p || q), shape (rows,), and p - q from log-probabilities (classes, rows). Both may be overwritten."""
+    p = log_p.exp()
     gap = p - log_q.exp()
     # As in a block: 0 * inf and inf - inf count as 0, a NaN logit shows through the gap, and the gap's sum, 0 on paper,
     # cancels the rounding of the two normalisers.
-    divergence = log_p.sub_(log_q).mul_(p).nansum(dim=-1, keepdim=True).sub_(gap.sum(dim=-1, keepdim=True))
-    slope = -temperature if isinstance(temperature, Tensor) else gap.new_full((1, 1), -temperature)
-    return LossAndGap(divergence.clamp_min_(0.0).mul_(temperature * temperature).view(leading), gap, slope)
+    divergence = log_p.sub_(log_q).mul_(p).nansum(dim=0).sub_(gap.sum(dim=0)).clamp_min_(0.0)
+    return divergence, gap
 
 
 def _block_rows(student: Tensor) -> int:

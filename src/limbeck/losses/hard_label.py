@@ -40,7 +40,7 @@ def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 
     """
     require_classes("logits", logits)
     require_fraction("label_smoothing", label_smoothing)
-    _require_labels(labels, logits)
+    require_labels(labels, logits)
     if logits.ndim > 2 and logits.shape[-1] <= FEW_CLASSES:
         scores, numbers = widened(logits).movedim(-1, 1), labels.long()
     else:
@@ -54,11 +54,12 @@ def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 
             reduction="none",
         )
     except IndexError as error:  # on the CPU torch looks at every label anyway
-        raise _out_of_range(labels, num_classes=logits.shape[-1], ignore_label=ignore_label) from error
+        raise out_of_range(labels, num_classes=logits.shape[-1], ignore_label=ignore_label) from error
     return loss.reshape(labels.shape)
 
 
-def _require_labels(labels: Tensor, logits: Tensor) -> None:
+def require_labels(labels: Tensor, logits: Tensor) -> None:
+    """Raise unless ``labels`` holds one class number for each row of ``logits``, on the same device."""
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InvalidValue(
             "labels must be integers.",
@@ -75,10 +76,14 @@ def _require_labels(labels: Tensor, logits: Tensor) -> None:
     require_same_device("logits", logits, "labels", labels)
 
 
-def _out_of_range(labels: Tensor, *, num_classes: int, ignore_label: int) -> InvalidValue:
-    wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)
+def out_of_range(labels: Tensor, *, num_classes: int, ignore_label: int | None) -> InvalidValue:
+    """Return the error for the first label that is no class."""
+    wrong = (labels < 0) | (labels >= num_classes)
+    if ignore_label is not None:
+        wrong &= labels != ignore_label
     return InvalidValue(
         "A label is out of range.",
         received=int(labels[wrong][0]),
-        expected=f"0 to {num_classes - 1}, or {ignore_label} for an example without a label",
+        expected=f"0 to {num_classes - 1}"
+        + ("" if ignore_label is None else f", or {ignore_label} for an example without a label"),
     )

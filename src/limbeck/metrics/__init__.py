@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limbeck.metrics.agreement import mean_kl, top1_agreement
+from limbeck.metrics.agreement import logit_distance, mean_kl, top1_agreement
 from limbeck.metrics.classification import (
     accuracy,
     brier_score,
@@ -28,6 +28,7 @@ __all__ = [
     "count_parameters",
     "expected_calibration_error",
     "latency",
+    "logit_distance",
     "mean_kl",
     "measure_predictions",
     "most_confused",

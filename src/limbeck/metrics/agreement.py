@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from limbeck.errors import ShapeMismatch, require_positive
+from limbeck.errors import InvalidValue, ShapeMismatch, require_positive
 from limbeck.metrics.rows import checked_logits, log_probs, row_chunks
 
 
@@ -57,6 +59,43 @@ def mean_kl(teacher_logits: Tensor, student_logits: Tensor, *, temperature: floa
         p = log_p.exp()
         total += float(torch.where(p == 0, 0.0, p * (log_p - log_q)).sum())  # 0 log 0 is 0
     return max(0.0, total) / len(teacher_logits)
+
+
+def logit_distance(student_logits: Tensor, reference_logits: Tensor) -> float:
+    r"""Return how far a student's zero-mean logits lie from a reference's, over the size of the latter.
+
+    .. math:: \sqrt{\frac{\sum_{bc} (\tilde z_{bc} - \tilde v_{bc})^2}{\sum_{bc} \tilde v_{bc}^2}}, \qquad
+        \tilde z_{bc} = z_{bc} - \frac1C \sum_k z_{bk}
+
+    in float64. 0 where both give the same distributions at every temperature; 1 for a student of constant logits.
+
+    Args:
+        student_logits: z, shape (samples, classes), any float dtype, finite.
+        reference_logits: v, same shape, finite.
+    Raises:
+        ShapeMismatch: shapes differ, or are not (samples, classes).
+        InvalidValue: no samples, logits that are not finite, or a reference whose rows are all constant.
+    Example:
+        >>> logit_distance(torch.tensor([[3.0, 1.0]]), torch.tensor([[4.0, 0.0]]))
+        0.5
+    """
+    student_logits, reference_logits = _checked(student_logits, reference_logits)
+    apart = size = 0.0
+    for rows in row_chunks(reference_logits):
+        student, reference = (_zero_mean(logits[rows].double()) for logits in (student_logits, reference_logits))
+        apart += float((student - reference).square().sum())
+        size += float(reference.square().sum())
+    if not math.isfinite(apart + size) or size == 0:
+        raise InvalidValue(
+            "These logits have no distance." if size else "A reference that says nothing has no size to measure by.",
+            received="a logit of -inf" if size else "rows of constant logits",
+            expected="finite logits that differ between classes",
+        )
+    return math.sqrt(apart / size)
+
+
+def _zero_mean(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=1, keepdim=True)
 
 
 def _checked(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,10 @@ Every network of the zoo has ``embed(inputs) -> (batch, features)`` and a linear
 
 from __future__ import annotations
 
-from limbeck.models.constraints import constrain_max_norm, project_max_norm
+from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_max_norm
+from limbeck.models.dropout import Dropout
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
+from limbeck.models.heads import MultiHeadClassifier, multi_head_network
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.resolve import build
 from limbeck.models.saved import SavedModel, load_model, save_model
@@ -17,8 +19,10 @@ from limbeck.models.zoo import ZOO
 
 __all__ = [
     "ZOO",
+    "Dropout",
     "ModelFactory",
     "ModelSpec",
+    "MultiHeadClassifier",
     "SavedModel",
     "buffers_fingerprint",
     "build",
@@ -30,6 +34,8 @@ __all__ = [
     "load_factory",
     "load_model",
     "load_weights",
+    "max_norm_of",
+    "multi_head_network",
     "project_max_norm",
     "save_model",
     "unwrap",

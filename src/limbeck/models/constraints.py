@@ -66,8 +66,20 @@ def project_max_norm(model: nn.Module, *, stack_axes: int = 0) -> None:
         module = remaining.pop()
         if module is None:
             continue
-        limit = module.__dict__.get(_ATTRIBUTE)
+        limit = max_norm_of(module)
         if limit is not None:
             weight: torch.Tensor = module.weight  # type: ignore[assignment]
-            weight.flatten(0, stack_axes).renorm_(p=2, dim=0, maxnorm=limit)
+            _shrink(weight.flatten(0, stack_axes).flatten(1), limit)
         remaining += module._modules.values()
+
+
+def _shrink(rows: torch.Tensor, limit: float) -> None:
+    """Shrink the rows, shape (units, inputs), whose norm exceeds the limit."""
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    if rows.device.type != "cpu":  # no count of the rows, which would wait for the device
+        rows.mul_((limit / norms).clamp_(max=1.0)[:, None])
+        return
+    exceeding = (norms > limit).nonzero()[:, 0]  # few, once training has settled: the others are not written again
+    if len(exceeding):
+        scale = limit / norms.index_select(0, exceeding)
+        rows.index_copy_(0, exceeding, rows.index_select(0, exceeding).mul_(scale[:, None]))

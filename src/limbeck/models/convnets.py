@@ -6,6 +6,7 @@ from torch import nn
 
 from limbeck.errors import InvalidValue, require_fraction
 from limbeck.models.checks import require_counts, require_image, require_task, require_width_multiplier
+from limbeck.models.dropout import Dropout
 from limbeck.models.network import FeatureClassifier, initialise_he
 
 # Simonyan and Zisserman 2014, table 1: channels of the convolutions of each block; a max-pool closes each block.
@@ -135,7 +136,7 @@ def _classifier(
         layers.append(nn.MaxPool2d(2))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if dropout > 0:
-        layers.append(nn.Dropout(dropout))
+        layers.append(Dropout(dropout))
     features = nn.Sequential(*layers)
     initialise_he(features)
     return FeatureClassifier(features, nn.Linear(num_channels, num_classes))

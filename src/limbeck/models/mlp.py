@@ -10,6 +10,7 @@ from torch import nn
 from limbeck.errors import require_fraction
 from limbeck.models.checks import require_counts, require_task
 from limbeck.models.constraints import constrain_max_norm
+from limbeck.models.dropout import Dropout
 from limbeck.models.network import FeatureClassifier
 
 
@@ -52,7 +53,7 @@ def mlp(
     require_fraction("hidden_dropout", hidden_dropout, below_one=True)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     if input_dropout > 0:
-        layers["input_dropout"] = nn.Dropout(input_dropout)
+        layers["input_dropout"] = Dropout(input_dropout)
     num_inputs = math.prod(input_shape)
     for position, width in enumerate(widths, start=1):
         linear = nn.Linear(num_inputs, width)
@@ -61,6 +62,6 @@ def mlp(
         layers[f"linear{position}"] = linear
         layers[f"relu{position}"] = nn.ReLU()
         if hidden_dropout > 0:
-            layers[f"dropout{position}"] = nn.Dropout(hidden_dropout)
+            layers[f"dropout{position}"] = Dropout(hidden_dropout)
         num_inputs = width
     return FeatureClassifier(nn.Sequential(layers), nn.Linear(num_inputs, num_classes))

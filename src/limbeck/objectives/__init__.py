@@ -2,7 +2,20 @@
 
 from limbeck.objectives.distillation import Distillation
 from limbeck.objectives.hard_labels import HardLabels
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid
+from limbeck.objectives.logit_matching import LogitMatching
+from limbeck.objectives.multi_teacher import MultiTeacher
+from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
 from limbeck.objectives.stacked import StackedObjective
 
-__all__ = ["Counts", "Distillation", "HardLabels", "LossParts", "Objective", "StackedObjective", "count_valid"]
+__all__ = [
+    "Counts",
+    "Distillation",
+    "HardLabels",
+    "LogitMatching",
+    "LossParts",
+    "MultiTeacher",
+    "Objective",
+    "StackedObjective",
+    "UnreadLoss",
+    "count_valid",
+]

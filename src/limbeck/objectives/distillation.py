@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from limbeck.data import Batch
-from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, require_not_negative, require_positive
-from limbeck.losses import soft_target_loss
-from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid
+from limbeck.errors import InvalidValue, require_not_negative, require_positive
+from limbeck.losses import distillation_gradient, hard_label_gradient, soft_target_loss
+from limbeck.objectives.hard_labels import ignored_label, is_small, mean_hard_label_loss, never_zero, read_hard_means
+from limbeck.objectives.objective import (
+    Counts,
+    LossParts,
+    Objective,
+    UnreadLoss,
+    as_it_is,
+    backward_by_autograd,
+    count_valid,
+    logits_for,
+    sums_by_batch,
+)
 from limbeck.targets import SoftTargets
 
 
@@ -70,14 +82,57 @@ class Distillation(Objective):
         total = weighted[0] if len(weighted) == 1 else weighted[0] + weighted[1]
         return LossParts(total=total, means={name: mean.detach() for name, mean in means.items()})
 
-    def _mean_soft_target_loss(self, outputs: Tensor, targets: SoftTargets | None, counts: Counts) -> Tensor:
-        if targets is None:
-            raise TeacherError("Distillation needs a teacher.", remedy="pass teacher= to fit, or train with HardLabels")
-        teacher_logits = targets.logits_at(self.temperature)
-        if teacher_logits.shape != outputs.shape:
-            raise ShapeMismatch(
-                "Teacher and student do not agree on the classes.",
-                received=f"teacher {tuple(teacher_logits.shape)}, student {tuple(outputs.shape)}",
-                expected="(batch, classes), the same for both",
+    def backward(
+        self,
+        outputs: Tensor,
+        targets: SoftTargets | None,
+        batch: Batch,
+        *,
+        counts: Counts,
+        scale: Callable[[Tensor], Tensor] = as_it_is,
+    ) -> Tensor | UnreadLoss:
+        if not is_small(outputs, batch):
+            return backward_by_autograd(self, outputs, targets, batch, counts, scale)
+        labelled, ignored = never_zero(counts.labelled), ignored_label(counts)
+        teacher_logits = None
+        if self.soft_weight == 0:
+            gradient = hard_label_gradient(
+                outputs, batch.labels, num_labelled=labelled / self.hard_weight, ignore_label=ignored
             )
-        return soft_target_loss(outputs, teacher_logits, temperature=self.temperature).sum() / counts.examples
+        else:
+            teacher_logits = logits_for(outputs, targets, temperature=self.temperature, objective=self)
+            gradient = distillation_gradient(
+                outputs,
+                teacher_logits,
+                batch.labels,
+                temperature=self.temperature,
+                soft_weight=self.soft_weight,
+                hard_weight=self.hard_weight,
+                num_examples=counts.examples,
+                num_labelled=labelled,
+                ignore_label=ignored,
+            )
+        outputs.backward(scale(gradient))  # type: ignore[no-untyped-call]
+        return UnreadLoss(outputs.detach(), teacher_logits, batch.labels, counts)
+
+    def read(self, losses: Sequence[UnreadLoss]) -> Tensor:
+        means = {}
+        if self.soft_weight > 0:
+            means["soft"] = self._read_soft_means(losses)
+        if self.hard_weight > 0:
+            means["hard"] = read_hard_means(losses)
+        weights = {"soft": self.soft_weight, "hard": self.hard_weight}
+        total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum(dim=0)
+        return torch.stack([total, *means.values()], dim=1)
+
+    def _read_soft_means(self, losses: Sequence[UnreadLoss]) -> Tensor:
+        outputs = torch.cat([loss.outputs for loss in losses])
+        teacher_logits = torch.cat([loss.teacher_logits for loss in losses if loss.teacher_logits is not None])
+        values = soft_target_loss(outputs, teacher_logits, temperature=self.temperature)
+        examples = torch.tensor([loss.counts.examples for loss in losses], device=values.device)
+        return sums_by_batch(values, losses) / examples
+
+    def _mean_soft_target_loss(self, outputs: Tensor, targets: SoftTargets | None, counts: Counts) -> Tensor:
+        teacher_logits = logits_for(outputs, targets, temperature=self.temperature, objective=self)
+        losses = soft_target_loss(outputs, teacher_logits, temperature=self.temperature)
+        return losses.sum() / counts.examples

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from limbeck.data import UNLABELLED, Batch
 from limbeck.errors import require_fraction
-from limbeck.losses import hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid
+from limbeck.losses import hard_label_gradient, hard_label_loss
+from limbeck.objectives.objective import (
+    Counts,
+    LossParts,
+    Objective,
+    UnreadLoss,
+    as_it_is,
+    backward_by_autograd,
+    count_valid,
+    sums_by_batch,
+)
 from limbeck.targets import SoftTargets
+
+SMALL_NUMBERS = 2**13  # of a batch's logits: with more, the arithmetic outweighs the calls, and keeping them costs
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,26 @@ class HardLabels(Objective):
         hard = mean_hard_label_loss(outputs, batch, counts or count_valid(batch), label_smoothing=self.label_smoothing)
         return LossParts(total=hard, means={"hard": hard.detach()})
 
+    def backward(
+        self,
+        outputs: Tensor,
+        targets: SoftTargets | None,
+        batch: Batch,
+        *,
+        counts: Counts,
+        scale: Callable[[Tensor], Tensor] = as_it_is,
+    ) -> Tensor | UnreadLoss:
+        if self.label_smoothing > 0 or not is_small(outputs, batch):
+            return backward_by_autograd(self, outputs, targets, batch, counts, scale)
+        gradient = hard_label_gradient(
+            outputs, batch.labels, num_labelled=never_zero(counts.labelled), ignore_label=ignored_label(counts)
+        )
+        outputs.backward(scale(gradient))  # type: ignore[no-untyped-call]
+        return UnreadLoss(outputs.detach(), None, batch.labels, counts)
+
+    def read(self, losses: Sequence[UnreadLoss]) -> Tensor:
+        return read_hard_means(losses).unsqueeze(1).expand(-1, 2)  # the total and its only part
+
 
 def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts, *, label_smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy over labelled examples, shape (); with mixup, of both labels by their weights.
@@ -52,7 +85,33 @@ def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts, *, label
             outputs, batch.partner_labels, label_smoothing=label_smoothing, ignore_label=UNLABELLED
         )
         losses = losses + batch.partner_weight * (partner - losses)
-    if isinstance(counts.labelled, float):
-        return losses.sum(dim=-1) / counts.labelled
-    # A step without labels has loss 0, not 0 / 0; the smallest weight that mixup can leave is far above the bound.
-    return losses.sum(dim=-1) / counts.labelled.clamp(min=1e-6)
+    return losses.sum(dim=-1) / never_zero(counts.labelled)
+
+
+def never_zero(labelled: Tensor | float) -> Tensor | float:
+    """Return a count of labels to divide by: a step without any has loss 0, not 0 / 0.
+
+    The bound is far below the smallest weight that mixup can leave.
+    """
+    return labelled if isinstance(labelled, float) else labelled.clamp(min=1e-6)
+
+
+def read_hard_means(losses: Sequence[UnreadLoss]) -> Tensor:
+    """Return each batch's mean cross-entropy over its labelled examples, shape (losses,)."""
+    outputs, labels = torch.cat([loss.outputs for loss in losses]), torch.cat([loss.labels for loss in losses])
+    values = hard_label_loss(outputs.unsqueeze(0), labels.unsqueeze(0), ignore_label=UNLABELLED)[0]
+    sums = sums_by_batch(values, losses)
+    counts = [never_zero(loss.counts.labelled) for loss in losses]
+    if any(isinstance(count, Tensor) for count in counts):
+        return sums / torch.stack([torch.as_tensor(count, device=sums.device) for count in counts])
+    return sums / torch.tensor(counts, device=sums.device)
+
+
+def is_small(outputs: Tensor, batch: Batch) -> bool:
+    """Whether a batch is one whose loss is better read later: small, one network's, of the batch's own labels alone."""
+    return outputs.ndim == 2 and outputs.numel() <= SMALL_NUMBERS and batch.partner_labels is None
+
+
+def ignored_label(counts: Counts) -> int | None:
+    """Return the label of examples that have none; None where it is known beforehand that all have one."""
+    return None if isinstance(counts.labelled, float) else UNLABELLED

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from limbeck.data import UNLABELLED, Batch
+from limbeck.errors import ShapeMismatch, TeacherError
 from limbeck.targets import SoftTargets
 
 
@@ -35,6 +38,31 @@ class LossParts:
     means: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class UnreadLoss:
+    """All that a batch's loss is a function of: few numbers, kept until many batches' values are computed together.
+
+    ``outputs`` are detached; ``teacher_logits`` are None where there is no teacher.
+    """
+
+    outputs: Tensor
+    teacher_logits: Tensor | None
+    labels: Tensor
+    counts: Counts
+
+
+def sums_by_batch(values: Tensor, losses: Sequence[UnreadLoss]) -> Tensor:
+    """Sum one value per example over each batch, all batches' examples lying in a row: shape (losses,)."""
+    sizes = torch.tensor([len(loss.labels) for loss in losses])
+    batch = torch.arange(len(losses)).repeat_interleave(sizes).to(values.device)
+    return values.new_zeros(len(losses)).index_add_(0, batch, values)
+
+
+def as_it_is(values: Tensor) -> Tensor:
+    """Return the argument: no scale."""
+    return values
+
+
 class Objective(ABC):
     """What one training step minimises."""
 
@@ -60,6 +88,73 @@ class Objective(ABC):
             batch: ids and labels; unlabelled examples take no part in the means over labels.
             counts: of the whole step, where ``batch`` is a part of it.
         """
+
+    def backward(
+        self,
+        outputs: Tensor,
+        targets: SoftTargets | None,
+        batch: Batch,
+        *,
+        counts: Counts,
+        scale: Callable[[Tensor], Tensor] = as_it_is,
+    ) -> Tensor | UnreadLoss:
+        """Add the gradient of a batch's loss to the student's weights; the same as ``self(...).total.backward()``.
+
+        An objective whose gradient in the outputs is known may give it to them at once, and leave the value for later.
+
+        Args:
+            outputs: the student's logits with their graph, shape (batch, classes).
+            targets: as in a call.
+            batch: as in a call.
+            counts: of the whole step.
+            scale: what is done to the loss, or to its gradient in the outputs, against underflow in float16.
+        Returns:
+            The values of total and parts in the order of ``part_names``, unscaled, shape (1 + parts,), detached; or
+            what :meth:`read` takes to compute them.
+        """
+        return backward_by_autograd(self, outputs, targets, batch, counts, scale)
+
+    def read(self, losses: Sequence[UnreadLoss]) -> Tensor:
+        """Return the values that :meth:`backward` left for later, one row each: shape (losses, 1 + parts).
+
+        Only for objectives whose ``backward`` leaves them.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.backward left a value that it cannot read")
+
+
+def backward_by_autograd(
+    objective: Objective,
+    outputs: Tensor,
+    targets: SoftTargets | None,
+    batch: Batch,
+    counts: Counts,
+    scale: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Do as ``Objective.backward`` says, for any objective."""
+    loss = objective(outputs, targets, batch, counts=counts)
+    scale(loss.total).backward()  # type: ignore[no-untyped-call]
+    return torch.stack([loss.total.detach(), *(loss.means[name] for name in objective.part_names)])
+
+
+def logits_for(outputs: Tensor, targets: SoftTargets | None, *, temperature: float, objective: Objective) -> Tensor:
+    """Return the teacher's logits at a temperature, of the shape of the student's outputs.
+
+    Raises:
+        TeacherError: no soft targets were given; the message names the objective.
+        ShapeMismatch: teacher and student differ in their classes.
+    """
+    if targets is None:
+        raise TeacherError(
+            f"{type(objective).__name__} needs a teacher.", remedy="pass teacher= to fit, or train with HardLabels"
+        )
+    teacher_logits = targets.logits_at(temperature)
+    if teacher_logits.shape != outputs.shape:
+        raise ShapeMismatch(
+            "Teacher and student do not agree on the classes.",
+            received=f"teacher {tuple(teacher_logits.shape)}, student {tuple(outputs.shape)}",
+            expected="(batch, classes), the same for both",
+        )
+    return teacher_logits
 
 
 def count_valid(batch: Batch, *, all_labelled: bool = False) -> Counts:

@@ -1,14 +1,23 @@
 """The report of a run: a table for the terminal, and one self-contained HTML file with every figure, without torch."""
 
-from limbeck.reports.html import read_record, render_report, write_report
+from limbeck.reports.claims import reproduction_table
+from limbeck.reports.html import render_report, render_reproduction, write_report
+from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
+from limbeck.reports.results import results_markdown
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
 from limbeck.reports.terminal import summary_table, summary_text
 
 __all__ = [
     "RunSummary",
     "SummaryRow",
+    "read_any_record",
     "read_record",
+    "read_reproduction",
+    "read_results",
     "render_report",
+    "render_reproduction",
+    "reproduction_table",
+    "results_markdown",
     "summarise_run",
     "summary_table",
     "summary_text",

@@ -62,6 +62,14 @@ OTHER_STYLES = (
     RoleStyle("#009e73", (1.2, 2.4), "P"),
     RoleStyle("#cc79a7", (6, 1.2, 1.2, 1.2, 1.2, 1.2), "X"),
 )
+SERIES_STYLES = (  # of series in their order, told apart by colour, dashes and marker
+    ROLE_STYLES["distilled"],
+    ROLE_STYLES["baseline"],
+    OTHER_STYLES[0],
+    OTHER_STYLES[1],
+    ROLE_STYLES["teacher"],
+    *OTHER_STYLES[2:],
+)
 
 
 @dataclass(frozen=True)

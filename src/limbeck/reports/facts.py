@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.records import RunRecord
+from limbeck.records import DataRecord, RunRecord
 from limbeck.reports.confusions import most_confused_pairs
 from limbeck.reports.quantities import MISSING, Column, column_for
 from limbeck.reports.summary import RunSummary, role_order
@@ -116,9 +116,8 @@ def network_table(record: RunRecord, summary: RunSummary) -> HtmlTable:
     return HtmlTable("Networks", headings, rows, emphasised="distilled")
 
 
-def data_facts(record: RunRecord) -> list[tuple[str, str]]:
+def data_facts(data: DataRecord) -> list[tuple[str, str]]:
     """Return name and counts of the data set as (term, text)."""
-    data = record.data
     classes = printable(", ".join(data.class_names[:20]), limit=200)
     more = f" and {len(data.class_names) - 20} more" if len(data.class_names) > 20 else ""
     unlabelled = data.num_train - data.num_labelled

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from limbeck.errors import RecordError
-from limbeck.records import RunRecord, from_json, write_text
+from limbeck.records import RunRecord, write_text
+from limbeck.reports.claims import (
+    claim_table,
+    headline,
+    key_claims,
+    observation_table,
+    run_table,
+    trained_table,
+    training_time,
+)
 from limbeck.reports.facts import (
     confused_table,
     data_facts,
+    duration,
     flattened,
     key_facts,
     last_epoch_table,
@@ -16,11 +26,11 @@ from limbeck.reports.facts import (
     network_table,
     summary_tables,
 )
-from limbeck.reports.figures import draw_figures
+from limbeck.reports.figures import draw_figures, draw_observations
 from limbeck.reports.summary import summarise_run
 from limbeck.reports.wording import printable
+from limbeck.reproduction import ReproductionRecord
 
-RECORD_NAME = "record.json"
 REPORT_NAME = "report.html"
 
 
@@ -35,6 +45,70 @@ def render_report(record: RunRecord) -> str:
     Returns:
         HTML with its style sheet, figures (SVG) and pictures inside.
     """
+    summary = summarise_run(record)
+    return _rendered(
+        "report.html.j2",
+        record=record,
+        summary=summary,
+        facts=key_facts(record, summary),
+        tables=summary_tables(summary),
+        meanings=[(column.quantity.heading, column.quantity.meaning) for column in summary.columns],
+        last_epoch=last_epoch_table(summary),
+        figures=draw_figures(record, summary),
+        confused=confused_table(record),
+        networks=network_table(record, summary),
+        data=data_facts(record.data),
+        config=flattened(record.config),
+        environment=flattened(record.environment),
+        created=moment(record.created),
+    )
+
+
+def render_reproduction(record: ReproductionRecord) -> str:
+    """Return the page of a reproduction as the text of one HTML page; see :func:`render_report`.
+
+    Args:
+        record: of ``limbeck reproduce``.
+    """
+    return _rendered(
+        "reproduction.html.j2",
+        record=record,
+        headline=headline(record),
+        facts=key_claims(record),
+        claims=claim_table(record),
+        figures=draw_observations(record),
+        observed=observation_table(record),
+        runs=run_table(record),
+        networks=trained_table(record),
+        data=data_facts(record.data) if record.data else [],
+        settings=flattened(record.settings),
+        environment=flattened(record.environment),
+        created=moment(record.created),
+        elapsed=duration(record.elapsed_seconds),
+        training=training_time(record),
+    )
+
+
+def write_report(record: RunRecord | ReproductionRecord, path: Path | str) -> Path:
+    """Render the report and write it as a whole, or not at all.
+
+    Args:
+        record: of ``limbeck distill``, ``limbeck train`` or ``limbeck reproduce``.
+        path: the file to write, or an existing folder, where it becomes ``report.html``.
+    Returns:
+        The path of the file.
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        target = target / REPORT_NAME
+    page = render_report(record) if isinstance(record, RunRecord) else render_reproduction(record)
+    write_text(target, page)
+    return target
+
+
+def _rendered(template: str, **content: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -47,68 +121,5 @@ def render_report(record: RunRecord) -> str:
     )
     environment.filters["printable"] = printable
     environment.filters["drawn"] = Markup  # our own SVG, whose texts are escaped already
-    summary = summarise_run(record)
-    page = environment.get_template("report.html.j2").render(
-        record=record,
-        summary=summary,
-        facts=key_facts(record, summary),
-        tables=summary_tables(summary),
-        meanings=[(column.quantity.heading, column.quantity.meaning) for column in summary.columns],
-        last_epoch=last_epoch_table(summary),
-        figures=draw_figures(record, summary),
-        confused=confused_table(record),
-        networks=network_table(record, summary),
-        data=data_facts(record),
-        config=flattened(record.config),
-        environment=flattened(record.environment),
-        created=moment(record.created),
-    )
+    page = environment.get_template(template).render(**content)
     return page.encode("utf-8", "replace").decode("utf-8")
-
-
-def write_report(record: RunRecord, path: Path | str) -> Path:
-    """Render the report and write it as a whole, or not at all.
-
-    Args:
-        record: of ``limbeck distill`` or ``limbeck train``.
-        path: the file to write, or an existing folder, where it becomes ``report.html``.
-    Returns:
-        The path of the file.
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    target = Path(path)
-    if target.is_dir():
-        target = target / REPORT_NAME
-    write_text(target, render_report(record))
-    return target
-
-
-def read_record(path: Path | str) -> RunRecord:
-    """Read the record of a run.
-
-    Args:
-        path: a run directory, or its ``record.json``.
-    Raises:
-        RecordError: there is none, or it cannot be read.
-    """
-    source = Path(path)
-    if source.is_dir():
-        source = source / RECORD_NAME
-    try:
-        text = source.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RecordError(
-            f"There is no record at {source}.",
-            received=str(path),
-            expected=f"a run directory with {RECORD_NAME}, which a run writes when it ends",
-            remedy="give the --out folder of a finished run, or let the run finish",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(
-            f"Cannot read {source}.",
-            received=getattr(error, "strerror", None) or str(error),
-            expected=f"a readable {RECORD_NAME} in UTF-8",
-            remedy="check the path and its permissions",
-        ) from error
-    return from_json(text, source=str(source))

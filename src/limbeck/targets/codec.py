@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -70,9 +71,9 @@ def max_shifted(logits: Tensor, *, num_classes: int, codec: str, allow_minus_inf
         )
     wide = logits if logits.dtype == torch.float64 else logits.to(torch.float32)
     shifted = (wide - wide.amax(dim=1, keepdim=True)).to(torch.float32)
-    total = shifted.sum()
-    suspect = total.isnan() if allow_minus_infinity else ~total.isfinite()
-    if bool(suspect):  # a sum that is finite has finite parts; one that is not may have overflowed
+    total = float(shifted.detach().sum())
+    suspect = math.isnan(total) if allow_minus_infinity else not math.isfinite(total)
+    if suspect:  # a sum that is finite has finite parts; one that is not may have overflowed
         wrong = shifted.isnan() if allow_minus_infinity else ~shifted.isfinite()
         if bool(wrong.any()):
             raise InvalidValue(

@@ -109,12 +109,12 @@ class Dense8(Codec):
         return {}
 
     def encode(self, logits: Tensor) -> Tensor:
-        gaps = -max_shifted(logits, num_classes=self.num_classes, codec=self.name)
+        gaps = max_shifted(logits, num_classes=self.num_classes, codec=self.name).neg_()
         reach = gaps.amax(dim=1, keepdim=True)
-        shares = gaps / reach.clamp(min=torch.finfo(torch.float32).tiny)
-        steps = (NUM_STEPS * shares ** (1 / self.power)).round_()
-        steps = torch.maximum(steps, (gaps > 0).to(torch.float32))  # the largest logit stays the only largest
-        return torch.cat([to_bytes(reach), steps.to(torch.uint8)], dim=1)
+        least = (gaps > 0).to(torch.float32)  # the largest logit stays the only largest
+        shares = gaps.div_(reach.clamp(min=torch.finfo(torch.float32).tiny))
+        steps = shares.pow_(1 / self.power).mul_(NUM_STEPS).round_()
+        return torch.cat([to_bytes(reach), torch.maximum(steps, least).to(torch.uint8)], dim=1)
 
     def decode(self, records: Tensor) -> DenseTargets:
         reach = from_bytes(records[:, :4], torch.float32)

@@ -25,6 +25,10 @@ class SoftTargets(ABC):
             temperature: T > 0, dimensionless.
         """
 
+    def members(self) -> tuple[tuple[float, SoftTargets], ...]:
+        """Return what each of several teachers says, with its share; the shares sum to 1. One teacher has all of it."""
+        return ((1.0, self),)
+
 
 @dataclass(frozen=True, eq=False)
 class DenseTargets(SoftTargets):

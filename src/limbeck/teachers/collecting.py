@@ -17,7 +17,6 @@ import torch
 from limbeck.data import Batch, Samples, Views, iterate_batches
 from limbeck.errors import InvalidValue, StoreError, TeacherError
 from limbeck.targets import Codec, Plan, TargetStore
-from limbeck.targets.codec import encode
 from limbeck.targets.layout import MANIFEST, PLAN
 from limbeck.targets.reader import open_codecs
 from limbeck.targets.writer import (
@@ -27,6 +26,7 @@ from limbeck.targets.writer import (
     shard_is_whole,
     write_manifest,
 )
+from limbeck.teachers.answer_block import AnswerBlock
 from limbeck.teachers.ensemble import EnsembleTeacher
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
 from limbeck.teachers.precision import Forward
@@ -42,6 +42,7 @@ class CollectionProgress:
     num_done: int  # records of each member, of ``num_records``
     num_records: int  # that this process has to collect
     elapsed_seconds: float
+    num_kept: int = 0  # of its shards' records, those that it found finished
 
     @property
     def seconds_left(self) -> float:
@@ -86,7 +87,7 @@ def collect(
         precision: "fp32", or "bf16" or "fp16" for autocast.
         shard_bytes: size of a file, about.
         shards: of 0 .. num_shards - 1, those that this process does; all where not given. See ``prepare_collection``.
-        progress: called after every batch.
+        progress: called before the first batch and after every one.
     Returns:
         The store, opened without hashing again what was just hashed; None where other processes' shards are missing.
     Raises:
@@ -100,6 +101,10 @@ def collect(
     plan, digest = _prepare(teacher, samples, views, folder, settings)
     wanted = _wanted_shards(plan, shards)
     missing = [shard for shard in wanted if not shard_is_whole(folder, plan, digest, shard)]
+
+    def count(shards: Iterable[int]) -> int:
+        return sum(len(plan.shard_range(shard)) for shard in shards)
+
     if missing:
         collection = _Collection(
             forward=Forward(members_of(teacher), precision=precision),
@@ -108,8 +113,9 @@ def collect(
             views=views,
             plan=plan,
             batch_size=batch_size,
-            report=_Reporter(progress, num_records=sum(len(plan.shard_range(shard)) for shard in missing)),
+            report=_Reporter(progress, num_records=count(missing), num_kept=count(wanted) - count(missing)),
         )
+        collection.report(0)
         for shard in missing:
             with ShardWriter(folder, plan, digest, shard) as writer:
                 collection.write(shard, writer)
@@ -226,11 +232,14 @@ class _Collection:
 
     def write(self, shard: int, writer: ShardWriter) -> None:
         """Run the teachers over a shard's records, in order, and write them."""
+        block = AnswerBlock(self.codecs, batch_size=self.batch_size)
         with torch.no_grad():
             for batch in self._batches(self.plan.shard_range(shard)):
-                blocks = [encode(codec, logits) for codec, logits in zip(self.codecs, self.forward(batch), strict=True)]
-                writer.append([block.cpu() for block in blocks])
+                if not block.has_room(len(batch)):
+                    writer.append(block.take_records())
+                block.add(self.forward(batch))
                 self.report(len(batch))
+            writer.append(block.take_records())
         writer.finish()
 
     def _batches(self, records: range) -> Iterator[Batch]:
@@ -252,14 +261,15 @@ class _Collection:
 class _Reporter:
     """Counts records and tells the callback."""
 
-    def __init__(self, progress: ProgressCallback | None, *, num_records: int) -> None:
-        self._progress, self._num_records = progress, num_records
+    def __init__(self, progress: ProgressCallback | None, *, num_records: int, num_kept: int) -> None:
+        self._progress, self._num_records, self._num_kept = progress, num_records, num_kept
         self._done, self._start = 0, time.perf_counter()
 
     def __call__(self, count: int) -> None:
         self._done += count
         if self._progress is not None:
-            self._progress(CollectionProgress(self._done, self._num_records, time.perf_counter() - self._start))
+            elapsed_seconds = time.perf_counter() - self._start
+            self._progress(CollectionProgress(self._done, self._num_records, elapsed_seconds, self._num_kept))
 
 
 def _wanted_shards(plan: Plan, shards: Iterable[int] | None) -> list[int]:

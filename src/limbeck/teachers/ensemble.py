@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,19 +30,19 @@ class PooledTargets(SoftTargets):
         z = \sum_k \mu_k z_k / \sum_k \mu_k \quad\text{(geometric, on logits)}
 
     Args:
-        members: soft targets of one batch, one for each teacher.
+        answers: soft targets of one batch, one for each teacher.
         weights: mu_k >= 0, one for each; None for equal ones.
         pooling: "arithmetic" or "geometric".
     References:
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 1 (both means); Wu, Chiu, Wu 2019 (the weights).
     """
 
-    members: tuple[SoftTargets, ...]
+    answers: tuple[SoftTargets, ...]
     weights: tuple[float, ...] | None
     pooling: Pooling
 
     def logits_at(self, temperature: float) -> Tensor:
-        logits = [member.logits_at(temperature) for member in self.members]
+        logits = [member.logits_at(temperature) for member in self.answers]
         if len({z.shape for z in logits}) > 1:
             raise ShapeMismatch(
                 "The teachers know different numbers of classes.",
@@ -52,6 +53,12 @@ class PooledTargets(SoftTargets):
             return geometric_mean(logits, weights=self.weights)
         log_probs = [tempered_log_softmax(z, temperature=temperature) for z in logits]
         return temperature * arithmetic_mean(log_probs, weights=self.weights)
+
+    def members(self) -> tuple[tuple[float, SoftTargets], ...]:
+        """Return the teachers' answers with the shares of their weights, without those of weight 0."""
+        weights = self.weights or (1.0,) * len(self.answers)
+        total = math.fsum(weights)
+        return tuple((weight / total, answer) for weight, answer in zip(weights, self.answers, strict=True) if weight)
 
 
 class EnsembleTeacher(Teacher):
@@ -106,8 +113,8 @@ class EnsembleTeacher(Teacher):
         return tuple(module for teacher in self.teachers for module in teacher.modules)
 
     def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
-        members = tuple(teacher(ids, inputs, view=view) for teacher in self.teachers)
-        return PooledTargets(members, self.weights, self.pooling)
+        answers = tuple(teacher(ids, inputs, view=view) for teacher in self.teachers)
+        return PooledTargets(answers, self.weights, self.pooling)
 
     def check_fits(self, samples: Samples, views: Views) -> None:
         for teacher in self.teachers:

@@ -1,6 +1,7 @@
 """Training: one loop for every objective, with checkpoints that resume to the bit."""
 
 from limbeck.training.evaluate import evaluate, predict
+from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import TrainingInterrupted
 from limbeck.training.loop import FitResult, count_batches, fit
 from limbeck.training.progress import EventLog, PlainProgress, Progress, SilentProgress, progress_for
@@ -25,4 +26,5 @@ __all__ = [
     "predict",
     "progress_for",
     "set_threads",
+    "training_identity",
 ]

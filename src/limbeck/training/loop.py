@@ -8,22 +8,23 @@ once in a window of steps, so no step waits for the device.
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.data import UNLABELLED, Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.errors import InvalidValue, TeacherError, TrainingDiverged
+from limbeck.memory import keep_freed_memory
 from limbeck.objectives import Objective, count_valid
 from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.evaluate import evaluate
+from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
@@ -150,14 +151,14 @@ class _Training:
 
     def __post_init__(self) -> None:
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
+        if self.runtime.device.type == "cpu":
+            keep_freed_memory()
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
         self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
-        self.state = TrainingState(
-            self.student, recipe=self.recipe, runtime=self.runtime, part_names=self.objective.part_names
-        )
+        self.state = TrainingState(self.student, recipe=self.recipe, runtime=self.runtime, objective=self.objective)
         self._clock = self._saved_at = time.perf_counter()
 
     def run(self, stop: StopRequest) -> FitResult:
@@ -183,21 +184,19 @@ class _Training:
 
     def identity(self) -> dict[str, str]:
         """Return what must be equal for a checkpoint to go on here."""
-        shapes = {key: list(value.shape) for key, value in self.student.state_dict().items()}
-        return {
-            "network": json.dumps(shapes),
-            "objective": repr(self.objective),
-            "recipe": json.dumps(asdict(self.recipe)),
-            "seed": str(self.seed),
-            "steps": str(self.num_steps),
-            "training data": self.train.fingerprint,
-            "validation data": self.validation.fingerprint if self.validation else "none",
-            "views": self.views.fingerprint
-            if self.num_views is None
-            else f"{self.num_views} of {self.views.fingerprint}",
-            "teacher": self.teacher.fingerprint if self.teacher else "none",
-            "precision": self.runtime.precision,
-        }
+        return training_identity(
+            self.student,
+            self.train,
+            self.objective,
+            recipe=self.recipe,
+            teacher=self.teacher,
+            validation=self.validation,
+            views=self.views,
+            num_views=self.num_views,
+            seed=self.seed,
+            num_steps=self.num_steps,
+            precision=self.runtime.precision,
+        )
 
     def _train(self, stop: StopRequest) -> None:
         state = self.state
@@ -235,17 +234,14 @@ class _Training:
             moved = batch.to(self.runtime.device, non_blocking=True)
             batch = replace(moved, ids=batch.ids)  # looked up on the host: reading them back would wait
         counts = count_valid(batch, all_labelled=self.all_labelled)
-        row: list[Tensor] = []
+        losses = []
         for part in _split(batch, self.recipe.accumulation_steps):
             with self.runtime.autocast():
                 targets = self.teacher(part.ids, part.inputs, view=part.view) if self.teacher is not None else None
                 outputs = self.student(part.inputs)
-            loss = self.objective(outputs, targets, part, counts=counts)
-            self.state.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
-            values = [loss.total.detach(), *loss.means.values()]
-            row = [a + b for a, b in zip(row, values, strict=True)] if row else values
+            losses.append(self.objective.backward(outputs, targets, part, counts=counts, scale=self.state.scaler.scale))
         self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
-        self.state.tally.add(row, examples=counts.examples, labelled=counts.labelled)
+        self.state.tally.add(losses, examples=counts.examples, labelled=counts.labelled)
 
     def _read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""

@@ -25,11 +25,17 @@ class Progress(ABC):
 
     @abstractmethod
     def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
-        """Something begins, usually a network's training, or goes on after ``done_steps``, counted in ``unit``."""
+        """Something begins, usually a network's training, or goes on after ``done_steps``, counted in ``unit``.
+
+        What is counted in anything but steps has no epochs.
+        """
 
     @abstractmethod
     def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
-        """Steps were done; ``losses`` are means over the last few of them, ``data_wait`` a fraction of their time."""
+        """Steps were done, ``step`` of ``num_steps``, what was done before ``begin`` included.
+
+        ``losses`` are means over the last few of them, ``data_wait`` a fraction of their time.
+        """
 
     @abstractmethod
     def epoch(self, record: EpochRecord) -> None:
@@ -64,25 +70,35 @@ class SilentProgress(Progress):
 
 
 class PlainProgress(Progress):
-    """Plain lines for logs and pipes: one at the end of an epoch, at most one every five seconds, and the last one."""
+    """Plain lines for logs and pipes: at most one every five seconds, and the last one.
+
+    A network's training has a line at the end of an epoch, anything else on its way.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._name = ""
-        self._shown_at = 0.0
-        self._unshown: EpochRecord | None = None
+        self._name, self._unit = "", "steps"
+        self._num_steps = 0
+        self._began_at = self._shown_at = 0.0
+        self._unshown: str | None = None
 
     def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
-        self._name, self._shown_at, self._unshown = name, time.monotonic(), None
-        self.say(f"{name}: {num_steps} {unit}" + (f", going on after {done_steps}" if done_steps else ""))
+        self._name, self._unit, self._num_steps, self._unshown = name, unit, num_steps, None
+        self._began_at = self._shown_at = time.monotonic()
+        self.say(f"{name}: {num_steps:,} {unit}" + (f", going on after {done_steps:,}" if done_steps else ""))
 
     def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
-        pass
+        if self._unit == "steps":
+            return
+        elapsed_seconds = time.monotonic() - self._began_at
+        seconds_left = (self._num_steps - step) / max(samples_per_second, 1e-9)
+        self._take(
+            f"{step:,} of {self._num_steps:,} {self._unit}  {samples_per_second:,.0f}/s  {elapsed_seconds:.1f} s, "
+            f"{seconds_left:.0f} s left"
+        )
 
     def epoch(self, record: EpochRecord) -> None:
-        self._unshown = record
-        if time.monotonic() - self._shown_at >= PLAIN_INTERVAL_SECONDS:
-            self._show()
+        self._take(f"epoch {record.epoch}  {_epoch_text(record)}  {record.elapsed_seconds:.1f} s")
 
     def end(self) -> None:
         self._show()
@@ -90,17 +106,25 @@ class PlainProgress(Progress):
     def say(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
+    def _take(self, text: str) -> None:
+        self._unshown = text
+        if time.monotonic() - self._shown_at >= PLAIN_INTERVAL_SECONDS:
+            self._show()
+
     def _show(self) -> None:
-        if self._unshown is None:
-            return
-        record, self._unshown, self._shown_at = self._unshown, None, time.monotonic()
-        self.say(f"{self._name}: epoch {record.epoch}  {_epoch_text(record)}  {record.elapsed_seconds:.1f} s")
+        if self._unshown is not None:
+            self.say(f"{self._name}: {self._unshown}")
+            self._unshown, self._shown_at = None, time.monotonic()
 
 
 class BarProgress(Progress):
-    """A bar on a terminal: loss parts, samples a second, time left, and the share of time spent waiting for data."""
+    """A bar on a terminal: loss parts, samples a second, time left, and the share of time spent waiting for data.
+
+    What has no losses shows how much is done of how much.
+    """
 
     def __init__(self) -> None:
+        self._unit, self._num_steps = "steps", 0
         self._bars: RichBars | None = None
         self._task: TaskID | None = None
         self._epoch_text = ""
@@ -109,6 +133,7 @@ class BarProgress(Progress):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self._unit, self._num_steps = unit, num_steps
         self._bars = Progress(
             TextColumn("{task.description:<20.20}"),
             BarColumn(bar_width=16),
@@ -124,9 +149,12 @@ class BarProgress(Progress):
     def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
         if self._bars is None or self._task is None:
             return
-        parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "total")
-        detail = f"{parts}  {samples_per_second:,.0f}/s  data {data_wait:.0%}"
-        self._bars.update(self._task, completed=step, detail=f"{detail}  {self._epoch_text}".rstrip())
+        if self._unit == "steps":
+            parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items() if name != "total")
+            detail = f"{parts}  {samples_per_second:,.0f}/s  data {data_wait:.0%}  {self._epoch_text}"
+        else:
+            detail = f"{step:,}/{self._num_steps:,} {self._unit}  {samples_per_second:,.0f}/s"
+        self._bars.update(self._task, completed=step, detail=detail.rstrip())
 
     def epoch(self, record: EpochRecord) -> None:
         if record.validation:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError, InvalidValue, TrainingDiverged
+from limbeck.memory import keep_freed_memory
 from limbeck.metrics import sum_errors_and_nll
 from limbeck.models import evaluating
 from limbeck.objectives import Objective, StackedObjective
@@ -147,6 +148,8 @@ class _StackedTraining:
 
     def __post_init__(self) -> None:
         device = self.runtime.device
+        if device.type == "cpu":
+            keep_freed_memory()
         for module in self.teacher.modules if self.teacher else ():
             module.to(device)
         self.batches = StackedBatches(
@@ -164,6 +167,7 @@ class _StackedTraining:
             self.answers.collect(self.batches.samples, self.batches.views)
         self.state = StackedState(self.networks, recipe=self.recipe)
         self.tally = StackedTally(("total", *self.objective.part_names), num_networks=len(self.order), device=device)
+        self._ones = torch.ones(len(self.order), device=device)
         patience = self.recipe.patience_epochs
         self.selections = [Selection(objective.part_names, patience_epochs=patience) for objective in objectives]
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
@@ -215,7 +219,7 @@ class _StackedTraining:
             with self.runtime.autocast():
                 outputs = self.networks(part.inputs)
             loss = self.objective(outputs, part.teacher_logits, part.labels, counts=counts)
-            loss.total.sum().backward()  # type: ignore[no-untyped-call]
+            loss.total.backward(self._ones)  # type: ignore[no-untyped-call]
             values = [loss.total.detach(), *loss.means.values()]
             row = [a + b for a, b in zip(row, values, strict=True)] if row else values
         self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))

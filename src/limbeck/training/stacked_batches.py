@@ -94,22 +94,24 @@ class TeacherAnswers:
                 return
         self._table = torch.cat(parts, dim=1)
 
-    def answer(self, batch: Batch, positions: Tensor, rows: Tensor) -> Tensor:
+    @property
+    def are_ready(self) -> bool:
+        """Whether all samples were asked for."""
+        return self._table is not None
+
+    def answer(self, batch: Batch, rows: Tensor) -> Tensor:
         """Return logits, shape (networks, batch, classes).
 
         Args:
             batch: of all groups.
-            positions: of its samples, shape (groups * batch,).
-            rows: which rows of the batch each network sees, shape (networks, batch).
+            rows: what each network sees, shape (networks, batch): positions of samples where the answers are ready,
+                otherwise rows of the batch.
         """
-        if self._table is not None:
-            answers, rows = self._table, positions[rows]
-        else:
-            answers = self._ask(batch)
+        answers = self._ask(batch) if self._table is None else self._table
         num_answers, num_rows, num_classes = answers.shape
         if num_answers > 1:
             rows = rows + num_rows * self._which.unsqueeze(1)
-        chosen = answers.view(-1, num_classes).index_select(0, rows.to(answers.device).view(-1))
+        chosen = answers.view(-1, num_classes).index_select(0, rows.to(answers.device).reshape(-1))
         return chosen.view(*rows.shape, num_classes)
 
     def _ask(self, batch: Batch) -> Tensor:
@@ -168,8 +170,7 @@ class StackedBatches:
             (by_fingerprint[fingerprint], [seed for _, seed in members])
             for fingerprint, members in itertools.groupby(groups, key=lambda key: key[0])
         ]
-        self._group_of = torch.arange(len(keys)) // (len(keys) // self.num_groups)
-        self._rows: dict[int, Tensor] = {}  # by batch size: each network's rows in the batch, (networks, batch)
+        self._networks_per_group = len(keys) // self.num_groups
 
     def iterate(
         self, answers: TeacherAnswers | None, soft_networks: Tensor, *, batches_per_pass: int
@@ -178,32 +179,36 @@ class StackedBatches:
 
         Args:
             answers: the teacher's; None where no network needs any.
-            soft_networks: which networks need them.
+            soft_networks: which networks need them, shape (soft networks,).
             batches_per_pass: steps of one pass; what lies beyond is left out.
         """
-        soft_networks = soft_networks.cpu()
+        chosen = None if len(soft_networks) == len(self.order) else soft_networks.cpu()
         for index in itertools.count():
             for batch, positions in self._pass(index, batches_per_pass * self._batch_size):
-                yield self._stacked(batch, positions, answers, soft_networks)
+                yield self._stacked(batch, positions, answers, chosen)
 
     def _stacked(
-        self, batch: Batch, positions: Tensor, answers: TeacherAnswers | None, soft_networks: Tensor
+        self, batch: Batch, positions: Tensor, answers: TeacherAnswers | None, soft_networks: Tensor | None
     ) -> StackedBatch:
-        size = len(batch) // self.num_groups
-        if size not in self._rows:  # full batches, and the last of a pass
-            self._rows[size] = (self._group_of * size).unsqueeze(1) + torch.arange(size)
-        rows = self._rows[size]
         if self._device.type != "cpu":
             batch = batch.to(self._device, non_blocking=True)
-        logits = None if answers is None else answers.answer(batch, positions, rows.index_select(0, soft_networks))
-        rows = rows.to(self._device, non_blocking=True)
+        logits = None
+        if answers is not None:
+            rows = self._of_networks(positions if answers.are_ready else torch.arange(len(batch)))
+            logits = answers.answer(batch, rows if soft_networks is None else rows.index_select(0, soft_networks))
         labels = dataclasses.replace(
             batch,
-            labels=batch.labels[rows],
-            partner_labels=None if batch.partner_labels is None else batch.partner_labels[rows],
-            partner_weight=None if batch.partner_weight is None else batch.partner_weight[rows],
+            labels=self._of_networks(batch.labels),
+            partner_labels=None if batch.partner_labels is None else self._of_networks(batch.partner_labels),
+            partner_weight=None if batch.partner_weight is None else self._of_networks(batch.partner_weight),
         )
+        size = len(batch) // self.num_groups
         return StackedBatch(batch.inputs.view(self.num_groups, size, *batch.inputs.shape[1:]), labels, logits)
+
+    def _of_networks(self, values: Tensor) -> Tensor:
+        """Return what each network sees, shape (networks, batch), of values of all groups, one after the other."""
+        each = values.view(self.num_groups, 1, -1).expand(-1, self._networks_per_group, -1)
+        return each.reshape(len(self.order), -1)
 
     def _pass(self, index: int, num_samples: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches of one pass over the data, all groups one after the other in each, and the positions."""

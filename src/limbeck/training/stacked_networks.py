@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from limbeck.errors import ModelError
 from limbeck.models.constraints import max_norm_of
 from limbeck.models.network import FeatureClassifier
-from limbeck.training.stacked_linear import stacked_linear
+from limbeck.training.stacked_linear import stacked_layers
 
 Weights = Mapping[str, Tensor]
 
@@ -73,13 +73,12 @@ class StackedNetworks:
         return {key: value.detach()[network].clone() for key, value in weights.items()}
 
     def _dense(self, layers: Sequence[_Layer], inputs: Tensor, weights: Weights) -> Tensor:
-        hidden = inputs.flatten(2)  # (groups, batch, inputs)
-        for layer in layers:
-            bias = None if layer.bias is None else weights[layer.bias]
-            hidden = stacked_linear(hidden, weights[layer.weight], bias)  # (networks, batch, units)
-            if layer.has_relu:
-                hidden = torch.relu(hidden)
-        return hidden
+        return stacked_layers(
+            inputs.flatten(2),  # (groups, batch, inputs)
+            [weights[layer.weight] for layer in layers],
+            [None if layer.bias is None else weights[layer.bias] for layer in layers],
+            has_relu=[layer.has_relu for layer in layers],
+        )
 
     def _call_one(self, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
         logits: Tensor = torch.func.functional_call(self.module, weights, (inputs,))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from limbeck.models import project_max_norm
+from limbeck.models import max_norm_of, project_max_norm
 from limbeck.records import EpochRecord
 from limbeck.training.averaging import AveragedWeights
 from limbeck.training.optimiser import build_optimiser
@@ -32,6 +32,7 @@ class StackedState:
         self.average = (
             AveragedWeights(networks.module, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
         )
+        self._has_limits = any(max_norm_of(module) is not None for module in networks.module.modules())
         self.step = 0
 
     def update(self, learning_rate: float) -> None:
@@ -44,7 +45,8 @@ class StackedState:
         self.optimiser.step()
         for parameter in parameters:
             parameter.grad = None
-        project_max_norm(self.networks.module, stack_axes=1)
+        if self._has_limits:
+            project_max_norm(self.networks.module, stack_axes=1)
         if self.average is not None:
             self.average.update(self.networks.module)
         self.step += 1
@@ -111,8 +113,11 @@ class StackedTally:
     def __init__(self, names: Sequence[str], *, num_networks: int, device: torch.device) -> None:
         self.names = tuple(names)
         self.num_networks = num_networks
-        self._window = torch.zeros(WINDOW_STEPS, len(self.names) + 1, num_networks, device=device)
+        window = torch.zeros(WINDOW_STEPS, len(self.names) + 1, num_networks, device=device)
+        self._window = window
+        self._rows, self._short_rows = list(window), list(window[:, :-1])  # views made once
         self._examples: list[int] = []
+        self._labelled: list[float | None] = []  # of each pending step, where it is known here
         self.recent: dict[str, float] = {}  # means over networks and the window that was read last
         self.reset()
 
@@ -134,9 +139,13 @@ class StackedTally:
 
     def add(self, values: Sequence[Tensor], *, examples: int, labelled: Tensor | float) -> None:
         """Take in one step: values of shape (networks,) by the tally's names, and how many examples they run over."""
-        row = self._window[len(self._examples)]
-        torch.stack(list(values), out=row[:-1])
-        row[-1] = labelled
+        index = len(self._examples)
+        if isinstance(labelled, Tensor):
+            torch.stack([*values, labelled], out=self._rows[index])
+            self._labelled.append(None)
+        else:
+            torch.stack(list(values), out=self._short_rows[index])
+            self._labelled.append(labelled)
         self._examples.append(examples)
 
     def read(self, *, watched: Tensor) -> tuple[int, list[int]] | None:
@@ -149,7 +158,10 @@ class StackedTally:
         """
         rows = self._window[: self.num_pending].to("cpu", torch.float64)  # (steps, names + 1, networks)
         examples = torch.tensor(self._examples, dtype=torch.float64)
-        self._examples, self.recent = [], {}
+        for row, labelled in zip(rows, self._labelled, strict=True):
+            if labelled is not None:
+                row[-1] = labelled
+        self._examples, self._labelled, self.recent = [], [], {}
         if len(rows) == 0:
             return None
         bad = ~rows[:, 0].isfinite() & watched

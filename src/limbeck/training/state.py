@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.models import project_max_norm
+from limbeck.models import max_norm_of, project_max_norm
+from limbeck.objectives import Objective
 from limbeck.records import EpochRecord
 from limbeck.training.averaging import AveragedWeights
 from limbeck.training.optimiser import build_optimiser
@@ -33,15 +34,16 @@ class TrainingState:
         student: what is trained, on the runtime's device.
         recipe: optimiser, averaging and clipping.
         runtime: device and precision.
-        part_names: of the objective's parts.
+        objective: what is minimised; names the parts of its loss and reads them.
     """
 
-    def __init__(self, student: nn.Module, *, recipe: Recipe, runtime: Runtime, part_names: tuple[str, ...]) -> None:
+    def __init__(self, student: nn.Module, *, recipe: Recipe, runtime: Runtime, objective: Objective) -> None:
         self.student, self.recipe, self.runtime = student, recipe, runtime
         self.optimiser = build_optimiser(student, recipe)
         self.average = AveragedWeights(student, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
-        self.tally = LossTally(("total", *part_names), device=runtime.device)
+        self.tally = LossTally(("total", *objective.part_names), objective.read)
+        self._has_limits = any(max_norm_of(module) is not None for module in student.modules())
         self.step = 0
         self.done = False
         self.history: list[EpochRecord] = []
@@ -68,7 +70,8 @@ class TrainingState:
         for group in self.optimiser.param_groups:  # as zero_grad does, without its profiling
             for parameter in group["params"]:
                 parameter.grad = None
-        project_max_norm(self.student)
+        if self._has_limits:
+            project_max_norm(self.student)
         if self.average is not None:
             self.average.update(self.student)
         self.step += 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from limbeck.objectives import UnreadLoss
 
 WINDOW_STEPS = 32
 LABELLED_PARTS = ("hard",)  # means over labelled examples; the others run over all
@@ -16,23 +19,30 @@ LABELLED_PARTS = ("hard",)  # means over labelled examples; the others run over 
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True)
+class _Step:
+    """The losses of one step's parts, on the device, and how many examples they are means of."""
+
+    losses: Sequence[Tensor | UnreadLoss]
+    examples: int
+    labelled: Tensor | float
+
+
 class LossTally:
     """Sums of the loss and its parts over an epoch.
 
-    Reading a loss on every step makes an accelerator wait. Rows are kept in one tensor on the device and read together.
+    Reading a loss on every step makes an accelerator wait, and even on a CPU the values of many small steps cost less
+    together. Losses are kept for a window of steps and read at once.
 
     Args:
-        names: of a row's values, "total" first.
-        device: where the losses are.
+        names: of a loss's values, "total" first.
+        read: computes the values of losses that were left for later, one row each.
     """
 
-    def __init__(self, names: Sequence[str], *, device: torch.device) -> None:
+    def __init__(self, names: Sequence[str], read: Callable[[Sequence[UnreadLoss]], Tensor]) -> None:
         self.names = tuple(names)
-        window = torch.zeros(WINDOW_STEPS, len(self.names) + 1, device=device)
-        self._window = window
-        self._rows = list(window)  # views made once
-        self._short_rows = list(window[:, :-1])
-        self._pending: list[tuple[int, float | None]] = []  # examples, and labelled ones where they are known here
+        self._read = read
+        self._pending: list[_Step] = []
         self.recent: dict[str, float] = {}  # means over the window that was read last
         self.reset()
 
@@ -53,32 +63,48 @@ class LossTally:
         """Whether the window must be read before the next step."""
         return len(self._pending) == WINDOW_STEPS
 
-    def add(self, values: Sequence[Tensor], *, examples: int, labelled: Tensor | float) -> None:
-        """Take in one step: float32 scalars by the tally's names, and how many examples they are means of."""
-        index = len(self._pending)
-        if isinstance(labelled, Tensor):
-            torch.stack([*values, labelled], out=self._rows[index])
-            self._pending.append((examples, None))
-        else:
-            torch.stack(list(values), out=self._short_rows[index])
-            self._pending.append((examples, labelled))
+    def add(self, losses: Sequence[Tensor | UnreadLoss], *, examples: int, labelled: Tensor | float) -> None:
+        """Take in one step.
+
+        Args:
+            losses: of its parts, which add up: values by the tally's names, shape (names,), or what reads them later.
+            examples: that they are means of.
+            labelled: how many of them have a label.
+        """
+        self._pending.append(_Step(losses, examples, labelled))
 
     def read(self) -> int | None:
         """Bring the pending steps to the host; return the first, from 0, whose total is not finite, or None."""
         pending, self._pending = self._pending, []
-        rows = self._window[: len(pending)].tolist()
         self.recent = {}
-        for index, (row, (examples, labelled)) in enumerate(zip(rows, pending, strict=True)):
+        rows, labelled = self._rows(pending)
+        for index, (row, step) in enumerate(zip(rows, pending, strict=True)):
             if not math.isfinite(row[0]):
                 return index
             for i, name in enumerate(self.names):
-                weight = (row[-1] if labelled is None else labelled) if name in LABELLED_PARTS else examples
+                weight = labelled[index] if name in LABELLED_PARTS else step.examples
                 self._sums[i] += row[i] * weight
                 self._weights[i] += weight
-            self.examples += examples
+            self.examples += step.examples
         if rows:
             self.recent = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(self.names)}
         return None
+
+    def _rows(self, steps: Sequence[_Step]) -> tuple[list[list[float]], list[float]]:
+        """Return each step's values, and how many labelled examples it has, in at most two transfers."""
+        if not steps:
+            return [], []
+        losses = [loss for step in steps for loss in step.losses]
+        unread = [loss for loss in losses if isinstance(loss, UnreadLoss)]
+        later = iter(self._read(unread)) if unread else iter(())
+        rows = torch.stack([next(later) if isinstance(loss, UnreadLoss) else loss for loss in losses])
+        if len(losses) > len(steps):
+            parts = torch.split(rows, [len(step.losses) for step in steps])
+            rows = torch.stack([part.sum(dim=0) for part in parts])
+        counted = [step.labelled for step in steps if isinstance(step.labelled, Tensor)]
+        on_host = iter(torch.stack(counted).tolist() if counted else ())
+        labelled = [next(on_host) if isinstance(step.labelled, Tensor) else step.labelled for step in steps]
+        return rows.tolist(), labelled
 
     def epoch_means(self) -> dict[str, float]:
         """Return the means over the epoch's valid examples."""

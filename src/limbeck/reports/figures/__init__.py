@@ -7,10 +7,16 @@ from limbeck.reports.drawing import ReportFigure, drawing_style
 from limbeck.reports.figures.confusion import confusion_figure
 from limbeck.reports.figures.curves import curves_figure
 from limbeck.reports.figures.dark_knowledge import dark_knowledge_figure
+from limbeck.reports.figures.heat_map import heat_map_figure
+from limbeck.reports.figures.lines import lines_figure
+from limbeck.reports.figures.points import points_figure
 from limbeck.reports.figures.reliability import reliability_figure
 from limbeck.reports.figures.seeds import seeds_figure
 from limbeck.reports.figures.tradeoff import tradeoff_figure
 from limbeck.reports.summary import RunSummary
+from limbeck.reproduction import ReproductionRecord
+
+DRAWERS = {"points": points_figure, "curves": lines_figure, "heat_map": heat_map_figure}
 
 
 def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigure]:
@@ -25,3 +31,12 @@ def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigu
             dark_knowledge_figure(record),
         ]
     return {figure.key: figure for figure in figures if figure is not None}
+
+
+def draw_observations(record: ReproductionRecord) -> list[ReportFigure]:
+    """Return the figures that a reproduction asks for, in order."""
+    with drawing_style():
+        return [
+            DRAWERS[figure.kind](record, figure, f"figure-{number}")
+            for number, figure in enumerate(record.figures, start=1)
+        ]

@@ -1,0 +1,86 @@
+"""Papers as runnable recipes: one explicit table, one file a recipe, imported when it is asked for.
+
+A recipe is a module with a docstring whose first line is its title, ``PAPER``, ``CLAIMS``, ``DEPARTURES``, a frozen
+dataclass ``Settings`` (one of its fields is ``seeds``), ``SMOKE`` (settings for a test of the whole path), and
+``run(settings, laboratory)``, which trains, observes and draws with the verbs of
+:class:`limbeck.recipes.laboratory.Laboratory`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from limbeck.errors import unknown_name
+
+if TYPE_CHECKING:
+    from limbeck.recipes.laboratory import Laboratory
+    from limbeck.reproduction import Claim
+
+RECIPES = {  # name: (module, one line)
+    "hinton2015-mnist": (
+        "limbeck.recipes.hinton2015_mnist",
+        "Section 3's table: an 800-800 net learns MNIST from labels, and from a 1200-1200 teacher.",
+    ),
+    "hinton2015-mnist-temperature": (
+        "limbeck.recipes.hinton2015_mnist_temperature",
+        "Section 3's trends: students of 30 to 800 units at eleven temperatures.",
+    ),
+    "hinton2015-mnist-logit-matching": (
+        "limbeck.recipes.hinton2015_mnist_logit_matching",
+        "Section 2.1's limit: temperatures up to 1000 against the matching of logits.",
+    ),
+    "hinton2015-mnist-missing-class": (
+        "limbeck.recipes.hinton2015_mnist_missing_class",
+        "Section 3: students that never saw a 3, or nothing but 7s and 8s, and the biases that mend them.",
+    ),
+    "hinton2015-mnist-few-labels": (
+        "limbeck.recipes.hinton2015_mnist_few_labels",
+        "Section 6 on MNIST: 3 % of the training set, with hard labels and with soft targets.",
+    ),
+    "hinton2015-mnist-ensemble": (
+        "limbeck.recipes.hinton2015_mnist_ensemble",
+        "Ten teachers into one student: arithmetic mean, geometric mean, the sum of ten losses, a head for each.",
+    ),
+    "hinton2015-mnist-transfer-set": (
+        "limbeck.recipes.hinton2015_mnist_transfer_set",
+        "Transfer without labels: MNIST's images, jittered or mixed ones, other digits, photographs, noise.",
+    ),
+    "hinton2015-mnist-beyond": (
+        "limbeck.recipes.hinton2015_mnist_beyond",
+        "Beyond the table: the 800-800 net learns from convnets on jittered and elastic views; goal 45 errors.",
+    ),
+}
+
+
+class Recipe(Protocol):
+    """What a recipe's module holds."""
+
+    __doc__: str | None
+    PAPER: str
+    CLAIMS: list[Claim]
+    DEPARTURES: list[str]
+    Settings: type[Any]
+    SMOKE: Any
+
+    def run(self, settings: Any, laboratory: Laboratory) -> None:
+        """Train, observe and draw."""
+
+
+def load_recipe(name: str) -> Recipe:
+    """Import a recipe.
+
+    Args:
+        name: one of :data:`RECIPES`.
+    Raises:
+        UnknownName: another name; the near ones are listed.
+    Example:
+        >>> load_recipe("hinton2015-mnist").CLAIMS[0].paper
+        67
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return cast(Recipe, importlib.import_module(RECIPES[name][0]))
+
+
+__all__ = ["RECIPES", "Recipe", "load_recipe"]

@@ -1,0 +1,120 @@
+"""Comparisons over seeds as recipes record them: each seed's difference, the ends of the interval, and a sentence.
+
+What was not observed (a temperature that a sweep was told to leave out) is compared with nothing: claims on it are then
+"not measured".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from limbeck.recipes.laboratory import Laboratory
+from limbeck.reproduction import value_text
+from limbeck.statistics import equivalence_bound, paired_difference
+
+EQUIVALENCE_CONFIDENCE = 0.90  # of each interval: two one-sided tests at 5 %
+BySeed = Mapping[int, float]
+
+
+def observed(laboratory: Laboratory, conditions: Iterable[str], quantity: str) -> list[dict[int, float]]:
+    """Return what was observed of each condition, by seed; those without any are left out."""
+    values: dict[str, dict[int, float]] = {condition: {} for condition in conditions}
+    for observation in laboratory.observations:
+        if observation.quantity == quantity and observation.seed is not None and observation.condition in values:
+            values[observation.condition][observation.seed] = observation.value
+    return [by_seed for by_seed in values.values() if by_seed]
+
+
+def mean_by_seed(groups: Sequence[BySeed]) -> dict[int, float]:
+    """Return each seed's mean over several conditions, for the seeds that all of them have.
+
+    Example:
+        >>> mean_by_seed([{0: 10.0, 1: 12.0}, {0: 20.0, 1: 14.0, 2: 9.0}])
+        {0: 15.0, 1: 13.0}
+    """
+    seeds = [seed for seed in groups[0] if all(seed in group for group in groups)] if groups else []
+    return {seed: sum(group[seed] for group in groups) / len(groups) for seed in seeds}
+
+
+def observe_difference(
+    laboratory: Laboratory,
+    condition: str,
+    quantity: str,
+    first: BySeed,
+    second: BySeed,
+    *,
+    what: str,
+    unit: str = "count",
+    confidence: float = 0.95,
+) -> None:
+    """Record second - first.
+
+    Every seed's difference is observed as ``quantity``. With two seeds or more the ends of the mean's interval, which
+    belong to no single seed, are ``quantity_low_end`` and ``quantity_high_end``. A note tells all of it.
+
+    Args:
+        laboratory: where it is recorded.
+        condition: what claims and figures call the comparison.
+        quantity: what the difference is: "test_errors_saved".
+        first: value by seed.
+        second: value by seed.
+        what: begins the note: "30 units, errors at T = 1 less those at T = 4".
+        unit: of the values.
+        confidence: of the interval.
+    """
+    shared = [seed for seed in first if seed in second]
+    for seed in shared:
+        laboratory.observe(condition, seed, quantity, second[seed] - first[seed], unit)
+    if not shared:
+        return
+    difference = paired_difference(first, second, confidence=confidence)
+    mean = value_text(difference.mean, unit)
+    if difference.low is None or difference.high is None:
+        laboratory.note(f"{what}: {mean}. One seed allows no interval.")
+        return
+    laboratory.observe(condition, None, f"{quantity}_low_end", difference.low, unit)
+    laboratory.observe(condition, None, f"{quantity}_high_end", difference.high, unit)
+    interval = f"{value_text(difference.low, unit)} to {value_text(difference.high, unit)}"
+    shown = "shown" if difference.excludes_zero else "not shown"
+    laboratory.note(
+        f"{what}: {mean} on average, {100 * confidence:.0f} % interval {interval}, paired over {difference.count} "
+        f"seeds: a difference is {shown}."
+    )
+
+
+def observe_likeness(
+    laboratory: Laboratory,
+    condition: str,
+    quantity: str,
+    groups: Sequence[BySeed],
+    *,
+    what: str,
+    unit: str = "count",
+) -> float | None:
+    """Record within which margin several conditions are shown to be alike, and return it; see ``equivalence_bound``.
+
+    The margin is observed as ``quantity``, of no single seed, and told in a note. One seed, or one condition, has none.
+
+    Args:
+        laboratory: where it is recorded.
+        condition: what claims and figures call the comparison.
+        quantity: what the margin is: "test_errors_margin".
+        groups: value by seed, for each of the conditions.
+        what: begins the note: "800 units, errors at T = 12, 16, 20, 32".
+        unit: of the values.
+    """
+    groups = [group for group in groups if group]
+    if len(groups) < 2:
+        return None
+    margin = equivalence_bound(groups, confidence=EQUIVALENCE_CONFIDENCE)
+    means = [sum(group.values()) / len(group) for group in groups]
+    apart = value_text(max(means) - min(means), unit)
+    if margin is None:
+        laboratory.note(f"{what}: the means lie at most {apart} apart. One seed allows no interval.")
+        return None
+    laboratory.observe(condition, None, quantity, margin, unit)
+    laboratory.note(
+        f"{what}: the means lie at most {apart} apart, and every two are alike within {value_text(margin, unit)} "
+        f"({100 * EQUIVALENCE_CONFIDENCE:.0f} % intervals of the differences, paired over seeds)."
+    )
+    return margin

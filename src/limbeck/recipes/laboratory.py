@@ -1,0 +1,332 @@
+"""The verbs that recipes are written in: open data, train, collect answers, examine, observe, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from limbeck.data import Samples, Views, load_data
+from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
+from limbeck.distillation.sources import NetworkSource
+from limbeck.errors import InvalidValue
+from limbeck.metrics import count_parameters
+from limbeck.objectives import Objective
+from limbeck.recipes.answers import answered
+from limbeck.recipes.exam import Exam
+from limbeck.recipes.material import SMOKE_TRAIN, Material, cut, material_of
+from limbeck.recipes.shelf import Shelf
+from limbeck.recipes.task import Task
+from limbeck.reproduction import Figure, NetworkFacts, Observation
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
+from limbeck.training import Progress, Recipe, Runtime, predict
+
+Guide = Teacher | TrainedNetwork | Sequence[TrainedNetwork]
+
+
+@dataclass(eq=False)
+class Laboratory:
+    """Where a recipe runs. What it trains is found again by every recipe that trains the same.
+
+    Args:
+        networks: folder of trained networks and collected answers.
+        runtime: device and precision.
+        progress: what a person sees.
+        smoke: cut every data set to a small stratified part.
+    """
+
+    networks: Path
+    runtime: Runtime
+    progress: Progress
+    smoke: bool = False
+    observations: list[Observation] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, NetworkFacts] = field(default_factory=dict)  # by folder
+    material: Material | None = None  # what was opened
+    _reading: bool = False  # whether the samples of the exam have been read
+
+    def open(self, name: str, *, held_out: int = 0) -> Samples:
+        """Return the training samples of the data set that the recipe is about; once.
+
+        Args:
+            name: as ``load_data`` takes it.
+            held_out: so many training samples, stratified, are taken out of it and examined *instead of the test
+                set*, which is then not read: for the search of settings. 0 in the run whose numbers are published.
+        """
+        assert self.material is None, "a recipe opens the data set that it is about once"
+        self.material = material_of(name, held_out=held_out, smoke=self.smoke)
+        self.notes += self.material.notes
+        return self.material.train
+
+    def load(self, name: str, *, image_size: int | None = None) -> Samples:
+        """Return the training samples of another data set, e.g. as a transfer set from elsewhere.
+
+        Args:
+            name: as ``load_data`` takes it.
+            image_size: resize its images to this height and width.
+        """
+        train = load_data(name, image_size=image_size, validation_fraction=0.0).train
+        return cut(train, SMOKE_TRAIN) if self.smoke else train
+
+    def trained(
+        self,
+        name: str,
+        source: NetworkSource,
+        *,
+        samples: Samples,
+        objective: Objective,
+        recipe: Recipe,
+        seed: int,
+        views: Views | None = None,
+        num_views: int | None = None,
+        teacher: Teacher | None = None,
+        validation: Samples | None = None,
+        steps_per_epoch: int | None = None,
+    ) -> TrainedNetwork:
+        """Return a trained network: one that is there already, otherwise trained now, or further from where it stopped.
+
+        It is found by the hash of everything that decides its weights, never by its name alone.
+
+        Args:
+            name: of its folder, progress and record: "teacher", "distilled".
+            source: a spec of the zoo, a callable that builds a module, or a module to start from.
+            samples: what it learns from.
+            objective: what it minimises.
+            recipe: of its training.
+            seed: of initial weights, order and dropout.
+            views: normalisation and augmentation; neither where not given. Their seed is theirs.
+            num_views: show views 0 .. n - 1 in turn.
+            teacher: what ``answers`` returned, or any other.
+            validation: chooses the epoch; the last one's weights are taken where there is none.
+            steps_per_epoch: one pass over the samples where not given.
+        """
+        task = Task.make(
+            name,
+            source,
+            samples=samples,
+            objective=objective,
+            recipe=recipe,
+            seed=seed,
+            views=views,
+            num_views=num_views,
+            teacher=teacher,
+            validation=validation,
+            steps_per_epoch=steps_per_epoch,
+            precision=self.runtime.precision,
+            way="alone",
+        )
+        shelf = self._shelf()
+        was_there = shelf.has(task)
+        if not was_there:
+            shelf.train(task, self.progress)
+        return self._taken(shelf, task, was_there=was_there)
+
+    def trained_together(
+        self,
+        name: str,
+        source: NetworkSource,
+        *,
+        samples: Samples,
+        objectives: Sequence[Objective],
+        seeds: Sequence[int],
+        recipe: Recipe,
+        views: Views | None = None,
+        teacher: Teacher | None = None,
+        validation: Samples | None = None,
+    ) -> list[TrainedNetwork]:
+        """Return networks of one shape, one for each (objective, seed), trained in one pass where they are missing.
+
+        Each is found on its own, so a wider sweep trains only what it adds. A pass that is stopped begins anew: give
+        a sweep in pieces whose loss is bearable. See ``fit_stacked`` for what can be stacked.
+
+        Args:
+            name: of their folders.
+            source: a spec of the zoo, without dropout and batch norm.
+            samples: what they learn from.
+            objectives: one for each network.
+            seeds: one for each network.
+            recipe: of all.
+            views: of all; see ``trained``.
+            teacher: of all whose objective needs one.
+            validation: chooses each network's epoch.
+        """
+        if len(objectives) != len(seeds):
+            raise InvalidValue(
+                "Every network needs an objective and a seed.",
+                received=f"{len(objectives)} objectives, {len(seeds)} seeds",
+                expected="as many of each",
+            )
+        shelf = self._shelf()
+        tasks = [
+            Task.make(
+                name,
+                source,
+                samples=samples,
+                objective=objective,
+                recipe=recipe,
+                seed=seed,
+                views=views,
+                num_views=None,
+                teacher=teacher,
+                validation=validation,
+                steps_per_epoch=None,
+                precision=self.runtime.precision,
+                way="stacked",
+            )
+            for objective, seed in zip(objectives, seeds, strict=True)
+        ]
+        missing = [task for task in tasks if not shelf.has(task)]
+        if missing:
+            shelf.train_together(missing, self.progress)
+        return [self._taken(shelf, task, was_there=task not in missing) for task in tasks]
+
+    def answers(
+        self,
+        teacher: Guide,
+        samples: Samples,
+        *,
+        views: Views | None = None,
+        num_views: int | None = None,
+        pooling: str = "arithmetic",
+        codec: str = "dense16",
+    ) -> Teacher:
+        """Return a teacher that has answered for every sample of a transfer set already, at any temperature.
+
+        Clean views are answered into memory; numbered views into a store beside the networks, which is found again.
+
+        Args:
+            teacher: a trained network, several of them (an ensemble, pooled when asked), or a Teacher.
+            samples: the transfer set; its labels do not matter.
+            views: what student and teacher see.
+            num_views: of augmented views, shown in turn.
+            pooling: of several networks: "arithmetic" or "geometric" mean.
+            codec: of the store.
+        """
+        return answered(
+            self.teacher(teacher, pooling=pooling),
+            samples,
+            views=views or Views(),
+            num_views=num_views,
+            pooling=pooling,
+            codec=codec,
+            precision=self.runtime.precision,
+            root=self.networks,
+            progress=self.progress,
+        )
+
+    def teacher(self, guide: Guide, *, pooling: str = "arithmetic") -> Teacher:
+        """Return trained networks as one teacher that answers live, in every step."""
+        if isinstance(guide, Teacher):
+            return guide
+        if isinstance(guide, TrainedNetwork):
+            return ModuleTeacher(guide.module, name=guide.role)
+        return EnsembleTeacher([ModuleTeacher(network.module, name=network.role) for network in guide], pooling=pooling)
+
+    def asked(
+        self, network: TrainedNetwork | nn.Module | Teacher, samples: Samples, *, views: Views | None = None
+    ) -> Exam:
+        """Return what a network answers on the clean views of labelled samples other than the test set's.
+
+        For accuracies on training samples, offsets tuned on held-out ones, and the like. Nothing is recorded.
+        """
+        if isinstance(network, Teacher):
+            network = PooledNetwork(network)
+        module = network.module if isinstance(network, TrainedNetwork) else network
+        logits = predict(module.to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
+        return Exam(logits, samples.labels.cpu(), samples.class_names)
+
+    def examine(
+        self,
+        network: TrainedNetwork | nn.Module | Teacher,
+        *,
+        condition: str,
+        seed: int | None,
+        views: Views | None = None,
+        classes: Sequence[str] = (),
+    ) -> Exam:
+        """Read the test set with a network, and record errors, accuracy and NLL: the one verb that reads it.
+
+        It comes after all training and choosing: nothing can be trained once it was called. Where samples were held
+        out (``open``), they are read in the test set's place, and quantities are called "held_out_..." instead of
+        "test_...".
+
+        Args:
+            network: a trained network, any module that gives logits, or a teacher (an ensemble is read as one network).
+            condition: what claims and figures call it.
+            seed: which run of the condition it is; None where there is but one, of no seed.
+            views: for their normalisation.
+            classes: names of classes whose errors are recorded too, as "test_errors_on_NAME".
+        Returns:
+            The answers, for what else is to be observed of them.
+        """
+        assert self.material is not None, "a recipe opens its data set first"
+        self._reading = True
+        exam = self.asked(network, self.material.exam, views=views)
+        self.record_exam(exam, condition=condition, seed=seed, classes=classes)
+        return exam
+
+    def record_exam(self, exam: Exam, *, condition: str, seed: int | None, classes: Sequence[str] = ()) -> None:
+        """Record errors, accuracy and NLL of an exam, e.g. of one shifted by an offset; ``examine`` does it itself."""
+        measured = exam.measured()
+        for quantity, unit in (("errors", "count"), ("accuracy", "fraction"), ("nll", "nats")):
+            self.observe(condition, seed, self.examined(quantity), measured[quantity], unit)
+        for name in classes:
+            self.observe(condition, seed, self.examined(f"errors_on_{name}"), exam.errors_on(name), "count")
+
+    def observe(self, condition: str, seed: int | None, quantity: str, value: float, unit: str) -> None:
+        """Record one number.
+
+        Raises:
+            InvalidValue: the same was observed before, or the quantity in another unit.
+        """
+        for other in self.observations:
+            if (other.condition, other.seed, other.quantity) == (condition, seed, quantity):
+                raise InvalidValue(
+                    "A run is observed once.", received=f"{condition}, seed {seed}, {quantity} a second time"
+                )
+            if other.quantity == quantity and other.unit != unit:
+                raise InvalidValue(f"{quantity} has two units.", received=unit, expected=other.unit)
+        self.observations.append(Observation(condition, seed, quantity, float(value), unit))
+
+    def examined(self, quantity: str) -> str:
+        """Return what ``examine`` calls a quantity: "errors" is "test_errors", or "held_out_errors"."""
+        return f"{self.material.exam_name if self.material else 'test'}_{quantity}"
+
+    @property
+    def num_examined(self) -> int:
+        """Samples that ``examine`` reads."""
+        return len(self.material.exam) if self.material else 0
+
+    def draw(self, figure: Figure) -> None:
+        """Add a figure to the page."""
+        self.figures.append(figure)
+
+    def note(self, sentence: str) -> None:
+        """Add a sentence that a reader must know."""
+        self.notes.append(sentence)
+
+    def _shelf(self) -> Shelf:
+        assert not self._reading, "everything is trained before the test set is read"
+        return Shelf(self.networks, self.runtime)
+
+    def _taken(self, shelf: Shelf, task: Task, *, was_there: bool) -> TrainedNetwork:
+        trained, environment = shelf.get(task)
+        folder = shelf.place(task).name
+        self.facts.setdefault(
+            folder,
+            NetworkFacts(
+                name=task.name,
+                spec=task.network.name,
+                seed=task.seed,
+                folder=folder,
+                num_parameters=count_parameters(trained.module),
+                num_epochs=len(trained.history),
+                training_seconds=trained.elapsed_seconds,
+                was_there=was_there,
+                environment=environment,
+            ),
+        )
+        return trained

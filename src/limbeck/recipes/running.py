@@ -1,0 +1,142 @@
+"""From a recipe and settings to a record and a page in a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, plain
+from limbeck.errors import OutputError
+from limbeck.recipes import Recipe, load_recipe
+from limbeck.recipes.laboratory import Laboratory
+from limbeck.records import write_text
+from limbeck.reports import read_reproduction, write_report
+from limbeck.reproduction import ReproductionRecord, reproduction_to_json
+from limbeck.training import Progress, Runtime, environment_facts, progress_for
+
+ROOT = Path("runs") / "reproduce"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A finished reproduction."""
+
+    record: ReproductionRecord
+    folder: Path
+
+
+def reproduce(
+    name: str,
+    *,
+    settings: Any = None,
+    smoke: bool = False,
+    out: Path | str | None = None,
+    networks: Path | str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: Progress | str = "auto",
+    command: str = "limbeck.recipes.running.reproduce(...)",
+) -> Reproduction:
+    """Run a recipe, and write its record and page.
+
+    Networks that are there already are not trained again, so a stopped run goes on, and a finished one is measured
+    again in moments. A record of other settings is never overwritten.
+
+    Args:
+        name: one of ``limbeck.recipes.RECIPES``.
+        settings: the recipe's ``Settings``; its own, or its ``SMOKE``, where not given.
+        smoke: cut data to a few samples.
+        out: folder of record and page; ``runs/reproduce/NAME`` where not given, ``NAME-smoke`` for a smoke run.
+        networks: folder of trained networks, shared with other recipes; ``networks`` beside ``out`` where not given.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: "auto", "fp32", "bf16", "fp16"; part of what decides a network's weights.
+        progress: "auto", "bar", "plain", "silent", or a Progress.
+        command: kept in the record.
+    Raises:
+        LimbeckError: a name, setting, data set or folder that cannot be used.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the same call goes on.
+    """
+    recipe = load_recipe(name)
+    settings = settings if settings is not None else recipe.SMOKE if smoke else recipe.Settings()
+    folder = Path(out) if out is not None else ROOT / (f"{name}-smoke" if smoke else name)
+    described: dict[str, Any] = plain(asdict(settings))
+    _open_folder(folder, name, smoke=smoke, settings=described)
+    laboratory = Laboratory(
+        networks=Path(networks) if networks is not None else folder.parent / "networks",
+        runtime=Runtime.resolve(device, precision),
+        progress=progress_for(progress) if isinstance(progress, str) else progress,
+        smoke=smoke,
+    )
+    started = time.perf_counter()
+    recipe.run(settings, laboratory)
+    record = _record(name, recipe, laboratory, smoke=smoke, settings=described, command=command, started=started)
+    write_report(record, folder / REPORT_FILE)
+    write_text(folder / RECORD_FILE, reproduction_to_json(record))
+    return Reproduction(record, folder)
+
+
+def _record(
+    name: str,
+    recipe: Recipe,
+    laboratory: Laboratory,
+    *,
+    smoke: bool,
+    settings: dict[str, Any],
+    command: str,
+    started: float,
+) -> ReproductionRecord:
+    return ReproductionRecord(
+        recipe=name,
+        title=(recipe.__doc__ or name).strip().splitlines()[0].rstrip("."),
+        paper=recipe.PAPER,
+        command=command,
+        smoke=smoke,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        elapsed_seconds=time.perf_counter() - started,
+        settings=settings,
+        departures=list(recipe.DEPARTURES),
+        claims=list(recipe.CLAIMS),
+        observations=laboratory.observations,
+        figures=laboratory.figures,
+        notes=laboratory.notes,
+        environment=plain(environment_facts(laboratory.runtime)),
+        data=laboratory.material.record if laboratory.material else None,
+        networks=list(laboratory.facts.values()),
+    )
+
+
+def _open_folder(folder: Path, name: str, *, smoke: bool, settings: dict[str, Any]) -> None:
+    """Make the folder; refuse one with the record of something else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(None, "no permission to write")
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write into the folder {folder}.",
+            received=error.strerror,
+            expected="a writable place",
+            remedy="choose another --out folder",
+        ) from error
+    if not (folder / RECORD_FILE).exists():
+        return
+    found = read_reproduction(folder)
+    if (found.recipe, found.smoke, found.settings) == (name, smoke, settings):
+        return
+    differing = [key for key in settings if found.settings.get(key) != settings[key]]
+    if found.recipe != name:
+        received = f"of {found.recipe}"
+    elif found.smoke != smoke:
+        received = "of a smoke run" if found.smoke else "of a full run"
+    else:
+        received = "; ".join(f"{key} = {found.settings.get(key)}" for key in differing) or "other settings"
+    raise OutputError(
+        f"{folder} holds the record of another reproduction.",
+        received=received,
+        expected="; ".join(f"{key} = {settings[key]}" for key in differing) or f"{name}{', smoke' if smoke else ''}",
+        remedy="choose another --out; networks are found again through --networks",
+    )

@@ -1,0 +1,161 @@
+"""Trained networks in folders named by the hash of everything that decides their weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.run_directory import plain
+from limbeck.errors import ModelError, OutputError
+from limbeck.models import ModelFactory, load_model, save_model
+from limbeck.recipes.task import Task
+from limbeck.records import EpochRecord, decode_plain
+from limbeck.training import EventLog, FitResult, Progress, Runtime, environment_facts, fit, fit_stacked
+
+CHECKPOINT = "checkpoint.pt"
+EVENTS = "events.jsonl"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where the networks of recipes stand, shared by recipes that train the same ones.
+
+    ``FOLDER/NAME-seedS-KEY/`` is a saved model (``limbeck evaluate`` and ``--teacher`` take it) with its events; KEY
+    hashes the task's identity, which ``model.json`` repeats in full. A folder is renamed into its place when all is
+    written; until then it ends in ``.partial`` and holds the checkpoint that a killed training goes on from.
+    """
+
+    folder: Path
+    runtime: Runtime
+
+    def place(self, task: Task) -> Path:
+        """Return the folder of a task's network, whether it is there or not."""
+        return self.folder / f"{task.name}-seed{task.seed}-{task.key}"
+
+    def has(self, task: Task) -> bool:
+        """Whether the network is trained."""
+        return self.place(task).is_dir()
+
+    def workplace(self, task: Task) -> Path:
+        """Return the folder that a task's network is trained in, made where it is missing.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        partial = self.folder / f"{self.place(task).name}.partial"
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"Cannot make the folder {partial}.",
+                received=error.strerror,
+                expected="a writable place",
+                remedy="choose another --networks folder",
+            ) from error
+        return partial
+
+    def train(self, task: Task, progress: Progress) -> None:
+        """Train a network that is missing, from where an earlier process was stopped."""
+        workplace = self.workplace(task)
+        fitted = fit(
+            task.student,
+            task.samples,
+            task.objective,
+            recipe=task.recipe,
+            teacher=task.teacher,
+            validation=task.validation,
+            views=task.views,
+            num_views=task.num_views,
+            seed=task.seed,
+            steps_per_epoch=task.steps_per_epoch,
+            runtime=self.runtime,
+            name=f"{task.name}-seed{task.seed}",
+            checkpoint=workplace / CHECKPOINT,
+            events=EventLog(workplace / EVENTS),
+            progress=progress,
+        )
+        self.put(task, fitted)
+
+    def train_together(self, tasks: Sequence[Task], progress: Progress) -> None:
+        """Train missing networks of one shape, that share samples, recipe and validation, in one pass."""
+        fitted = fit_stacked(
+            [task.student for task in tasks],
+            tasks[0].samples,
+            [task.objective for task in tasks],
+            recipe=tasks[0].recipe,
+            teacher=next((task.teacher for task in tasks if task.teacher), None),
+            validation=tasks[0].validation,
+            views=[task.views for task in tasks],
+            seeds=[task.seed for task in tasks],
+            runtime=self.runtime,
+            name=f"{len(tasks)} x {tasks[0].name}",
+            progress=progress,
+        )
+        for task, result in zip(tasks, fitted, strict=True):
+            self.put(task, replace(result, elapsed_seconds=result.elapsed_seconds / len(tasks)))
+
+    def put(self, task: Task, fitted: FitResult) -> None:
+        """Save a trained network: into the workplace first, then under its name at once.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        place, partial = self.place(task), self.workplace(task)
+        save_model(
+            partial,
+            fitted.student,
+            spec=task.network.name,
+            input_shape=task.samples.input_shape,
+            class_names=task.samples.class_names,
+            normalise=asdict(task.views.normalise) if task.views.normalise else None,
+            role=task.name,
+            extra={
+                "identity": task.identity,
+                "elapsed_seconds": fitted.elapsed_seconds,
+                "selected_epoch": fitted.selected_epoch,
+                "environment": plain(environment_facts(self.runtime)),
+                "history": [asdict(record) for record in fitted.history],
+            },
+        )
+        try:
+            os.replace(partial, place)
+        except OSError as error:
+            if not self.has(task):
+                raise OutputError(f"Cannot rename {partial}.", received=error.strerror, expected=str(place)) from error
+            shutil.rmtree(partial, ignore_errors=True)  # another process has trained the same meanwhile
+        with contextlib.suppress(OSError):
+            (place / CHECKPOINT).unlink(missing_ok=True)
+
+    def get(self, task: Task) -> tuple[TrainedNetwork, dict[str, Any]]:
+        """Return a trained network on the runtime's device, and the facts of its training's environment.
+
+        Raises:
+            ModelError: the folder is damaged, or of another identity.
+        """
+        place = self.place(task)
+        factory = ModelFactory(task.network.name, lambda: task.student)
+        try:
+            saved = load_model(place, factory=factory)
+            if saved.extra.get("identity") != task.identity:
+                raise ModelError(f"{place} holds the network of another task.", received="an identity that differs")
+        except ModelError as error:
+            error.remedy = f"delete {place} to train this network again"
+            raise
+        history = [decode_plain(EpochRecord, epoch, f"{place}, history") for epoch in saved.extra["history"]]
+        trained = TrainedNetwork(
+            role=task.name,
+            name=task.network.name,
+            seed=task.seed,
+            origin=f"trained in {place.name}",
+            module=saved.module.to(self.runtime.device),
+            selected_epoch=saved.extra["selected_epoch"],
+            history=history,
+            elapsed_seconds=saved.extra["elapsed_seconds"],
+        )
+        return trained, saved.extra["environment"]

@@ -1,0 +1,72 @@
+"""Records from their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limbeck import reproduction
+from limbeck.errors import RecordError
+from limbeck.records import RunRecord, format_of, from_json
+from limbeck.reproduction import ReproductionRecord, reproduction_from_json
+
+RECORD_NAME = "record.json"
+
+
+def read_record(path: Path | str) -> RunRecord:
+    """Read the record of a run of ``limbeck distill`` or ``limbeck train``.
+
+    Args:
+        path: a run directory, or its ``record.json``.
+    Raises:
+        RecordError: there is none, or it cannot be read.
+    """
+    text, source = _text_of(Path(path))
+    return from_json(text, source=source)
+
+
+def read_reproduction(path: Path | str) -> ReproductionRecord:
+    """Read the record of ``limbeck reproduce``; see :func:`read_record`."""
+    text, source = _text_of(Path(path))
+    return reproduction_from_json(text, source=source)
+
+
+def read_any_record(path: Path | str) -> RunRecord | ReproductionRecord:
+    """Read a record of either kind, as its format says; see :func:`read_record`."""
+    text, source = _text_of(Path(path))
+    if format_of(text, source=source) == reproduction.FORMAT:
+        return reproduction_from_json(text, source=source)
+    return from_json(text, source=source)
+
+
+def read_results(folder: Path | str) -> dict[str, ReproductionRecord]:
+    """Read the committed records under ``FOLDER/NAME/record.json``, by NAME, in alphabetical order.
+
+    Raises:
+        RecordError: no such folder, or a record that cannot be read.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise RecordError(
+            f"There is no folder {root}.", received=str(folder), expected=f"a folder of NAME/{RECORD_NAME}"
+        )
+    return {path.parent.name: read_reproduction(path) for path in sorted(root.glob(f"*/{RECORD_NAME}"))}
+
+
+def _text_of(path: Path) -> tuple[str, str]:
+    source = path / RECORD_NAME if path.is_dir() else path
+    try:
+        return source.read_text(encoding="utf-8"), str(source)
+    except FileNotFoundError as error:
+        raise RecordError(
+            f"There is no record at {source}.",
+            received=str(path),
+            expected=f"a run directory with {RECORD_NAME}, which a run writes when it ends",
+            remedy="give the --out folder of a finished run, or let the run finish",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(
+            f"Cannot read {source}.",
+            received=getattr(error, "strerror", None) or str(error),
+            expected=f"a readable {RECORD_NAME} in UTF-8",
+            remedy="check the path and its permissions",
+        ) from error

@@ -1,0 +1,47 @@
+"""What decides the weights that a training run ends in, as text to compare or to hash."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from torch import nn
+
+from limbeck.data import Samples, Views
+from limbeck.objectives import Objective
+from limbeck.teachers import Teacher
+from limbeck.training.recipe import Recipe
+
+
+def training_identity(
+    student: nn.Module,
+    train: Samples,
+    objective: Objective,
+    *,
+    recipe: Recipe,
+    teacher: Teacher | None,
+    validation: Samples | None,
+    views: Views,
+    num_views: int | None,
+    seed: int,
+    num_steps: int,
+    precision: str,
+) -> dict[str, str]:
+    """Return what must be equal for two runs of ``fit`` to be the same run, name by name.
+
+    The arguments are those of ``fit``, resolved. Of the student only the shapes count: its initial weights and what
+    leaves no trace in the shapes (dropout, constraints) are the caller's to compare.
+    """
+    shapes = {key: list(value.shape) for key, value in student.state_dict().items()}
+    return {
+        "network": json.dumps(shapes),
+        "objective": repr(objective),
+        "recipe": json.dumps(asdict(recipe)),
+        "seed": str(seed),
+        "steps": str(num_steps),
+        "training data": train.fingerprint,
+        "validation data": validation.fingerprint if validation else "none",
+        "views": views.fingerprint if num_views is None else f"{num_views} of {views.fingerprint}",
+        "teacher": teacher.fingerprint if teacher else "none",
+        "precision": precision,
+    }

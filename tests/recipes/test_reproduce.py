@@ -1,0 +1,320 @@
+"""``limbeck reproduce``: the whole path on a few real images, found again and not trained twice, mistakes explained."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.cli import main
+from limbeck.recipes import RECIPES, load_recipe
+from limbeck.reports import read_reproduction
+from limbeck.reproduction import Claim
+from limbeck.training import Runtime
+
+DATA = Path(os.environ.get("LIMBECK_DATA", "")) / "mnist"
+needs_mnist = pytest.mark.skipif(
+    not os.environ.get("LIMBECK_DATA") or not DATA.is_dir(), reason="LIMBECK_DATA names no folder with mnist"
+)
+TABLE = "hinton2015-mnist"
+OF_MNIST = [
+    TABLE,
+    "hinton2015-mnist-temperature",
+    "hinton2015-mnist-logit-matching",
+    "hinton2015-mnist-missing-class",
+    "hinton2015-mnist-few-labels",
+    "hinton2015-mnist-ensemble",
+    "hinton2015-mnist-transfer-set",
+    "hinton2015-mnist-beyond",
+]
+TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
+
+
+@pytest.fixture
+def limbeck(tmp_path, monkeypatch, capsys):
+    """Run a command line in this process, in ``tmp_path``; return exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    num_threads = torch.get_num_threads()
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
+        with pytest.raises(SystemExit) as finished:
+            main()
+        output = capsys.readouterr()
+        return int(finished.value.code or 0), output.out, output.err
+
+    yield run
+    torch.set_num_threads(num_threads)
+
+
+def forbid_training(monkeypatch):
+    def fail(*arguments, **more):
+        raise AssertionError("this network is there and needs no training")
+
+    monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
+    monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
+
+
+@needs_mnist
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_MNIST)
+def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name):
+    code, shown, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
+    assert code == 0, error
+    folder = tmp_path / "runs" / "reproduce" / f"{name}-smoke"
+    record = read_reproduction(folder)
+    assert record.smoke
+    assert record.command == f"limbeck reproduce {name} --smoke --progress silent --threads 1"
+    assert record.claims == load_recipe(name).CLAIMS
+    assert {verdict.status for verdict in record.verdicts()} == {"not judged"}  # so each was measured
+    for claim in record.claims:
+        assert f"{claim.condition}".replace("_", " ") in shown
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg xmlns") >= len(record.figures) > 0
+    assert (tmp_path / "runs" / "reproduce" / "networks").is_dir()
+
+    forbid_training(monkeypatch)
+    code, again, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
+    assert code == 0, error
+    assert again == shown
+    found = read_reproduction(folder)
+    assert found.observations == record.observations
+    assert all(network.was_there for network in found.networks)
+
+    assert limbeck("report", folder.parent, "--markdown", tmp_path / "results.md")[0] == 0
+    assert f"limbeck reproduce {name} --smoke" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+    (folder / "report.html").unlink()
+    assert limbeck("report", folder)[0] == 0
+    assert "A smoke run" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@needs_mnist
+def test_relatives_and_other_settings_share_the_teacher(limbeck, tmp_path, monkeypatch):
+    shared = ["--smoke", "--progress", "silent", "--networks", "nets"]
+    assert limbeck("reproduce", TABLE, *shared, *TINY, "--out", "first")[0] == 0
+    before = {path.name for path in (tmp_path / "nets").iterdir()}
+    code, _, error = limbeck("reproduce", TABLE, *shared, *TINY, "--set", "temperature=4", "--out", "second")
+    assert code == 0, error
+    new = {path.name for path in (tmp_path / "nets").iterdir()} - before
+    assert [name.split("-seed")[0] for name in new] == ["distilled"]  # teacher and baseline are the same
+    assert read_reproduction(tmp_path / "second").settings["temperature"] == 4.0
+
+    code, _, error = limbeck("reproduce", TABLE, *shared, *TINY, "--out", "second")
+    assert code == 2
+    assert "temperature = 4.0" in error
+    assert read_reproduction(tmp_path / "second").settings["temperature"] == 4.0
+
+
+@needs_mnist
+def test_a_step_of_the_search_does_not_touch_the_test_set(limbeck, tmp_path, monkeypatch):
+    arguments = ["--smoke", "--progress", "silent", *TINY, "--set", "held_out=10000", "--out", "search"]
+    code, shown, error = limbeck("reproduce", TABLE, *arguments)
+    assert code == 0, error
+    record = read_reproduction(tmp_path / "search")
+    assert {o.quantity for o in record.observations} == {"held_out_errors", "held_out_accuracy", "held_out_nll"}
+    assert {verdict.status for verdict in record.verdicts()} == {"not measured"}
+    assert record.data.num_test == 0
+    assert "held out" in shown
+    assert re.search(r"distilled +1 +\d+ ", shown)  # the errors that a search goes by
+
+
+@pytest.fixture
+def lessons(monkeypatch):
+    """Keep, by name of the network, what ``Laboratory.trained`` is given."""
+    from limbeck.recipes.laboratory import Laboratory
+
+    given, trained = {}, Laboratory.trained
+
+    def keep(self, name, *arguments, **more):
+        given[name] = more
+        return trained(self, name, *arguments, **more)
+
+    monkeypatch.setattr(Laboratory, "trained", keep)
+    return given
+
+
+@needs_mnist
+def test_students_of_a_missing_class_never_see_it_nor_the_images_that_choose_the_offset(limbeck, lessons, monkeypatch):
+    from limbeck.recipes import hinton2015_mnist_missing_class as recipe
+
+    chosen_on = []
+    correct = recipe.correct_class_bias
+
+    def keep(logits, **more):
+        chosen_on.append(len(logits))
+        return correct(logits, **more)
+
+    monkeypatch.setattr(recipe, "correct_class_bias", keep)
+    name = "hinton2015-mnist-missing-class"
+    code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", *TINY, "--out", "run")
+    assert code == 0, error
+    seen = {role: set(given["samples"].labels.tolist()) for role, given in lessons.items()}
+    assert seen["teacher"] == seen["distilled"] == set(range(10))
+    assert seen["no_3"] == seen["no_3_labels"] == set(range(10)) - {3}
+    assert seen["only_7_8"] == seen["only_7_8_labels"] == {7, 8}
+    assert chosen_on == [200] * 4
+    everything = lessons["teacher"]["samples"]
+    num_threes = int((everything.labels == 3).sum())
+    assert len(lessons["no_3"]["samples"]) == len(everything) - 200 - num_threes + round(num_threes / 6)
+
+    record = read_reproduction(Path("run"))
+    for students in ("no_3", "no_3_labels", "only_7_8", "only_7_8_labels"):
+        errors = {way: record.summary(students + way, "test_errors").mean for way in ("", "_matched", "_oracle")}
+        assert errors["_oracle"] <= min(errors.values())  # by the definition of an oracle
+
+
+@needs_mnist
+def test_few_labels_are_the_same_few_with_hard_and_soft_targets(limbeck, lessons):
+    name = "hinton2015-mnist-few-labels"
+    code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", *TINY, "--out", "run")
+    assert code == 0, error
+    few = lessons["soft_few"]["samples"]
+    assert len(few) == round(0.03 * len(lessons["hard_labels"]["samples"]))
+    assert lessons["hard_few"]["samples"].fingerprint == lessons["hard_few_early"]["samples"].fingerprint
+    assert lessons["hard_few"]["samples"].fingerprint == few.fingerprint
+    assert lessons["hard_few"].get("validation") is lessons["soft_few"].get("validation") is None
+    assert not set(few.ids.tolist()) & set(lessons["hard_few_early"]["validation"].ids.tolist())
+
+
+@needs_mnist
+def test_ctrl_c_tells_what_to_do_and_the_same_command_goes_on(tmp_path):
+    job = [sys.executable, "-m", "limbeck", "reproduce", TABLE, "--smoke", *TINY, "--threads", "1", "--out", "run"]
+    job += ["--set", "teacher_recipe.num_epochs=100000"]
+    process = subprocess.Popen(job, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("networks/*.partial/events.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in error
+    assert "Traceback" not in error
+    assert list(tmp_path.glob("networks/teacher-*.partial/checkpoint.pt"))
+    process = subprocess.Popen(job, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "going on after" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert "teacher-seed0" in lines[-1]
+
+
+def test_the_list_names_every_recipe(limbeck):
+    code, shown, _ = limbeck("reproduce", "--list")
+    assert code == 0
+    assert [line.split("  ")[0] for line in shown.splitlines()] == list(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["needs the name of a recipe", "--list"]),
+        (["hinton2015-mnst"], ["'hinton2015-mnst'", "did you mean hinton2015-mnist"]),
+        ([TABLE, "--set", "temprature=3"], ["'temprature'", "did you mean temperature"]),
+        ([TABLE, "--set", "temperature=hot"], ["temperature", "'hot'", "number"]),
+        ([TABLE, "--set", "student_recipe.num_epoch=3"], ["'num_epoch'", "did you mean num_epochs"]),
+        ([TABLE, "--set", "student_recipe.num_epochs=0"], ["num_epochs", "received: 0"]),
+        ([TABLE, "--set", "student_recipe=3"], ["student_recipe"]),
+        ([TABLE, "--set", "seeds=1,two"], ["seeds", "two"]),
+        ([TABLE, "--set", "seeds"], ["KEY=VALUE"]),
+        ([TABLE, "--seeds", "0"], ["--seeds"]),
+        ([TABLE, "--device", "tpu"], ["tpu"]),
+        ([TABLE, "--out", "/proc/limbeck"], ["/proc/limbeck"]),
+    ],
+)
+def test_mistakes_get_one_message_and_exit_code_2(limbeck, tmp_path, arguments, words):
+    code, _, error = limbeck("reproduce", *arguments)
+    assert code == 2, error
+    assert error.startswith("limbeck: ")
+    assert "Traceback" not in error
+    for word in words:
+        assert word in error
+
+
+def test_a_page_of_results_needs_a_folder_of_records(limbeck, tmp_path):
+    code, _, error = limbeck("report", "nowhere", "--markdown", "results.md")
+    assert code == 2
+    assert "nowhere" in error
+    (tmp_path / "results" / "broken").mkdir(parents=True)
+    (tmp_path / "results" / "broken" / "record.json").write_text("{")
+    code, _, error = limbeck("report", "results", "--markdown", "results.md")
+    assert code == 2
+    assert str(Path("results") / "broken" / "record.json") in error
+    assert not (tmp_path / "results.md").exists()
+
+
+def test_ctrl_c_between_two_networks_tells_what_to_do_too(limbeck, monkeypatch):
+    def stopped(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("limbeck.commands.reproduce.reproduce", stopped)
+    code, _, error = limbeck("reproduce", TABLE)
+    assert code == 130
+    assert "run the same command again" in error
+
+
+def test_settings_change_as_they_are_written():
+    from limbeck.commands.reproduce import changed
+
+    settings = load_recipe("hinton2015-mnist").Settings()
+    for values, expected in (
+        ({"seeds": "3,5"}, {"seeds": (3, 5)}),
+        ({"seeds": 3}, {"seeds": (3,)}),
+        ({"seeds": [1, 2]}, {"seeds": (1, 2)}),
+        ({"temperature": 4}, {"temperature": 4.0}),
+        ({"student_recipe": {"ema_decay": 0.99, "learning_rate": "1e-3"}}, {}),
+    ):
+        result = changed(settings, values, source="--set")
+        assert all(getattr(result, key) == value for key, value in expected.items())
+    assert (result.student_recipe.ema_decay, result.student_recipe.learning_rate) == (0.99, 0.001)
+    assert result.teacher_recipe == settings.teacher_recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_what_a_reader_expects(name):
+    recipe, line = load_recipe(name), RECIPES[name][1]
+    assert recipe.__doc__
+    assert recipe.__doc__.splitlines()[0].endswith(".")
+    assert line.endswith(".")
+    assert recipe.PAPER
+    assert all(isinstance(claim, Claim) and claim.sentence.endswith(".") for claim in recipe.CLAIMS)
+    assert all(departure.endswith(".") for departure in recipe.DEPARTURES)
+    assert dataclasses.is_dataclass(recipe.Settings)
+    assert recipe.Settings.__dataclass_params__.frozen
+    assert isinstance(recipe.SMOKE, recipe.Settings)
+    assert recipe.Settings().seeds
+    assert len(Path(recipe.__file__).read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_package_of_recipes_imports_nothing_heavy():
+    listing = "import sys, limbeck.recipes; print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_runs_compute_in_single_precision_unless_asked(monkeypatch, tmp_path):
+    # bf16 where a chip has it would train other networks under the same command.
+    from limbeck.recipes import running
+
+    asked = []
+
+    def stop(device, precision):
+        asked.append(precision)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "Runtime", type("Stopped", (), {"resolve": staticmethod(stop)}))
+    with pytest.raises(KeyboardInterrupt):
+        running.reproduce("hinton2015-mnist", out=tmp_path, smoke=True)
+    assert asked == ["fp32"]
+    assert Runtime.resolve("cpu").precision == "fp32"

@@ -1,0 +1,86 @@
+"""A comparison over seeds leaves each seed's difference, the interval's ends, and a sentence that claims no more."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_likeness, observed
+from limbeck.recipes.laboratory import Laboratory
+from limbeck.training import Runtime, SilentProgress
+
+
+@pytest.fixture
+def laboratory(tmp_path):
+    return Laboratory(tmp_path, Runtime.resolve("cpu", "fp32"), SilentProgress())
+
+
+def everything(laboratory):
+    return {(o.quantity, o.seed): o.value for o in laboratory.observations}
+
+
+def test_a_difference_is_observed_by_seed_and_its_interval_of_none(laboratory):
+    # Differences 1 and 3: mean 2, standard error 1; t(0.975, 1) = tan(0.475 pi) = 12.7.
+    observe_difference(laboratory, "warm", "errors_saved", {0: 10, 1: 20, 5: 3}, {0: 11, 1: 23}, what="Saved")
+    half = math.tan(0.475 * math.pi)
+    assert everything(laboratory) == pytest.approx(
+        {
+            ("errors_saved", 0): 1.0,
+            ("errors_saved", 1): 3.0,
+            ("errors_saved_low_end", None): 2 - half,
+            ("errors_saved_high_end", None): 2 + half,
+        }
+    )
+    assert laboratory.notes == [
+        "Saved: 2 on average, 95 % interval −10.7 to 14.7, paired over 2 seeds: a difference is not shown."
+    ]
+
+
+def test_an_interval_without_zero_shows_a_difference_in_its_unit(laboratory):
+    first, second = {0: 0.9, 1: 0.9, 2: 0.9}, {0: 0.95, 1: 0.95, 2: 0.95}
+    observe_difference(laboratory, "soft", "kept", first, second, what="Kept", unit="fraction")
+    assert laboratory.notes[0].startswith("Kept: 5 % on average, 95 % interval 5 % to 5 %")
+    assert laboratory.notes[0].endswith("a difference is shown.")
+
+
+def test_one_seed_allows_no_interval(laboratory):
+    observe_difference(laboratory, "warm", "errors_saved", {0: 10}, {0: 12}, what="Saved")
+    assert observe_likeness(laboratory, "warm", "margin", [{0: 10}, {0: 12}], what="All") is None
+    assert everything(laboratory) == {("errors_saved", 0): 2.0}
+    assert laboratory.notes == [
+        "Saved: 2. One seed allows no interval.",
+        "All: the means lie at most 2 apart. One seed allows no interval.",
+    ]
+
+
+def test_likeness_is_one_number_of_no_seed(laboratory):
+    # Differences (4, 4), (1, 3), (5, 7): the farthest end is 6 + t(0.95, 1).
+    groups = [{0: 0, 1: 0}, {0: 1, 1: 3}, {0: 5, 1: 7}]
+    margin = observe_likeness(laboratory, "wide", "margin", groups, what="T = 12, 16, 20")
+    assert margin == pytest.approx(6 + math.tan(0.45 * math.pi))
+    assert everything(laboratory) == {("margin", None): margin}
+    assert "at most 6 apart" in laboratory.notes[0]
+
+
+def test_means_are_over_the_seeds_that_all_have():
+    assert mean_by_seed([{0: 1.0, 1: 5.0}, {0: 3.0, 2: 5.0}]) == {0: 2.0}
+
+
+def test_what_was_not_observed_is_compared_with_nothing(laboratory):
+    observe_difference(laboratory, "warm", "errors_saved", {0: 10}, {1: 12}, what="Saved")
+    observe_difference(laboratory, "warm", "errors_saved", mean_by_seed([]), {1: 12}, what="Saved")
+    assert observe_likeness(laboratory, "warm", "margin", [{0: 10, 1: 11}, {}], what="All") is None
+    assert (laboratory.observations, laboratory.notes) == ([], [])
+
+
+def test_observed_values_are_found_by_condition_and_seed(laboratory):
+    for condition, seed, quantity, value in (
+        ("a", 0, "errors", 1),
+        ("a", 1, "errors", 2),
+        ("b", 0, "errors", 3),
+        ("a", 0, "loss", 4),
+        ("c", None, "errors", 5),
+    ):
+        laboratory.observe(condition, seed, quantity, value, "count")
+    assert observed(laboratory, ["b", "c", "a", "d"], "errors") == [{0: 3.0}, {0: 1.0, 1: 2.0}]

@@ -1,0 +1,369 @@
+"""What a laboratory trains is found again by everything that decides its weights, and by nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from limbeck.data import Samples, Views, augmentations_from
+from limbeck.errors import InvalidValue, ModelError, TeacherError, UnknownName
+from limbeck.models import load_model
+from limbeck.objectives import Distillation, HardLabels
+from limbeck.recipes import laboratory as laboratory_module
+from limbeck.recipes import material as material_module
+from limbeck.recipes.exam import Exam
+from limbeck.recipes.laboratory import Laboratory
+from limbeck.training import Recipe, Runtime, SilentProgress, TrainingInterrupted, fit, predict
+from limbeck.training import loop as loop_module
+
+RECIPE = Recipe(num_epochs=2, batch_size=20, weight_decay=0.0)
+CPU = Runtime.resolve("cpu", "fp32")
+
+
+def samples_of(count=60, *, offset=0.0):
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.rand(count, 6, generator=generator) + offset
+    labels = (inputs[:, :3].sum(dim=1) > inputs[:, 3:].sum(dim=1)).long()
+    return Samples("toy", torch.arange(count), inputs, labels, ("less", "more"))
+
+
+@pytest.fixture
+def samples():
+    return samples_of()
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a maker of laboratories that share the folder of networks, each as a new process would have it."""
+    return lambda **changes: Laboratory(tmp_path / "networks", CPU, SilentProgress(), **changes)
+
+
+def trained(laboratory, samples, **changes):
+    asked = {"samples": samples, "objective": HardLabels(), "recipe": RECIPE, "seed": 0}
+    asked |= changes
+    return laboratory.trained(asked.pop("name", "net"), asked.pop("source", "mlp:widths=5"), **asked)
+
+
+def folders(laboratory):
+    return sorted(path.name for path in laboratory.networks.iterdir())
+
+
+def weights(network):
+    return torch.cat([value.flatten() for value in network.module.state_dict().values()])
+
+
+def refuse_to_train(monkeypatch):
+    def fail(*arguments, **more):
+        raise AssertionError("this network is there and needs no training")
+
+    monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
+    monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
+
+
+def test_a_network_is_trained_as_fit_trains_it(make, samples):
+    from limbeck.distillation.sources import network_from
+
+    network = trained(make(), samples)
+    module = network_from("mlp:widths=5").build(input_shape=(6,), num_classes=2, seed=0)
+    alone = fit(module, samples, HardLabels(), recipe=RECIPE, seed=0, runtime=CPU)
+    assert torch.equal(weights(network), torch.cat([v.flatten() for v in alone.student.state_dict().values()]))
+    assert not network.module.training
+    assert [epoch.epoch for epoch in network.history] == [1, 2]
+
+
+def test_what_is_there_is_taken_and_not_trained_again(make, samples, monkeypatch):
+    first, laboratory = trained(make(), samples), make()
+    refuse_to_train(monkeypatch)
+    again = trained(laboratory, samples_of())
+    assert torch.equal(weights(first), weights(again))
+    assert first.history == again.history
+    (facts,) = laboratory.facts.values()
+    assert facts.was_there
+    assert (facts.spec, facts.num_epochs, facts.num_parameters) == ("mlp:widths=5", 2, 47)
+    assert facts.environment["device"] == "cpu"
+
+
+VIEWS = Views(augmentations_from(["mixup:0.2"]), seed=0)
+TEACHER = nn.Linear(6, 2)
+OTHERS = {
+    "name": {"name": "other"},
+    "seed": {"seed": 1},
+    "spec": {"source": "mlp:widths=6"},
+    "dropout, which no shape shows": {"source": "mlp:widths=5,hidden_dropout=0.5"},
+    "a limit on norms": {"source": "mlp:widths=5,max_norm=3.0"},
+    "objective": {"objective": HardLabels(label_smoothing=0.1)},
+    "recipe": {"recipe": dataclasses.replace(RECIPE, learning_rate=0.01)},
+    "length": {"recipe": dataclasses.replace(RECIPE, num_epochs=3)},
+    "steps": {"steps_per_epoch": 2},
+    "samples": {"samples": samples_of(offset=0.01)},
+    "labels": {"samples": samples_of().without_labels(torch.tensor([0]))},
+    "validation": {"validation": samples_of(offset=0.5)},
+    "views": {"views": VIEWS},
+    "the views' seed": {"views": dataclasses.replace(VIEWS, seed=1)},
+    "their number": {"views": VIEWS, "num_views": 2},
+}
+
+
+def test_two_different_trainings_never_share_a_folder(make, samples):
+    laboratory = make()
+    trained(laboratory, samples)
+    for number, changes in enumerate(OTHERS.values(), start=2):
+        trained(laboratory, **({"samples": samples} | changes))
+        assert len(folders(laboratory)) == number, changes
+
+
+def test_teacher_and_temperature_are_part_of_what_is_trained(make, samples):
+    laboratory = make()
+    guides = [trained(laboratory, samples, name="guide", seed=seed) for seed in (0, 1)]
+    before = len(folders(laboratory))
+    for guide in guides:
+        for objective in (Distillation(temperature=2.0), Distillation(temperature=3.0)):
+            answers = laboratory.answers(guide, samples)
+            trained(laboratory, samples, name="student", objective=objective, teacher=answers)
+    assert len(folders(laboratory)) == before + 4
+
+
+def test_a_teacher_that_the_objective_does_not_ask_changes_nothing(make, samples, monkeypatch):
+    laboratory = make()
+    guide = trained(laboratory, samples, name="guide")
+    trained(laboratory, samples)
+    refuse_to_train(monkeypatch)
+    trained(laboratory, samples, teacher=laboratory.answers(guide, samples))
+
+
+def test_a_module_to_start_from_is_known_by_its_weights(make, samples):
+    laboratory = make()
+    starts = [nn.Linear(6, 2), nn.Linear(6, 2)]
+    first, second, again = (trained(laboratory, samples, source=start) for start in (*starts, starts[0]))
+    assert len(folders(laboratory)) == 2
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(second))
+
+
+def test_an_objective_that_hides_its_settings_is_refused(make, samples):
+    class Hidden(HardLabels):
+        __repr__ = object.__repr__
+
+    with pytest.raises(InvalidValue, match="does not tell its settings"):
+        trained(make(), samples, objective=Hidden())
+
+
+def test_a_name_that_cannot_name_a_folder_is_refused(make, samples):
+    with pytest.raises(InvalidValue, match="cannot name a folder"):
+        trained(make(), samples, name="../net")
+
+
+def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_bits(make, samples, tmp_path, monkeypatch):
+    whole = trained(Laboratory(tmp_path / "whole", CPU, SilentProgress()), samples)
+    steps = []
+    real = loop_module._Training._do_step
+
+    def killed_at_the_fourth(self, batch):
+        steps.append(self.state.step)
+        if len(steps) == 4:
+            raise MemoryError("killed")
+        real(self, batch)
+        self._read_losses()
+        self._save()
+
+    monkeypatch.setattr(loop_module._Training, "_do_step", killed_at_the_fourth)
+    with pytest.raises(MemoryError):
+        trained(make(), samples)
+    assert [name.endswith(".partial") for name in folders(make())] == [True]
+    monkeypatch.setattr(
+        loop_module._Training, "_do_step", lambda self, batch: (steps.append(self.state.step), real(self, batch))
+    )
+    network = trained(make(), samples)
+    assert steps == [0, 1, 2, 3, 3, 4, 5]  # of two passes of three steps; the fourth was not done
+    assert torch.equal(weights(network), weights(whole))
+    assert [name.endswith(".partial") for name in folders(make())] == [False]
+    assert not list((tmp_path / "networks").rglob("checkpoint.pt"))
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_the_same_call_goes_on(make, samples):
+    long = dataclasses.replace(RECIPE, num_epochs=4000)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(TrainingInterrupted) as stopped:
+        trained(make(), samples, recipe=long)
+    timer.join()
+    assert stopped.value.checkpoint is not None
+    assert stopped.value.checkpoint.exists()
+    assert folders(make())[0].endswith(".partial")
+
+
+def test_a_damaged_network_says_which_folder_to_delete(make, samples):
+    laboratory = make()
+    trained(laboratory, samples)
+    (file,) = laboratory.networks.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError) as error:
+        trained(make(), samples)
+    assert str(file.parent) in str(error.value.remedy)
+
+
+def test_a_network_of_another_identity_is_not_taken_for_this_one(make, samples):
+    laboratory = make()
+    trained(laboratory, samples)
+    trained(laboratory, samples, recipe=dataclasses.replace(RECIPE, learning_rate=0.01))
+    asked, other = (laboratory.networks / name for name in laboratory.facts)
+    asked.rename(asked.with_name("aside"))
+    other.rename(asked)  # as a hash that two trainings share would do
+    with pytest.raises(ModelError, match="another task"):
+        trained(make(), samples)
+
+
+def test_a_folder_of_the_shelf_is_a_saved_model(make, samples):
+    laboratory = make()
+    network = trained(laboratory, samples)
+    saved = load_model(laboratory.networks / folders(laboratory)[0])
+    assert torch.equal(weights(network), torch.cat([v.flatten() for v in saved.module.state_dict().values()]))
+    assert saved.extra["identity"]["seed"] == "0"
+
+
+def test_networks_trained_together_are_each_found_alone(make, samples, monkeypatch):
+    laboratory = make()
+    guide = trained(laboratory, samples, name="guide")
+    answers = laboratory.answers(guide, samples)
+    objectives = [HardLabels(), Distillation(temperature=2.0), Distillation(temperature=8.0)]
+    asked = {"samples": samples, "recipe": RECIPE, "teacher": answers}
+    networks = laboratory.trained_together("net", "mlp:widths=5", objectives=objectives, seeds=[0, 0, 1], **asked)
+    for network, objective in zip(networks, objectives, strict=True):
+        alone = trained(laboratory, samples, objective=objective, teacher=answers, seed=network.seed)
+        torch.testing.assert_close(weights(network), weights(alone), rtol=1e-4, atol=1e-5)
+    refuse_to_train(monkeypatch)
+    (last,) = make().trained_together("net", "mlp:widths=5", objectives=objectives[2:], seeds=[1], **asked)
+    assert torch.equal(weights(last), weights(networks[2]))
+
+
+def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
+    asked = {"samples": samples, "recipe": RECIPE}
+    make().trained_together("net", "mlp:widths=5", objectives=[HardLabels()] * 2, seeds=[0, 1], **asked)
+    counts = []
+    real = laboratory_module.Shelf.train_together
+    monkeypatch.setattr(
+        laboratory_module.Shelf,
+        "train_together",
+        lambda self, tasks, progress: (counts.append(len(tasks)), real(self, tasks, progress)),
+    )
+    networks = make().trained_together("net", "mlp:widths=5", objectives=[HardLabels()] * 3, seeds=[0, 1, 2], **asked)
+    assert counts == [1]
+    assert [network.seed for network in networks] == [0, 1, 2]
+
+
+def test_answers_are_those_of_the_teacher(make, samples):
+    laboratory = make()
+    guide = trained(laboratory, samples, name="guide")
+    answers = laboratory.answers(guide, samples)
+    expected = predict(guide.module, samples, Views(), runtime=CPU)
+    assert torch.equal(answers(samples.ids[3:5], samples.inputs[3:5]).logits_at(1.0), expected[3:5])
+    assert answers.modules == ()  # nothing runs any more
+
+
+def test_several_networks_answer_as_their_pooled_mean(make, samples):
+    laboratory = make()
+    guides = [trained(laboratory, samples, name="guide", seed=seed) for seed in (0, 1)]
+    each = torch.stack([predict(guide.module, samples, Views(), runtime=CPU).softmax(dim=1) for guide in guides])
+    arithmetic = laboratory.answers(guides, samples)(samples.ids, samples.inputs).logits_at(1.0).softmax(dim=1)
+    torch.testing.assert_close(arithmetic, each.mean(dim=0))
+    pooled = laboratory.answers(guides, samples, pooling="geometric")(samples.ids, samples.inputs).logits_at(1.0)
+    torch.testing.assert_close(pooled.softmax(dim=1), each.log().mean(dim=0).softmax(dim=1))
+
+
+def test_numbered_views_are_answered_into_a_store_that_is_found_again(make, samples):
+    laboratory = make()
+    guide = trained(laboratory, samples, name="guide")
+    answers = laboratory.answers(guide, samples, views=VIEWS, num_views=2)
+    assert answers.num_views == 2
+    (store,) = (name for name in folders(laboratory) if name.startswith("targets-"))
+    written = {path: path.stat().st_mtime_ns for path in (laboratory.networks / store).iterdir()}
+    make().answers(guide, samples, views=VIEWS, num_views=2)
+    assert {path: path.stat().st_mtime_ns for path in (laboratory.networks / store).iterdir()} == written
+    with pytest.raises(InvalidValue, match="cannot be answered beforehand"):
+        laboratory.answers(guide, samples, views=VIEWS)
+
+
+def test_the_test_set_is_read_at_the_end(make, monkeypatch):
+    laboratory = make()
+    train = laboratory.open("digits")
+    network = trained(laboratory, train)
+    exam = laboratory.examine(network, condition="net", seed=0, classes=("3",))
+    assert len(exam.labels) == 359
+    wrong = exam.logits.argmax(dim=1) != exam.labels
+    by_quantity = {o.quantity: (o.value, o.unit) for o in laboratory.observations}
+    assert by_quantity["test_errors"] == (int(wrong.sum()), "count")
+    assert by_quantity["test_errors_on_3"] == (int((wrong & (exam.labels == 3)).sum()), "count")
+    assert by_quantity["test_accuracy"][0] == pytest.approx(1 - int(wrong.sum()) / 359)
+    assert laboratory.material.record.num_test == 359
+    with pytest.raises(AssertionError, match="before the test set is read"):
+        trained(laboratory, train, seed=1)
+
+
+def test_held_out_images_are_measured_in_the_test_sets_place(make):
+    whole = make().open("digits")
+    laboratory = make()
+    train = laboratory.open("digits", held_out=100)
+    assert len(train) == len(whole) - 100
+    exam = laboratory.examine(trained(laboratory, train), condition="net", seed=0)
+    assert len(exam.labels) == 100
+    assert {o.quantity for o in laboratory.observations} == {"held_out_errors", "held_out_accuracy", "held_out_nll"}
+    assert laboratory.material.record.num_test == 0
+    assert "was not read" in laboratory.notes[-1]
+
+
+def test_a_smoke_run_is_cut_evenly_over_classes_and_says_so(make, monkeypatch):
+    for module in (laboratory_module, material_module):
+        monkeypatch.setattr(module, "SMOKE_TRAIN", 200)
+    monkeypatch.setattr(material_module, "SMOKE_EXAM", 50)
+    laboratory = make(smoke=True)
+    train = laboratory.open("digits")
+    counts = train.labels.bincount()
+    assert len(train) == 200
+    assert int(counts.min()) >= 18
+    assert laboratory.material.record.num_test == 50
+    assert "200 of 1,438 training samples, 50 of 359 samples" in laboratory.notes[-1]
+    assert len(laboratory.load("digits")) == 200
+
+
+def test_a_run_is_observed_once_and_in_one_unit(make):
+    laboratory = make()
+    laboratory.observe("net", 0, "errors", 3, "count")
+    laboratory.observe("net", 1, "errors", 4, "count")
+    with pytest.raises(InvalidValue, match="observed once"):
+        laboratory.observe("net", 0, "errors", 5, "count")
+    with pytest.raises(InvalidValue, match="two units"):
+        laboratory.observe("other", 0, "errors", 0.5, "fraction")
+
+
+def test_a_teacher_stays_frozen_while_students_learn(make, samples):
+    laboratory = make()
+    guide = trained(laboratory, samples, name="guide")
+    live = laboratory.teacher(guide)
+    trained(laboratory, samples, name="student", objective=Distillation(temperature=2.0), teacher=live)
+    live.check_unchanged()
+    with pytest.raises(TeacherError):
+        trained(laboratory, samples, objective=Distillation(temperature=2.0))  # no teacher at all
+
+
+def test_an_exam_counts_errors_of_a_class_and_of_shifted_logits():
+    exam = Exam(torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 1, 1]), ("a", "b"))
+    assert (exam.errors, exam.errors_on("a"), exam.errors_on("b")) == (1, 0, 1)
+    assert exam.accuracy == pytest.approx(2 / 3)
+    assert exam.shifted(torch.tensor([0.0, 1.5])).errors_on("a") == 1
+    assert exam.shifted(torch.tensor([0.0, 1.5])).errors == 1
+    with pytest.raises(UnknownName):
+        exam.errors_on("c")
+
+
+def test_the_folder_of_networks_must_be_writable(samples):
+    from limbeck.errors import OutputError
+
+    with pytest.raises(OutputError, match="/proc/limbeck"):
+        trained(Laboratory(Path("/proc/limbeck"), CPU, SilentProgress()), samples)

@@ -1,0 +1,48 @@
+"""A training run asks the C library to keep freed memory, unless the user chose otherwise."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, torch
+from limbeck.memory import keep_freed_memory
+kept = keep_freed_memory()
+def step():
+    blocks = [torch.ones(600_000) for _ in range(8)]  # 2.4 MB each
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _run(monkeypatch, **variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    printed = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
+    kept, faults = printed.split()
+    return kept == "True", int(faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_blocks_are_used_again_without_the_kernel(monkeypatch):
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    kept, faults = _run(monkeypatch)
+    assert kept
+    assert faults < 9_000  # a tenth of 20 x 8 x 586 pages
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [("LIMBECK_KEEP_MEMORY", "0"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("GLIBC_TUNABLES", "glibc.malloc.top_pad=1")],
+)
+def test_the_users_own_choice_stands(monkeypatch, variable):
+    kept, _ = _run(monkeypatch, **dict([variable]))
+    assert not kept
