@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+needs_mnist = pytest.mark.skipif(
+    not (Path(os.environ.get("LIMBECK_DATA", "absent")) / "mnist").is_dir(), reason="LIMBECK_DATA has no mnist"
+)
 
 
 def load_example(name: str) -> ModuleType:
@@ -34,8 +39,20 @@ def test_a_black_box_is_distilled():
     assert "distilled" in load_example("black_box").main(num_epochs=2, seeds=2)
 
 
+@needs_mnist
+def test_pictures_of_soft_targets_are_drawn(tmp_path):
+    tables = load_example("soft_targets").main(tmp_path / "networks", tmp_path / "out", smoke=True, progress="silent")
+    for name in ("digits", "entropy", "likeness", "shifts"):
+        assert (tmp_path / "out" / f"soft-targets-{name}.png").stat().st_size > 10_000
+    for row in tables["entropy"][1:]:
+        bits = [float(cell) for cell in row[1:]]
+        assert bits == sorted(bits), "entropy grows with temperature"
+        assert bits[-1] <= math.log2(10) + 1e-3
+    assert [row[0] for row in tables["shifts"][1:]] == [row[0] for row in tables["entropy"][1:]]
+
+
 def test_every_example_is_run_here():
-    tested = {"own_loop", "ensemble", "black_box"}
+    tested = {"own_loop", "ensemble", "black_box", "soft_targets"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 

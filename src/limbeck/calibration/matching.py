@@ -110,7 +110,9 @@ def _newton_direction(
 
     totals = torch.stack([probs.sum(dim=0) for probs in chunks()]).sum(dim=0)
     squares = torch.stack([probs.square().sum(dim=0) for probs in chunks()]).sum(dim=0)
-    curvature = (scale * (totals - squares)).clamp(min=torch.finfo(torch.float64).tiny)
+    curvature = scale * (totals - squares)
+    # A group that no row is unsure of has no curvature in floating point; a step across all scores is long enough.
+    curvature = curvature.clamp(min=float(descent.abs().max()) / _span(scores, offsets, temperature))
     solution, residual = torch.zeros_like(descent), descent
     scaled = residual / curvature
     direction, size = scaled, float((residual * scaled).sum())
@@ -131,6 +133,12 @@ def _newton_direction(
             break
         direction = scaled + (size / before) * direction
     return solution if solution.any() else descent
+
+
+def _span(scores: Tensor, offsets: Tensor, temperature: float) -> float:
+    """Return a length that no plateau of the softmax exceeds: from the least score to the largest."""
+    finite = scores[torch.isfinite(scores)]
+    return float(finite.max()) - float(finite.min()) + float(offsets.max() - offsets.min()) + temperature
 
 
 def _probs(scores: Tensor, offsets: Tensor, temperature: float) -> Iterator[Tensor]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from limbeck.data import Samples
+from limbeck.distillation.measure import TrainedNetwork
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.recipes.mnist_teacher import (
@@ -65,26 +67,10 @@ SMOKE = Settings(
 
 
 def run(settings: Settings, laboratory: Laboratory) -> None:
-    """Train the teacher, ask it once about every image, train each student twice, and read the test set."""
+    """Train the teacher, train each student twice, and read the test set."""
     images = laboratory.open("mnist", held_out=settings.held_out)
     teacher = section_teacher(settings, laboratory, images)
-    soft_targets = Distillation(
-        temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
-    )
-    answers = laboratory.answers(teacher, images)
-    students = [
-        laboratory.trained(
-            name,
-            settings.student,
-            samples=images,
-            objective=objective,
-            recipe=settings.student_recipe,
-            teacher=answers,
-            seed=seed,
-        )
-        for seed in settings.seeds
-        for name, objective in (("hard_labels", HardLabels()), ("distilled", soft_targets))
-    ]
+    students = train_students(settings, laboratory, images, teacher)
     for network in (teacher, *students):
         laboratory.examine(network, condition=network.role, seed=network.seed)
     laboratory.draw(
@@ -98,3 +84,26 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
             series=[Series("one run", ["teacher", "hard_labels", "distilled"])],
         )
     )
+
+
+def train_students(
+    settings: Settings, laboratory: Laboratory, images: Samples, teacher: TrainedNetwork
+) -> list[TrainedNetwork]:
+    """Ask the teacher once about every image, and train each student from the labels alone and from its answers."""
+    soft_targets = Distillation(
+        temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
+    )
+    answers = laboratory.answers(teacher, images)
+    return [
+        laboratory.trained(
+            name,
+            settings.student,
+            samples=images,
+            objective=objective,
+            recipe=settings.student_recipe,
+            teacher=answers,
+            seed=seed,
+        )
+        for seed in settings.seeds
+        for name, objective in (("hard_labels", HardLabels()), ("distilled", soft_targets))
+    ]

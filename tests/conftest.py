@@ -1,0 +1,11 @@
+"""What holds for all tests: the same tree gives the same result.
+
+Property tests draw the same examples in every run. ``pytest --hypothesis-profile default`` draws new ones.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
