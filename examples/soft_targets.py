@@ -97,13 +97,13 @@ def draw_digits(images: Samples, logits: Tensor, path: Path) -> list[list[str]]:
     for (what, score), (picture, *bars) in zip(chosen.items(), panels, strict=True):
         position = int(score.masked_fill(~right, -math.inf).argmax())
         assert isinstance(images.inputs, Tensor)
-        picture.imshow(images.inputs[position, 0], cmap="gray_r")
+        picture.imshow(images.inputs[position, 0].numpy(), cmap="gray_r")
         picture.set(xticks=[], yticks=[], xlabel=what)
         row = [what]
         for temperature, axes in zip(BAR_TEMPERATURES, bars, strict=True):
             probs = soft(logits[position : position + 1], temperature)[0]
             row.append(", ".join(f"{float(probs[c]):.2g}" for c in (2, 3, 7)))
-            axes.bar(range(10), probs, color=["#0072b2" if c == 2 else "#d55e00" for c in range(10)])
+            axes.bar(range(10), probs.tolist(), color=["#0072b2" if c == 2 else "#d55e00" for c in range(10)])
             axes.set(ylim=(0, 1.02), xticks=range(10), yticks=[0, 0.5, 1])
             if axes.get_subplotspec().is_first_row():
                 axes.set_title(f"T = {temperature}")
@@ -154,7 +154,7 @@ def draw_likeness(networks: Networks, images: Samples, asked: Asked, path: Path)
         cells[role] = means.masked_fill(diagonal, math.nan)
     largest = max(float(cell[~diagonal].max()) for cell in cells.values())
     for (role, cell), axes in zip(cells.items(), panels, strict=True):
-        drawn = axes.imshow(100 * cell, cmap="cividis_r", vmin=0, vmax=100 * largest)
+        drawn = axes.imshow(100 * cell.numpy(), cmap="cividis_r", vmin=0, vmax=100 * largest)
         axes.set(xticks=range(10), yticks=range(10), xlabel="class", title=ROLES[role])
     panels[0].set_ylabel("true class")
     assert drawn is not None
