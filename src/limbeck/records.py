@@ -215,6 +215,26 @@ def _parse(text: str, source: str) -> Any:
         raise RecordError(f"{source} is not JSON.", received=str(error)) from error
 
 
+def make_folder(path: Path, *, remedy: str = "choose another --out folder") -> Path:
+    """Make a folder and those above it where they are missing; return it.
+
+    Raises:
+        OutputError: it cannot be made, or not be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(None, "no permission to write")
+    except OSError as error:
+        raise OutputError(
+            f"Cannot make or write the folder {path}.",
+            received=error.strerror,
+            expected="a writable place",
+            remedy=remedy,
+        ) from error
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: to a neighbour first, then renamed into place.
 

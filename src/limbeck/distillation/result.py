@@ -9,9 +9,8 @@ from typing import Any
 from torch import nn
 
 from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE, REPORT_FILE, dump_config
-from limbeck.errors import OutputError
 from limbeck.models import save_model
-from limbeck.records import RunRecord, to_json, write_text
+from limbeck.records import RunRecord, make_folder, to_json, write_text
 from limbeck.reports import summary_text, write_report
 
 
@@ -39,11 +38,7 @@ class RunResult:
         Raises:
             OutputError: the folder cannot be written.
         """
-        path = Path(directory)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"Cannot make the folder {path}.", received=error.strerror) from error
+        path = make_folder(Path(directory), remedy="choose another folder")
         save_model(
             path,
             self.student,

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from limbeck.errors import OutputError
-from limbeck.records import write_text
+from limbeck.records import make_folder, write_text
 from limbeck.training import EventLog
 
 CONFIG_FILE = "config.yaml"
@@ -45,15 +45,7 @@ class RunDirectory:
             _remove_run(path)
         else:
             _check_free(path, text)
-        try:
-            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"Cannot make the output folder {path}.",
-                received=error.strerror,
-                expected="a writable place",
-                remedy="choose another --out folder",
-            ) from error
+        make_folder(path / CHECKPOINTS)
         write_text(path / CONFIG_FILE, text)
         return RunDirectory(path)
 

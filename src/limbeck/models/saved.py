@@ -25,7 +25,7 @@ from limbeck.models.resolve import build
 from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
 from limbeck.models.zoo import ZOO
-from limbeck.records import write_bytes, write_text
+from limbeck.records import make_folder, write_bytes, write_text
 
 FORMAT = "limbeck-model"
 VERSION = 1
@@ -113,8 +113,8 @@ def save_model(
         text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise InvalidValue("extra holds what JSON cannot.", received=str(error), expected="plain values") from error
+    make_folder(directory, remedy="choose another folder")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         (directory / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -13,7 +12,7 @@ from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, plain
 from limbeck.errors import OutputError
 from limbeck.recipes import Recipe, load_recipe
 from limbeck.recipes.laboratory import Laboratory
-from limbeck.records import write_text
+from limbeck.records import make_folder, write_text
 from limbeck.reports import read_reproduction, write_report
 from limbeck.reproduction import ReproductionRecord, reproduction_to_json
 from limbeck.training import Progress, Runtime, environment_facts, progress_for
@@ -111,17 +110,7 @@ def _record(
 
 def _open_folder(folder: Path, name: str, *, smoke: bool, settings: dict[str, Any]) -> None:
     """Make the folder; refuse one with the record of something else."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(None, "no permission to write")
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write into the folder {folder}.",
-            received=error.strerror,
-            expected="a writable place",
-            remedy="choose another --out folder",
-        ) from error
+    make_folder(folder)
     if not (folder / RECORD_FILE).exists():
         return
     found = read_reproduction(folder)

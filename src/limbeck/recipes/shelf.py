@@ -15,7 +15,7 @@ from limbeck.distillation.run_directory import plain
 from limbeck.errors import ModelError, OutputError
 from limbeck.models import ModelFactory, load_model, save_model
 from limbeck.recipes.task import Task
-from limbeck.records import EpochRecord, decode_plain
+from limbeck.records import EpochRecord, decode_plain, make_folder
 from limbeck.training import EventLog, FitResult, Progress, Runtime, environment_facts, fit, fit_stacked
 
 CHECKPOINT = "checkpoint.pt"
@@ -48,17 +48,7 @@ class Shelf:
         Raises:
             OutputError: it cannot be made.
         """
-        partial = self.folder / f"{self.place(task).name}.partial"
-        try:
-            partial.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"Cannot make the folder {partial}.",
-                received=error.strerror,
-                expected="a writable place",
-                remedy="choose another --networks folder",
-            ) from error
-        return partial
+        return make_folder(self.folder / f"{self.place(task).name}.partial", remedy="choose another --networks folder")
 
     def train(self, task: Task, progress: Progress) -> None:
         """Train a network that is missing, from where an earlier process was stopped."""

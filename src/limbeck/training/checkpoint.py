@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from limbeck.errors import CheckpointError, OutputError
-from limbeck.records import write_bytes
+from limbeck.errors import CheckpointError
+from limbeck.records import make_folder, write_bytes
 
 FORMAT = "limbeck-checkpoint"
 VERSION = 1
@@ -29,10 +29,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, identity: dict[str, st
     Raises:
         OutputError: the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make the folder {path.parent}.", received=error.strerror) from error
+    make_folder(path.parent)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, "identity": json.dumps(identity), "state": state}, buffer)
     content = buffer.getvalue()
