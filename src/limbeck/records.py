@@ -227,7 +227,7 @@ def make_folder(path: Path, *, remedy: str = "choose another --out folder") -> P
             raise PermissionError(None, "no permission to write")
     except OSError as error:
         raise OutputError(
-            f"Cannot make or write the folder {path}.",
+            f"Cannot write into the folder {path}.",
             received=error.strerror,
             expected="a writable place",
             remedy=remedy,
