@@ -16,12 +16,15 @@ from limbeck.losses import (
     DenseProbs,
     SparseLogits,
     chunked_soft_target_loss,
+    decoupled_loss,
     hard_label_loss,
+    inter_class_correlation_loss,
     js_divergence,
     kl_divergence,
     logit_matching_loss,
     soft_cross_entropy,
     soft_target_loss,
+    standardise_logits,
     tempered_log_softmax,
 )
 from limbeck.losses.chunked import ChunkTeacher
@@ -41,6 +44,11 @@ class Row:
 
 def _probs(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return tempered_log_softmax(logits, temperature=temperature).exp()
+
+
+def _likeliest(teacher_logits: Tensor) -> Tensor:
+    """Labels for losses that need them beside the teacher; none where there are no classes."""
+    return teacher_logits.argmax(dim=-1) if teacher_logits.shape[-1] else torch.zeros(teacher_logits.shape[:-1]).long()
 
 
 def _temperatures(logits: Tensor) -> Tensor:
@@ -80,6 +88,15 @@ LOSSES = [
     Row("kl from teacher", lambda z, v: kl_divergence(tempered_log_softmax(v), tempered_log_softmax(z))),
     Row("kl to teacher", lambda z, v: kl_divergence(tempered_log_softmax(z), tempered_log_softmax(v))),
     Row("js", lambda z, v: js_divergence(tempered_log_softmax(z), tempered_log_softmax(v))),
+    Row(
+        "decoupled",
+        lambda z, v: decoupled_loss(z, v, _likeliest(v), temperature=4.0, target_weight=1.0, others_weight=2.0),
+    ),
+    Row("inter-class correlation", lambda z, v: inter_class_correlation_loss(z, v, temperature=4.0)),
+    Row(
+        "soft_target of standardised logits",
+        lambda z, v: soft_target_loss(standardise_logits(z), standardise_logits(v), temperature=2.0),
+    ),
     Row("hard_label", hard_label_loss, labels=True, divergence=False),
     Row(
         "hard_label, smoothed",
