@@ -98,8 +98,7 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     on_all = partial(train, samples=images, recipe=settings.student_recipe)
     steps = count_batches(len(images), settings.lacking_recipe.batch_size)
     on_some = partial(train, recipe=settings.lacking_recipe, steps_per_epoch=steps)
-    networks = {("all_digits", seed): on_all("distilled", objective=soft_targets, seed=seed) for seed in settings.seeds}
-    offsets = {}
+    networks, offsets = {}, {}
     for name, (digits, mended) in TRANSFER_SETS.items():
         transfer = kept.take(torch.isin(kept.labels, torch.tensor(digits)).nonzero()[:, 0])
         for seed in settings.seeds:
@@ -110,6 +109,8 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
                 offsets[name + way, seed] = correct_class_bias(
                     logits, priors=priors, classes=mended, shared=True, frequencies="argmax"
                 )
+    for seed in settings.seeds:
+        networks["all_digits", seed] = on_all("distilled", objective=soft_targets, seed=seed)
     for (name, seed), network in networks.items():
         exam = laboratory.examine(network, condition=name, seed=seed, classes="378")
         if (name, seed) in offsets:
