@@ -6,6 +6,7 @@ Each test is named by the trap's number. Those of losses, data and models stand 
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import re
 from pathlib import Path
@@ -13,14 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import limbeck
 from limbeck.data import Samples, Views, as_samples, augmentations_from
 from limbeck.errors import ModelError, TeacherError
+from limbeck.losses import soft_target_loss
 from limbeck.models import buffers_fingerprint
-from limbeck.objectives import Distillation, HardLabels
+from limbeck.objectives import Distillation, HardLabels, MutualLearning
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
-from limbeck.training import Recipe, Runtime, evaluate, fit
+from limbeck.training import Recipe, Runtime, evaluate, fit, fit_cohort
 from limbeck.training.tally import WINDOW_STEPS, LossTally
 
 CPU = Runtime(torch.device("cpu"), "fp32")
@@ -129,6 +132,21 @@ def test_trap_04_one_network_cannot_be_both():
         fit(module, samples(), Distillation(temperature=2.0), recipe=RECIPE, teacher=teacher, runtime=CPU)
 
 
+@pytest.mark.parametrize("update", ["alternating", "simultaneous"])
+def test_trap_05_peers_are_constants_and_each_step_has_its_own_gradients(update):
+    """More in tests/unit/test_cohort.py: the loop written out, and how often each network is asked."""
+    torch.manual_seed(0)
+    train, peers = samples(8), [nn.Linear(6, NUM_CLASSES), nn.Linear(6, NUM_CLASSES)]
+    outputs = [peer(train.inputs).detach() for peer in peers]
+    first = copy.deepcopy(peers[0])
+    loss = soft_target_loss(first(train.inputs), outputs[1], temperature=1.0).mean()
+    expected = first.weight - torch.autograd.grad(loss, first.weight)[0]
+    recipe = Recipe(num_epochs=1, batch_size=8, learning_rate=1.0, momentum=0.0, nesterov=False, weight_decay=0.0,
+                    schedule="constant")  # fmt: skip
+    fit_cohort(peers, train, MutualLearning(hard_weight=0.0), recipe=recipe, update=update, runtime=CPU)
+    assert_close(peers[0].weight, expected)
+
+
 def test_trap_07_the_objective_is_continuous_at_hard_weight_0():
     def trained(hard_weight):
         objective = Distillation(temperature=4.0, hard_weight=hard_weight, soft_weight=1.0)
@@ -228,7 +246,7 @@ def test_every_trap_of_what_is_built_has_its_test():
         for group in re.findall(r"def test_trap_(\d\d(?:_and_\d\d)*)", names)
         for number in group.split("_and_")
     }
-    assert tested >= {1, 2, 3, 4, 7, 8, 9, 10, 11, 13, 17, 20, 21, 23, 24, 25}
+    assert tested >= {1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 17, 20, 21, 23, 24, 25}
 
 
 def test_trap_25_what_a_resume_restores_is_tested_bit_by_bit():

@@ -1,4 +1,4 @@
-"""Traps of published distillation code that the losses must not fall into: numbers 7 to 10, as far as a loss goes."""
+"""Traps of published distillation code that the losses must not fall into: 7 to 10 and 12, as far as a loss goes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from limbeck.losses import js_divergence, kl_divergence, soft_target_loss, tempered_log_softmax
+from limbeck.losses import (
+    attention_transfer_loss,
+    hint_loss,
+    js_divergence,
+    kl_divergence,
+    relational_angle_loss,
+    relational_distance_loss,
+    soft_target_loss,
+    tempered_log_softmax,
+)
 
 
 def _logits(*shape: int, seed: int) -> Tensor:
@@ -84,3 +93,14 @@ def test_trap_10_half_precision_does_not_lose_the_tail(dtype: torch.dtype) -> No
     teacher[0, 0] = 8.0
     expected = soft_target_loss(student.double(), teacher.double(), temperature=2.0)
     assert_close(soft_target_loss(student, teacher, temperature=2.0).double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [hint_loss, attention_transfer_loss, relational_distance_loss, relational_angle_loss],
+    ids=lambda f: f.__name__,
+)
+def test_trap_12_a_feature_loss_does_not_grow_with_the_batch(loss) -> None:
+    few, many = (loss(_logits(n, 3, 4, 4, seed=0), _logits(n, 3, 4, 4, seed=1)) for n in (16, 128))
+    assert (few.shape, many.shape) == ((16,), (128,))
+    assert 0.7 < float(many.mean() / few.mean()) < 1.4

@@ -163,23 +163,21 @@ def test_a_name_that_cannot_name_a_folder_is_refused(make, samples):
 def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_bits(make, samples, tmp_path, monkeypatch):
     whole = trained(Laboratory(tmp_path / "whole", CPU, SilentProgress()), samples)
     steps = []
-    real = loop_module._Training._do_step
+    real = loop_module._do_step
 
-    def killed_at_the_fourth(self, batch):
-        steps.append(self.state.step)
+    def killed_at_the_fourth(run, batch):
+        steps.append(run.state.step)
         if len(steps) == 4:
             raise MemoryError("killed")
-        real(self, batch)
-        self._read_losses()
-        self._save()
+        real(run, batch)
+        run.read_losses()
+        loop_module._save(run)
 
-    monkeypatch.setattr(loop_module._Training, "_do_step", killed_at_the_fourth)
+    monkeypatch.setattr(loop_module, "_do_step", killed_at_the_fourth)
     with pytest.raises(MemoryError):
         trained(make(), samples)
     assert [name.endswith(".partial") for name in folders(make())] == [True]
-    monkeypatch.setattr(
-        loop_module._Training, "_do_step", lambda self, batch: (steps.append(self.state.step), real(self, batch))
-    )
+    monkeypatch.setattr(loop_module, "_do_step", lambda run, batch: (steps.append(run.state.step), real(run, batch)))
     network = trained(make(), samples)
     assert steps == [0, 1, 2, 3, 3, 4, 5]  # of two passes of three steps; the fourth was not done
     assert torch.equal(weights(network), weights(whole))

@@ -4,16 +4,19 @@ from limbeck.objectives.distillation import Distillation
 from limbeck.objectives.hard_labels import HardLabels
 from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
+from limbeck.objectives.mutual import CohortTargets, MutualLearning
 from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
 from limbeck.objectives.stacked import StackedObjective
 
 __all__ = [
+    "CohortTargets",
     "Counts",
     "Distillation",
     "HardLabels",
     "LogitMatching",
     "LossParts",
     "MultiTeacher",
+    "MutualLearning",
     "Objective",
     "StackedObjective",
     "UnreadLoss",

@@ -1,15 +1,18 @@
 """Training: one loop for every objective, with checkpoints that resume to the bit."""
 
+from limbeck.training.cohort import CohortResult, fit_cohort
 from limbeck.training.evaluate import evaluate, predict
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import TrainingInterrupted
-from limbeck.training.loop import FitResult, count_batches, fit
+from limbeck.training.loop import fit
 from limbeck.training.progress import EventLog, PlainProgress, Progress, SilentProgress, progress_for
 from limbeck.training.recipe import Recipe
+from limbeck.training.run import FitResult, count_batches
 from limbeck.training.runtime import Runtime, environment_facts, set_threads
 from limbeck.training.stacked import fit_stacked
 
 __all__ = [
+    "CohortResult",
     "EventLog",
     "FitResult",
     "PlainProgress",
@@ -22,6 +25,7 @@ __all__ = [
     "environment_facts",
     "evaluate",
     "fit",
+    "fit_cohort",
     "fit_stacked",
     "predict",
     "progress_for",

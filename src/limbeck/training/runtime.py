@@ -51,6 +51,11 @@ class Runtime:
             raise InvalidValue("fp16 is not for the CPU.", received="fp16 on cpu", expected="fp32 or bf16")
         return Runtime(chosen, precision)
 
+    @property
+    def random_devices(self) -> list[torch.device]:
+        """Devices beside the CPU with a random state of their own, as ``torch.random.fork_rng`` takes them."""
+        return [self.device] if self.device.type == "cuda" else []
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which forward passes run."""
         if self.precision == "fp32":

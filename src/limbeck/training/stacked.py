@@ -25,9 +25,9 @@ from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
 from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
-from limbeck.training.loop import FitResult, check_teacher, count_batches
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.recipe import Recipe
+from limbeck.training.run import FitResult, check_teacher, count_batches
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
 from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers

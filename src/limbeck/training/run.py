@@ -1,0 +1,243 @@
+"""One network's training: its fixed side, its state, and what a loop does with them step by step.
+
+``fit`` runs one of these, ``fit_cohort`` several on the same batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from limbeck.data import UNLABELLED, Batch, Samples, Views, epoch_order, iterate_batches
+from limbeck.errors import InvalidValue, TeacherError, TrainingDiverged
+from limbeck.memory import keep_freed_memory
+from limbeck.objectives import Counts, Objective, UnreadLoss, count_valid
+from limbeck.records import EpochRecord
+from limbeck.teachers import Teacher
+from limbeck.training.evaluate import evaluate
+from limbeck.training.identity import training_identity
+from limbeck.training.progress import EventLog, Progress
+from limbeck.training.recipe import Recipe
+from limbeck.training.runtime import Runtime
+from limbeck.training.schedule import learning_rate_at
+from limbeck.training.state import TrainingState, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A trained network and how it got there.
+
+    ``student`` holds the selected weights: of the epoch that validation chose, or the last where there is no
+    validation.
+    """
+
+    student: nn.Module
+    selected_weights: Weights
+    last_weights: Weights
+    selected_epoch: int
+    history: list[EpochRecord]
+    num_steps: int
+    elapsed_seconds: float
+
+
+@dataclass(eq=False, kw_only=True)
+class TrainingRun:
+    """One network on its way; what changes is in ``state``. The fields are the arguments of ``fit``, resolved."""
+
+    student: nn.Module
+    train: Samples
+    objective: Objective
+    recipe: Recipe
+    teacher: Teacher | None
+    validation: Samples | None
+    views: Views
+    num_views: int | None
+    seed: int
+    steps_per_epoch: int
+    runtime: Runtime
+    name: str
+    checkpoint: Path | None
+    events: EventLog
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
+        if self.runtime.device.type == "cpu":
+            keep_freed_memory()
+        for module in (self.student, *(self.teacher.modules if self.teacher else ())):
+            module.to(self.runtime.device)
+        self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
+        self.all_labelled = bool((self.train.labels != UNLABELLED).all())
+        self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
+        self.state = TrainingState(self.student, recipe=self.recipe, runtime=self.runtime, objective=self.objective)
+        self._clock = time.perf_counter()
+
+    def identity(self) -> dict[str, str]:
+        """Return what must be equal for a checkpoint to go on here."""
+        return training_identity(
+            self.student,
+            self.train,
+            self.objective,
+            recipe=self.recipe,
+            teacher=self.teacher,
+            validation=self.validation,
+            views=self.views,
+            num_views=self.num_views,
+            seed=self.seed,
+            num_steps=self.num_steps,
+            precision=self.runtime.precision,
+        )
+
+    def begin(self) -> None:
+        """Start the clock, put the student into train mode, and say so."""
+        self._clock = time.perf_counter()
+        self.student.train()
+        self.progress.begin(self.name, num_steps=self.num_steps, done_steps=self.state.step)
+        self.events.write("begin", self.name, step=self.state.step, num_steps=self.num_steps, recipe=self.recipe)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches from the current step on, on the device, pass after pass, without an end."""
+        size = self.recipe.batch_size
+        samples = self.views.prepared(self.train)
+        first_pass, start = divmod(self.state.step, self.batches_per_pass)
+        for index in itertools.count(first_pass):
+            order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
+            view = index if self.num_views is None else index % self.num_views
+            for batch in iterate_batches(samples, self.views, order, batch_size=size, view=view, start_batch=start):
+                yield self._on_device(batch)
+            start = 0
+
+    def _on_device(self, batch: Batch) -> Batch:
+        if self.runtime.device.type == "cpu":
+            return batch
+        moved = batch.to(self.runtime.device, non_blocking=True)
+        return replace(moved, ids=batch.ids)  # looked up on the host: reading them back would wait
+
+    def count(self, batch: Batch) -> Counts:
+        """Return how many examples the means of a step run over."""
+        return count_valid(batch, all_labelled=self.all_labelled)
+
+    def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts) -> None:
+        """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""
+        self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
+        self.state.tally.add(losses, examples=counts.examples, labelled=counts.labelled)
+        if self.state.tally.is_full:
+            self.read_losses()
+        if self.state.step % self.steps_per_epoch == 0:
+            self._end_epoch()
+
+    def read_losses(self) -> None:
+        """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
+        state, tally = self.state, self.state.tally
+        first_step = state.step - tally.num_pending
+        bad = tally.read()
+        if bad is not None:
+            self.events.write("diverged", self.name, step=first_step + bad + 1)
+            raise self._diverged(first_step + bad + 1)
+        if tally.recent:
+            self.tick()
+            speed, wait = tally.examples / state.epoch_seconds, tally.wait_seconds / state.epoch_seconds
+            self.progress.advance(state.step, tally.recent, samples_per_second=speed, data_wait=min(1.0, wait))
+            self.events.write(
+                "steps", self.name, step=state.step, losses=tally.recent, learning_rate=state.learning_rate
+            )
+
+    def _diverged(self, step: int) -> TrainingDiverged:
+        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else ""
+        return TrainingDiverged(
+            f"The loss of {self.name} became NaN or infinite at step {step} of {self.num_steps}.",
+            received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",
+            expected=f"a finite loss{kept}",
+            remedy="lower the learning rate, set clip_norm, or warm up longer",
+        )
+
+    def _end_epoch(self) -> None:
+        self.read_losses()
+        state, tally = self.state, self.state.tally
+        validation = self._validate()
+        epoch_seconds = state.epoch_seconds  # without the validation
+        self.tick()
+        record = EpochRecord(
+            epoch=state.step // self.steps_per_epoch,
+            step=state.step,
+            learning_rate=state.learning_rate,
+            elapsed_seconds=state.elapsed_seconds,
+            samples_per_second=tally.examples / epoch_seconds,
+            data_wait_fraction=min(1.0, tally.wait_seconds / epoch_seconds),
+            train=tally.epoch_means(),
+            validation=validation,
+        )
+        state.history.append(record)
+        state.keep_if_best(record)
+        tally.reset()
+        state.epoch_seconds = 0.0
+        patience = self.recipe.patience_epochs
+        state.done = state.step >= self.num_steps or (
+            patience is not None and record.epoch - state.best_epoch >= patience
+        )
+        self.events.write("epoch", self.name, **asdict(record))
+        self.progress.epoch(record)
+
+    def _validate(self) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        weights = self.state.averaged_weights()
+        measured = evaluate(self.student, self.validation, self.views, runtime=self.runtime, weights=weights)
+        return {name: measured[name] for name in ("errors", "accuracy", "nll")}
+
+    def tick(self) -> None:
+        """Add the time since the last tick to the run's and the epoch's."""
+        now = time.perf_counter()
+        self.state.elapsed_seconds += now - self._clock
+        self.state.epoch_seconds += now - self._clock
+        self._clock = now
+
+    def result(self) -> FitResult:
+        """Return the student with its selected weights, in eval mode."""
+        state = self.state
+        last = state.copy_evaluated_weights()
+        selected = {key: value.to(self.runtime.device) for key, value in state.best_weights.items()}
+        self.student.load_state_dict(selected)
+        self.student.eval()
+        return FitResult(
+            student=self.student,
+            selected_weights=selected,
+            last_weights=last,
+            selected_epoch=state.best_epoch,
+            history=state.history,
+            num_steps=state.step,
+            elapsed_seconds=state.elapsed_seconds,
+        )
+
+
+def check_teacher(
+    objective: Objective, teacher: Teacher | None, student: nn.Module, train: Samples, views: Views
+) -> None:
+    """Raise TeacherError unless the teacher can serve this objective, on these samples and views, for this student."""
+    if objective.needs_teacher and teacher is None:
+        raise TeacherError("This objective needs a teacher.", received="none", remedy="pass teacher=")
+    if teacher is None:
+        return
+    teacher.check_fits(train, views)
+    own = {tensor.data_ptr() for tensor in student.parameters() if tensor.numel()}
+    for module in teacher.modules:
+        if any(tensor.data_ptr() in own for tensor in module.parameters() if tensor.numel()):
+            raise TeacherError(
+                "Teacher and student share weights.",
+                received=f"a parameter of {teacher.name} that is also the student's",
+                expected="two networks",
+                remedy="copy.deepcopy the teacher before it is frozen",
+            )
+
+
+def count_batches(num_samples: int, batch_size: int) -> int:
+    """Return the batches of one pass. A last batch of one sample is left out: batch norm cannot take it."""
+    whole, rest = divmod(num_samples, batch_size)
+    if whole == 0 and rest == 0:
+        raise InvalidValue("There is nothing to train on.", received="0 samples")
+    return whole + (rest > 1 or whole == 0)
