@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_max_norm
 from limbeck.models.dropout import Dropout
+from limbeck.models.exits import ExitNetwork, ExitOutputs, add_exits
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.heads import MultiHeadClassifier, multi_head_network
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.resolve import build
 from limbeck.models.saved import SavedModel, load_model, save_model
 from limbeck.models.spec import ModelSpec
+from limbeck.models.taps import tapped
 from limbeck.models.weights import buffers_fingerprint, fingerprint, load_weights, unwrap
 from limbeck.models.zoo import ZOO
 
 __all__ = [
     "ZOO",
     "Dropout",
+    "ExitNetwork",
+    "ExitOutputs",
     "ModelFactory",
     "ModelSpec",
     "MultiHeadClassifier",
     "SavedModel",
+    "add_exits",
     "buffers_fingerprint",
     "build",
     "check_output",
@@ -38,5 +43,6 @@ __all__ = [
     "multi_head_network",
     "project_max_norm",
     "save_model",
+    "tapped",
     "unwrap",
 ]

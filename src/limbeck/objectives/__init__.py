@@ -6,6 +6,7 @@ from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
 from limbeck.objectives.mutual import CohortTargets, MutualLearning
 from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
+from limbeck.objectives.self_distillation import SelfDistillation
 from limbeck.objectives.stacked import StackedObjective
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MultiTeacher",
     "MutualLearning",
     "Objective",
+    "SelfDistillation",
     "StackedObjective",
     "UnreadLoss",
     "count_valid",

@@ -14,7 +14,7 @@ from torch import Tensor
 from limbeck.objectives import UnreadLoss
 
 WINDOW_STEPS = 32
-LABELLED_PARTS = ("hard",)  # means over labelled examples; the others run over all
+LABELLED_PARTS = ("hard", "exits_hard")  # means over labelled examples; the others run over all
 
 Item = TypeVar("Item")
 
