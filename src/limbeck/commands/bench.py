@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, loss, stacked, step, store
+from limbeck.bench import chunked, cohort, loss, stacked, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "chunked": chunked.run,
+    "cohort": cohort.run,
     "loss": loss.run,
     "stacked": stacked.run,
     "step": step.run,
