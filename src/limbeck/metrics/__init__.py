@@ -17,16 +17,21 @@ from limbeck.metrics.classification import (
     top_k_accuracy,
 )
 from limbeck.metrics.cost import count_bytes, count_flops, count_parameters, latency
+from limbeck.metrics.early_exit import EarlyExitPoint, choose_threshold, early_exit_curve, first_confident_exit
 
 __all__ = [
+    "EarlyExitPoint",
     "accuracy",
     "brier_score",
+    "choose_threshold",
     "confusion_matrix",
     "count_bytes",
     "count_errors",
     "count_flops",
     "count_parameters",
+    "early_exit_curve",
     "expected_calibration_error",
+    "first_confident_exit",
     "latency",
     "logit_distance",
     "mean_kl",
