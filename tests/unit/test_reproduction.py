@@ -100,6 +100,7 @@ AT_LEAST = Claim("net", "test_accuracy", "It keeps 97 %.", at_least=0.97, unit="
             "no goal",
             "no goal: paper 146, ours 145.0 ± 5.0 (n = 3)",
         ),
+        (Claim("net", "test_errors", "What it makes."), [140], "no goal", "no goal"),
     ],
 )
 def test_a_verdict_follows_from_the_mean(claim, values, status, text):

@@ -89,6 +89,8 @@ class Verdict:
         """
         if self.ours is None or self.status == "not measured":
             return "not measured"
+        if self.status == "no goal" and self.claim.paper is None:
+            return "no goal"
         if self.status == "no goal":
             return f"no goal: paper {self.paper_text}, ours {self.ours_text}"
         if self.status == "not judged":
