@@ -58,8 +58,22 @@ def test_every_example_is_run_here():
 
 @pytest.mark.parametrize("name", ["README.md", "docs/getting-started.md", "docs/guide/soft-targets.md"])
 def test_python_in_the_documents_is_valid(name):
+    for block in python_in(name):
+        compile(block, name, "exec")
+
+
+def test_python_in_the_guide_to_peers_and_exits_runs():
+    name = "docs/guide/peers-and-exits.md"
+    peers, exits = ({} for _ in range(2))
+    for block, names in zip(python_in(name), (peers, exits), strict=True):
+        exec(compile(block, name, "exec"), names)
+    assert peers["best"].history[-1].validation["accuracy"] > 0.8
+    assert exits["point"] in exits["points"]
+    assert exits["logits"].shape[1:] == (2, 10)
+
+
+def python_in(name: str) -> list[str]:
     text = (EXAMPLES.parent / name).read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     assert blocks
-    for block in blocks:
-        compile(block, name, "exec")
+    return blocks
