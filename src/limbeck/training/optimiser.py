@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from limbeck.errors import ModelError
 from limbeck.training.recipe import Recipe
+
+FORGET_STEPS = 128
+_FAINT = 1e-25  # a step of 1 times this changes no weight above 1e-18
 
 
 def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) -> torch.optim.Optimizer:
@@ -46,3 +50,18 @@ def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) ->
         nesterov=recipe.nesterov,
         fused=fused,
     )
+
+
+@torch.no_grad()
+def forget_faint_traces(optimiser: torch.optim.Optimizer) -> None:
+    """Set to 0 what the optimiser remembers of gradients where it is fainter than 1e-25.
+
+    Where a gradient has become exactly 0 (a dead unit, a pixel that is always dark) momentum fades towards the
+    subnormal numbers, m <- 0.9 m, and stays at the last of them for good, since 0.9 x 4 units rounds to 4. A CPU takes
+    twenty times as long with those. Called every 128 steps, while 0.9^128 = 1e-6 cannot reach them yet; no weight
+    changes by it.
+    """
+    for state in optimiser.state.values():
+        for value in state.values():
+            if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
+                value.copy_(F.hardshrink(value, _FAINT))

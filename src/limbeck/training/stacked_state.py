@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limbeck.models import max_norm_of, project_max_norm
 from limbeck.records import EpochRecord
 from limbeck.training.averaging import AveragedWeights
-from limbeck.training.optimiser import build_optimiser
+from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
 from limbeck.training.recipe import Recipe
 from limbeck.training.stacked_networks import StackedNetworks, Weights
 from limbeck.training.state import selection_key
@@ -50,6 +50,8 @@ class StackedState:
         if self.average is not None:
             self.average.update(self.networks.module)
         self.step += 1
+        if self.step % FORGET_STEPS == 0 and parameters[0].device.type == "cpu":
+            forget_faint_traces(self.optimiser)
 
     def evaluated_weights(self) -> Weights | None:
         """Return the stacked weights that are evaluated in place of the networks' own; None where these are."""

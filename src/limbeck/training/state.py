@@ -13,7 +13,7 @@ from limbeck.models import max_norm_of, project_max_norm
 from limbeck.objectives import Objective
 from limbeck.records import EpochRecord
 from limbeck.training.averaging import AveragedWeights
-from limbeck.training.optimiser import build_optimiser
+from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
 from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime
 from limbeck.training.tally import LossTally
@@ -75,6 +75,8 @@ class TrainingState:
         if self.average is not None:
             self.average.update(self.student)
         self.step += 1
+        if self.step % FORGET_STEPS == 0 and self.runtime.device.type == "cpu":
+            forget_faint_traces(self.optimiser)
 
     def averaged_weights(self) -> Weights | None:
         """Return the weights that are evaluated in place of the student's own; None where these are."""

@@ -1,0 +1,71 @@
+"""Optimisers forget what is too faint to matter, before it becomes subnormal and slow."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from limbeck.objectives import HardLabels
+from limbeck.training import Recipe, Runtime
+from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
+from limbeck.training.state import TrainingState
+
+TINIEST = torch.finfo(torch.float32).tiny  # of the normal numbers
+RECIPE = Recipe(num_epochs=1, batch_size=1, weight_decay=0.0)
+
+
+def momentum(optimiser: torch.optim.Optimizer, weight: nn.Parameter) -> torch.Tensor:
+    return optimiser.state[weight]["momentum_buffer"]
+
+
+def one_gradient_then_none(network: nn.Linear) -> None:
+    network.weight.grad = torch.zeros_like(network.weight)
+    network.weight.grad[0] = 1.0  # the other row never had any
+
+
+def test_momentum_of_a_dead_unit_ends_at_zero_and_not_below_the_normal_numbers():
+    network = nn.Linear(4, 2, bias=False)
+    state = TrainingState(network, recipe=RECIPE, runtime=Runtime(torch.device("cpu"), "fp32"), objective=HardLabels())
+    one_gradient_then_none(network)
+    for _ in range(12 * FORGET_STEPS):
+        state.update(0.1)
+        buffer = momentum(state.optimiser, network.weight)
+        assert ((buffer == 0) | (buffer.abs() >= TINIEST)).all()
+        network.weight.grad = torch.zeros_like(network.weight)
+    assert buffer.count_nonzero() == 0
+
+
+def test_without_forgetting_it_stays_subnormal_for_good():
+    network = nn.Linear(4, 2, bias=False)
+    optimiser = build_optimiser(network, RECIPE)
+    one_gradient_then_none(network)
+    for _ in range(1500):
+        optimiser.step()
+        network.weight.grad = torch.zeros_like(network.weight)
+    buffer = momentum(optimiser, network.weight)[0]
+    assert ((buffer > 0) & (buffer < TINIEST)).all()
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_nothing_else_is_forgotten(optimiser):
+    torch.manual_seed(0)
+    network = nn.Linear(30, 20)
+    built = build_optimiser(network, Recipe(num_epochs=1, optimiser=optimiser))
+    network(torch.randn(8, 30)).square().sum().backward()
+    built.step()
+    before = {key: value.clone() for state in built.state.values() for key, value in state.items()}
+    forget_faint_traces(built)
+    after = {key: value for state in built.state.values() for key, value in state.items()}
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert {"sgd": "momentum_buffer", "adamw": "exp_avg_sq"}[optimiser] in after
+
+
+def test_nan_is_not_hidden():
+    network = nn.Linear(2, 1, bias=False)
+    optimiser = build_optimiser(network, RECIPE)
+    network.weight.grad = torch.tensor([[float("nan"), 1e-30]])
+    optimiser.step()
+    forget_faint_traces(optimiser)
+    assert momentum(optimiser, network.weight).isnan().tolist() == [[True, False]]
+    assert momentum(optimiser, network.weight)[0, 1] == 0
