@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn, tensor
 from torch.testing import assert_close
@@ -105,6 +105,7 @@ def test_logits_ruled_out() -> None:
 
 
 @given(seed=seeds)
+@example(seed=1188)  # in turn from 0, both offsets end in a worse optimum than the second alone
 @settings(max_examples=25, deadline=None)
 def test_several_offsets_leave_no_single_one_to_improve(seed: int) -> None:
     logits, labels = _case(seed)
@@ -120,7 +121,7 @@ def test_several_offsets_leave_no_single_one_to_improve(seed: int) -> None:
 
 
 def test_several_offsets_against_a_grid() -> None:
-    # A local optimum in general; from three starts it is no worse than the grid on most of these. None may be far off.
+    # A local optimum in general; from four starts it is no worse than the grid on most of these. None may be far off.
     axis = [value / 4 for value in range(-24, 25)]
     behind = []
     for seed in range(6):
