@@ -23,6 +23,8 @@ from torch import Tensor
 
 from limbeck.data import Samples
 from limbeck.distillation.measure import TrainedNetwork
+from limbeck.losses import entropy, tempered_log_softmax
+from limbeck.metrics import count_errors
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.recipes.mnist_teacher import section_teacher
@@ -40,6 +42,7 @@ LOOKS = {  # colour, line, marker: three that print and colour-blind eyes keep a
 }
 Asked = Callable[[TrainedNetwork, Samples], Tensor]  # logits, shape (samples, classes)
 Networks = dict[str, list[TrainedNetwork]]  # by role, one for each seed
+Answers = dict[str, list[Tensor]]  # their logits for the images as they are
 
 
 def main(
@@ -56,11 +59,12 @@ def main(
     def asked(network: TrainedNetwork, samples: Samples) -> Tensor:
         return laboratory.asked(network, samples).logits.double()
 
+    answers = {role: [asked(member, images) for member in members] for role, members in by_role.items()}
     tables = {
-        "entropy": draw_entropy(by_role, images, asked, out / "soft-targets-entropy.png"),
+        "entropy": draw_entropy(answers, out / "soft-targets-entropy.png"),
         "shifts": draw_shifts(by_role, images, asked, out / "soft-targets-shifts.png"),
-        "likeness": draw_likeness(by_role, images, asked, out / "soft-targets-likeness.png"),
-        "digits": draw_digits(images, asked(teacher, images), out / "soft-targets-digits.png"),
+        "likeness": draw_likeness(answers, images.labels, out / "soft-targets-likeness.png"),
+        "digits": draw_digits(images, answers["teacher"][0], out / "soft-targets-digits.png"),
     }
     for name, rows in tables.items():
         print(f"\n{name}")
@@ -70,13 +74,12 @@ def main(
 
 def soft(logits: Tensor, temperature: float) -> Tensor:
     """Return softmax(z / T)."""
-    return torch.softmax(logits / temperature, dim=1)
+    return tempered_log_softmax(logits, temperature=temperature).exp()
 
 
-def entropy(logits: Tensor, temperature: float) -> Tensor:
+def bits(logits: Tensor, temperature: float) -> Tensor:
     """Return the entropy of softmax(z / T) for each sample, in bits."""
-    probs = soft(logits, temperature)
-    return -(probs * torch.log2(probs.clamp(min=1e-300))).sum(dim=1)
+    return entropy(tempered_log_softmax(logits, temperature=temperature)) / math.log(2)
 
 
 def shifted(images: Samples, rows: int, columns: int) -> Samples:
@@ -116,21 +119,20 @@ def draw_digits(images: Samples, logits: Tensor, path: Path) -> list[list[str]]:
     return rows
 
 
-def draw_entropy(networks: Networks, images: Samples, asked: Asked, path: Path) -> list[list[str]]:
+def draw_entropy(answers: Answers, path: Path) -> list[list[str]]:
     """Draw the mean entropy of softened answers over temperature."""
     figure, [[axes]] = _new(1, 1, width=6.4, height=4.2)
     rows = [["mean entropy in bits at T =", *(f"{t:g}" for t in (1, 2, 4, 8, 16, 32, 64))]]
-    for role, members in networks.items():
+    for role, logits in answers.items():
         colour, line, marker = LOOKS[role]
-        logits = [asked(member, images) for member in members]
-        means = {t: np.mean([entropy(z, t).mean() for z in logits]) for t in TEMPERATURES}
+        means = {t: np.mean([bits(z, t).mean() for z in logits]) for t in TEMPERATURES}
         axes.plot(
             TEMPERATURES, list(means.values()), color=colour, linestyle=line, marker=marker, markersize=4,
             label=ROLES[role],
         )  # fmt: skip
         rows.append([ROLES[role], *(f"{means[t]:.3f}" for t in (1, 2, 4, 8, 16, 32, 64))])
         if role == "teacher":
-            low, high = np.quantile([entropy(logits[0], t).numpy() for t in TEMPERATURES], [0.05, 0.95], axis=1)
+            low, high = np.quantile([bits(logits[0], t).numpy() for t in TEMPERATURES], [0.05, 0.95], axis=1)
             axes.fill_between(TEMPERATURES, low, high, color=colour, alpha=0.12, label="teacher, 5 to 95 % of images")
     axes.axhline(math.log2(10), color="#777777", linewidth=0.8)
     axes.annotate("all ten classes alike: log₂ 10", (0.5, math.log2(10)), xytext=(0, -11), textcoords="offset points",
@@ -144,13 +146,13 @@ def draw_entropy(networks: Networks, images: Samples, asked: Asked, path: Path) 
     return rows
 
 
-def draw_likeness(networks: Networks, images: Samples, asked: Asked, path: Path) -> list[list[str]]:
+def draw_likeness(answers: Answers, labels: Tensor, path: Path) -> list[list[str]]:
     """Draw which classes each network takes for alike: mean probability of the wrong ones, by true class."""
     figure, [panels] = _new(1, len(ROLES), width=10.2, height=3.9)
     diagonal, cells, drawn = torch.eye(10, dtype=torch.bool), {}, None
-    for role, members in networks.items():
-        probs = torch.stack([soft(asked(member, images), LIKENESS_TEMPERATURE) for member in members]).mean(dim=0)
-        means = torch.stack([probs[images.labels == c].mean(dim=0) for c in range(10)])
+    for role, logits in answers.items():
+        probs = torch.stack([soft(z, LIKENESS_TEMPERATURE) for z in logits]).mean(dim=0)
+        means = torch.stack([probs[labels == c].mean(dim=0) for c in range(10)])
         cells[role] = means.masked_fill(diagonal, math.nan)
     largest = max(float(cell[~diagonal].max()) for cell in cells.values())
     for (role, cell), axes in zip(cells.items(), panels, strict=True):
@@ -176,7 +178,11 @@ def draw_shifts(networks: Networks, images: Samples, asked: Asked, path: Path) -
         wrong = np.array(
             [
                 [
-                    100 * np.mean([_wrong(asked(member, shifted(images, *to)), images.labels) for to in directions[d]])
+                    100
+                    * np.mean(
+                        [count_errors(asked(member, shifted(images, *to)), images.labels) for to in directions[d]]
+                    )
+                    / len(images)
                     for d in SHIFTS
                 ]
                 for member in members
@@ -194,10 +200,6 @@ def draw_shifts(networks: Networks, images: Samples, asked: Asked, path: Path) -
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     _save(figure, path)
     return rows
-
-
-def _wrong(logits: Tensor, labels: Tensor) -> float:
-    return float((logits.argmax(dim=1) != labels).double().mean())
 
 
 def _new(num_rows: int, num_columns: int, *, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:

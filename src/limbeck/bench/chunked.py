@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.bench.memory import peak_bytes
-from limbeck.bench.timing import interleaved, machine_facts
+from limbeck.bench.timing import interleaved, machine_facts, seconds_by_way
 from limbeck.errors import require_positive
 from limbeck.losses import soft_target_loss
 from limbeck.losses.chunked import (
@@ -93,10 +93,7 @@ def run(
         "name": "chunked",
         "settings": {**settings, "num_rounds": num_rounds, "dtype": "float32", "rank": RANK, "num_top": NUM_TOP},
         "floor": "F.linear, T² F.kl_div(F.log_softmax(z / T), F.softmax(v / T), reduction='batchmean'), backward",
-        "seconds": {
-            way: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
-            for way, timing in timings.items()
-        },
+        "seconds": seconds_by_way(timings),
         "ratios": ratios,
         "memory_bytes": memory,
         "memory_ratios": memory_ratios,

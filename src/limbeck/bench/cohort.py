@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck.bench.timing import interleaved, machine_facts
+from limbeck.bench.timing import interleaved, machine_facts, reached, seconds_by_way
 from limbeck.data import Samples
 from limbeck.errors import require_positive
 from limbeck.models import build
@@ -87,12 +87,9 @@ def run(
             "dtype": "float32",
         },
         "floor": f"{num_networks} runs of limbeck.training.fit, one after the other",
-        "seconds": {
-            name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
-            for name, timing in timings.items()
-        },
+        "seconds": seconds_by_way(timings),
         "ratios": ratios,
         "targets": dict(TARGETS),
-        "reached": {name: ratios[name] <= target for name, target in TARGETS.items()},
+        "reached": reached(ratios, TARGETS),
         "machine": machine_facts(),
     }

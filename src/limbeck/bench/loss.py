@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from limbeck.bench.timing import interleaved, machine_facts
+from limbeck.bench.timing import interleaved, machine_facts, reached, seconds_by_way
 from limbeck.errors import require_positive
 from limbeck.losses import soft_target_loss
 
@@ -79,12 +79,9 @@ def run(
             "dtype": "float32",
         },
         "floor": "T² F.kl_div(F.log_softmax(z / T), F.softmax(v / T), reduction='batchmean') and its backward",
-        "seconds": {
-            name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
-            for name, timing in timings.items()
-        },
+        "seconds": seconds_by_way(timings),
         "ratios": ratios,
         "targets": dict(TARGETS),
-        "reached": {name: ratios[name] <= target for name, target in TARGETS.items()},
+        "reached": reached(ratios, TARGETS),
         "machine": machine_facts(),
     }

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.bench.timing import interleaved, machine_facts
+from limbeck.bench.timing import interleaved, machine_facts, reached, seconds_by_way
 from limbeck.data import Normalise, Samples, Views, augmentations_from
 from limbeck.errors import require_positive
 from limbeck.memory import keep_freed_memory
@@ -89,13 +89,10 @@ def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> di
             "dtype": "float32",
         },
         "floor": "a bare loop: index, forward, cross-entropy, backward, SGD with Nesterov momentum (fused)",
-        "seconds": {
-            name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
-            for name, timing in timings.items()
-        },
+        "seconds": seconds_by_way(timings),
         "ratios": ratios,
         "targets": dict(TARGETS),
-        "reached": {name: ratios[name] <= target for name, target in TARGETS.items()},
+        "reached": reached(ratios, TARGETS),
         "overhead_microseconds": _overhead_microseconds(num_rounds=num_rounds, seed=seed),
         "machine": machine_facts(),
     }

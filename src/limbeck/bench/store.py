@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.bench.timing import Timing, interleaved, machine_facts
+from limbeck.bench.timing import Timing, interleaved, machine_facts, reached, seconds_by_way
 from limbeck.data import Samples, Views
 from limbeck.errors import require_positive
 from limbeck.models import build
@@ -77,13 +77,10 @@ def run(
             "dtype": "float32",
         },
         "floor": "logits[rows] of the same rows in memory; for collecting, the teacher's passes alone",
-        "seconds": {
-            name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
-            for name, timing in (dense | compact | collecting).items()
-        },
+        "seconds": seconds_by_way(dense | compact | collecting),
         "ratios": ratios,
         "targets": dict(TARGETS),
-        "reached": {name: ratios[name] <= target for name, target in TARGETS.items()},
+        "reached": reached(ratios, TARGETS),
         "bytes_per_sample": dense_bytes | compact_bytes,
         "machine": machine_facts(),
     }

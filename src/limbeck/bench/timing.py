@@ -73,6 +73,19 @@ def interleaved(
     return {name: _timing(values) for name, values in seconds.items()}
 
 
+def seconds_by_way(timings: Mapping[str, Timing]) -> dict[str, dict[str, float]]:
+    """Return medians and quartiles in seconds, by name, JSON-able."""
+    return {
+        name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
+        for name, timing in timings.items()
+    }
+
+
+def reached(ratios: Mapping[str, float], targets: Mapping[str, float]) -> dict[str, bool]:
+    """Return for each target whether its way's ratio to the floor keeps it."""
+    return {name: ratios[name] <= target for name, target in targets.items()}
+
+
 def machine_facts() -> dict[str, Any]:
     """Return what a reader of a benchmark must know: versions, processor, threads, accelerator; JSON-able."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

@@ -10,14 +10,19 @@ from torch import Tensor
 from limbeck.errors import InvalidValue, ShapeMismatch, require_positive
 
 
-def require_classes(name: str, values: Tensor) -> None:
-    """Raise unless ``values`` holds floating-point numbers and has a last axis of at least one class."""
+def require_floating(name: str, values: Tensor) -> None:
+    """Raise InvalidValue unless ``values`` holds floating-point numbers."""
     if not values.is_floating_point():
         raise InvalidValue(
             f"{name} must hold floating-point numbers.",
             received=values.dtype,
             expected="float16, bfloat16, float32 or float64",
         )
+
+
+def require_classes(name: str, values: Tensor) -> None:
+    """Raise unless ``values`` holds floating-point numbers and has a last axis of at least one class."""
+    require_floating(name, values)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ShapeMismatch(
             f"{name} must have a last axis of classes.", received=tuple(values.shape), expected="(..., classes)"

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.errors import InvalidValue, ShapeMismatch, require_positive
-from limbeck.losses._arguments import require_same_device, widened
+from limbeck.errors import ShapeMismatch, require_positive
+from limbeck.losses._arguments import require_floating, require_same_device, widened
 
 _LEAST_NORM = 1e-12
 _POOLS: list[Callable[..., Tensor]] = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d]
@@ -195,8 +195,7 @@ def _coarser(attention: Tensor, positions: torch.Size) -> Tensor:
 
 def _require_features(student: Tensor, teacher: Tensor) -> None:
     for name, features in (("student_features", student), ("teacher_features", teacher)):
-        if not features.is_floating_point():
-            raise InvalidValue(f"{name} must hold floating-point numbers.", received=features.dtype)
+        require_floating(name, features)
         if features.ndim < 2 or math.prod(features.shape[1:]) == 0:
             raise ShapeMismatch(f"{name} holds no features.", received=tuple(features.shape), expected="(batch, ...)")
     if len(student) != len(teacher):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError
 from limbeck.models.modes import check_output, evaluating, zeros_for
-from limbeck.models.taps import tapped
+from limbeck.models.taps import modules_at, tapped
 
 _NARROWING = 4  # of the branch's channels against the deepest features', as in residual bottlenecks
 
@@ -135,9 +135,7 @@ def add_exits(
     check_output(network, input_shape=input_shape, num_classes=num_classes)
     shapes = _output_shapes(network, input_shape)
     deepest = deepest or _deepest(shapes)
-    with tapped(network, [*paths, deepest]):  # raises where there is no such module
-        pass
-    for path in (*paths, deepest):
+    for path in modules_at(network, [*paths, deepest]):
         if path not in shapes:
             raise ModelError(f"The module {path} does not run, or gives no tensor.", expected="a module on the way")
     order = list(shapes)

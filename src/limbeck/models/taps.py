@@ -11,6 +11,19 @@ from torch import Tensor, nn
 from limbeck.errors import ModelError, unknown_name
 
 
+def modules_at(network: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
+    """Return the modules inside a network at ``paths``, by path.
+
+    Raises:
+        UnknownName: no module at a path; near ones are listed.
+    """
+    modules = {path: module for path, module in network.named_modules() if path}
+    for path in paths:
+        if path not in modules:
+            raise unknown_name("module", path, modules)
+    return {path: modules[path] for path in paths}
+
+
 @contextlib.contextmanager
 def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Keep what the modules at ``paths`` give out when the network runs inside the block.
@@ -31,11 +44,8 @@ def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tenso
         >>> outputs["1"].shape
         torch.Size([5, 3])
     """
-    modules = dict(network.named_modules())
+    modules = modules_at(network, paths)
     outputs: dict[str, Tensor] = {}
-    for path in paths:
-        if not path or path not in modules:
-            raise unknown_name("module", path, [name for name in modules if name])
 
     def keep(path: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -49,7 +59,7 @@ def tapped(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tenso
 
         return hook
 
-    handles = [modules[path].register_forward_hook(keep(path)) for path in paths]
+    handles = [module.register_forward_hook(keep(path)) for path, module in modules.items()]
     try:
         yield outputs
     finally:

@@ -8,7 +8,6 @@ that those after it learn from what it has just become.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,13 @@ from limbeck.records import EpochRecord
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import PooledTargets, Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
-from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
+from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import FitResult, TrainingRun, count_batches
+from limbeck.training.run import FitResult, TrainingRun, check_apart, count_batches, do_steps
 from limbeck.training.runtime import Runtime
 from limbeck.training.stacked_state import mean_record
-from limbeck.training.state import selection_key
 
 UPDATES = ("alternating", "simultaneous")
 
@@ -139,9 +137,7 @@ def fit_cohort(
         )
         for number, (student, own_recipe) in enumerate(zip(students, recipes, strict=True), start=1)
     ]
-    cohort = _Cohort(
-        runs, update, teacher, f"{len(runs)} x {name}", checkpoint, checkpoint_seconds, progress or SilentProgress()
-    )
+    cohort = _Cohort(runs, update, f"{len(runs)} x {name}", checkpoint_seconds, progress or SilentProgress())
     with torch.random.fork_rng(devices=runtime.random_devices), stop_requests() as stop:
         return cohort.train(stop)
 
@@ -170,16 +166,7 @@ def check_cohort(students: Sequence[nn.Module], recipes: Sequence[Recipe]) -> No
                 received=f"accumulation_steps {recipe.accumulation_steps}, patience_epochs {recipe.patience_epochs}",
                 expected="1 and none",
             )
-    owners: dict[int, int] = {}
-    for number, student in enumerate(students, start=1):
-        for parameter in student.parameters():
-            if owners.setdefault(parameter.data_ptr(), number) != number and parameter.numel():
-                raise ModelError(
-                    "Peers share weights.",
-                    received=f"a parameter of network {number} is also network {owners[parameter.data_ptr()]}'s",
-                    expected="networks of their own",
-                    remedy="build each anew, or copy.deepcopy it",
-                )
+    check_apart(students)
 
 
 @dataclass(eq=False)
@@ -188,9 +175,7 @@ class _Cohort:
 
     runs: Sequence[TrainingRun]
     update: str
-    teacher: Teacher | None
     name: str
-    checkpoint: Path | None
     checkpoint_seconds: float
     progress: Progress
 
@@ -198,8 +183,8 @@ class _Cohort:
         """Train to the end, from the checkpoint on where there is one."""
         first = self.runs[0]
         torch.manual_seed(first.seed)
-        if self.checkpoint is not None and self.checkpoint.exists():
-            snapshots = load_checkpoint(self.checkpoint, identity=self.identity())["members"]
+        if first.checkpoint is not None and first.checkpoint.exists():
+            snapshots = load_checkpoint(first.checkpoint, identity=self.identity())["members"]
             for run, snapshot in zip(self.runs, snapshots, strict=True):
                 run.state.restore(snapshot)
         else:
@@ -210,8 +195,8 @@ class _Cohort:
                 self._train(stop)
             finally:
                 self.progress.end()
-            if self.teacher is not None:
-                self.teacher.check_unchanged()
+            if first.teacher is not None:
+                first.teacher.check_unchanged()
             self._save()
         return self._result()
 
@@ -221,24 +206,18 @@ class _Cohort:
         return {"update": self.update, **own}
 
     def _train(self, stop: StopRequest) -> None:
-        first = self.runs[0]
         for run in self.runs:
             run.begin()
-        saved_at = time.perf_counter()
-        for batch in first.state.tally.time_waits(first.batches()):
-            self._do_step(batch)
-            if first.state.done:
-                for run in self.runs:
-                    run.events.write("end", run.name, step=run.state.step, elapsed_seconds=run.state.elapsed_seconds)
-                return
-            is_due = time.perf_counter() - saved_at >= self.checkpoint_seconds
-            if stop.made or (self.checkpoint is not None and is_due):
-                for run in self.runs:
-                    run.read_losses()
-                self._save()
-                saved_at = time.perf_counter()
-            if stop.made:
-                raise TrainingInterrupted(name=self.name, step=first.state.step, checkpoint=self.checkpoint)
+        do_steps(
+            self.runs,
+            self._do_step,
+            save=self._save,
+            stop=stop,
+            checkpoint_seconds=self.checkpoint_seconds,
+            name=self.name,
+        )
+        for run in self.runs:
+            run.events.write("end", run.name, step=run.state.step, elapsed_seconds=run.state.elapsed_seconds)
 
     def _do_step(self, batch: Batch) -> None:
         first = self.runs[0]
@@ -259,24 +238,26 @@ class _Cohort:
                     answers[k] = DenseTargets(_asked(run, batch))
 
     def _ask_teacher(self, batch: Batch) -> SoftTargets | None:
-        if self.teacher is None:
+        first = self.runs[0]
+        if first.teacher is None:
             return None
-        with self.runs[0].runtime.autocast():
-            return self.teacher(batch.ids, batch.inputs, view=batch.view)
+        with first.runtime.autocast():
+            return first.teacher(batch.ids, batch.inputs, view=batch.view)
 
     def _save(self) -> None:
-        if self.checkpoint is None:
+        checkpoint = self.runs[0].checkpoint
+        if checkpoint is None:
             return
         for run in self.runs:
             run.tick()
         members = [run.state.snapshot() for run in self.runs]
-        save_checkpoint(self.checkpoint, {"members": members}, identity=self.identity())
+        save_checkpoint(checkpoint, {"members": members}, identity=self.identity())
 
     def _result(self) -> CohortResult:
         members = [run.result() for run in self.runs]
         if self.runs[0].validation is None:
             return CohortResult(members, None)
-        keys = [min(selection_key(record) for record in member.history) for member in members]
+        keys = [run.state.best_key for run in self.runs]
         return CohortResult(members, min(range(len(keys)), key=keys.__getitem__))
 
 

@@ -7,7 +7,6 @@ once in a window of steps, so no step waits for the device.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from limbeck.data import Batch, Samples, Views
 from limbeck.objectives import Objective
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
-from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
+from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import FitResult, TrainingRun, count_batches
+from limbeck.training.run import FitResult, TrainingRun, count_batches, do_steps
 from limbeck.training.runtime import Runtime
 
 CHECKPOINT_SECONDS = 60.0
@@ -112,7 +111,14 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
     if not state.done:
         run.begin()
         try:
-            _do_steps(run, stop, checkpoint_seconds=checkpoint_seconds)
+            do_steps(
+                [run],
+                lambda batch: _do_step(run, batch),
+                save=lambda: _save(run),
+                stop=stop,
+                checkpoint_seconds=checkpoint_seconds,
+                name=run.name,
+            )
         finally:
             run.progress.end()
         if run.teacher is not None:
@@ -120,21 +126,6 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
         _save(run)
         run.events.write("end", run.name, step=state.step, elapsed_seconds=state.elapsed_seconds)
     return run.result()
-
-
-def _do_steps(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) -> None:
-    state, saved_at = run.state, time.perf_counter()
-    for batch in state.tally.time_waits(run.batches()):
-        _do_step(run, batch)
-        if state.done:
-            return
-        is_due = run.checkpoint is not None and time.perf_counter() - saved_at >= checkpoint_seconds
-        if stop.made or is_due:
-            run.read_losses()
-            _save(run)
-            saved_at = time.perf_counter()
-        if stop.made:
-            raise TrainingInterrupted(name=run.name, step=state.step, checkpoint=run.checkpoint)
 
 
 def _do_step(run: TrainingRun, batch: Batch) -> None:

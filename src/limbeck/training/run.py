@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, Batch, Samples, Views, epoch_order, iterate_batches
-from limbeck.errors import InvalidValue, TeacherError, TrainingDiverged
+from limbeck.errors import InvalidValue, ModelError, TeacherError, TrainingDiverged
 from limbeck.memory import keep_freed_memory
 from limbeck.objectives import Counts, Objective, UnreadLoss, count_valid
 from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
 from limbeck.training.evaluate import evaluate
 from limbeck.training.identity import training_identity
+from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import EventLog, Progress
 from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime
@@ -215,6 +216,35 @@ class TrainingRun:
         )
 
 
+def do_steps(
+    runs: Sequence[TrainingRun],
+    step: Callable[[Batch], None],
+    *,
+    save: Callable[[], None],
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    name: str,
+) -> None:
+    """Take step after step on the first run's batches until it is done, saving now and then.
+
+    Raises:
+        TrainingInterrupted: ``stop`` was made; all was saved.
+    """
+    first, saved_at = runs[0], time.perf_counter()
+    for batch in first.state.tally.time_waits(first.batches()):
+        step(batch)
+        if first.state.done:
+            return
+        is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= checkpoint_seconds
+        if stop.made or is_due:
+            for run in runs:
+                run.read_losses()
+            save()
+            saved_at = time.perf_counter()
+        if stop.made:
+            raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
+
+
 def check_teacher(
     objective: Objective, teacher: Teacher | None, student: nn.Module, train: Samples, views: Views
 ) -> None:
@@ -233,6 +263,20 @@ def check_teacher(
                 expected="two networks",
                 remedy="copy.deepcopy the teacher before it is frozen",
             )
+
+
+def check_apart(networks: Sequence[nn.Module]) -> None:
+    """Raise ModelError where two students that train together share weights."""
+    owners: dict[int, int] = {}
+    for k, network in enumerate(networks):
+        for name, parameter in network.named_parameters():
+            if parameter.numel() and owners.setdefault(parameter.data_ptr(), k) != k:
+                raise ModelError(
+                    "Two students share weights.",
+                    received=f"{name} of student {k} is student {owners[parameter.data_ptr()]}'s",
+                    expected="networks of their own",
+                    remedy="copy.deepcopy one of them",
+                )
 
 
 def count_batches(num_samples: int, batch_size: int) -> int:

@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from limbeck.errors import ModelError
 from limbeck.models.constraints import max_norm_of
 from limbeck.models.network import FeatureClassifier
+from limbeck.training.run import check_apart
 from limbeck.training.stacked_linear import stacked_layers
 
 Weights = Mapping[str, Tensor]
@@ -113,7 +114,7 @@ def check_stackable(networks: Sequence[nn.Module]) -> None:
             share weights, or that have dropout, batch norm or running statistics.
     """
     _check_alike(networks)
-    _check_apart(networks)
+    check_apart(networks)
     _check_layers(networks[0])
 
 
@@ -209,16 +210,3 @@ def _described(network: nn.Module) -> Iterator[str]:
         for name, tensor in tensors:
             frozen = "" if tensor.requires_grad or kind == "buffer" else ", frozen"
             yield f"{kind} {name} of shape {tuple(tensor.shape)}, {tensor.dtype}{frozen}"
-
-
-def _check_apart(networks: Sequence[nn.Module]) -> None:
-    owners: dict[int, int] = {}
-    for k, network in enumerate(networks):
-        for name, parameter in network.named_parameters():
-            if parameter.numel() and owners.setdefault(parameter.data_ptr(), k) != k:
-                raise ModelError(
-                    "Two students share weights.",
-                    received=f"{name} of student {k} is student {owners[parameter.data_ptr()]}'s",
-                    expected="networks of their own",
-                    remedy="copy.deepcopy one of them",
-                )
