@@ -13,14 +13,16 @@ import torch
 from torch import nn
 
 from limbeck.data import Samples, Views, augmentations_from
-from limbeck.errors import InvalidValue, ModelError, TeacherError, UnknownName
-from limbeck.models import load_model
-from limbeck.objectives import Distillation, HardLabels
+from limbeck.distillation.sources import network_from
+from limbeck.errors import InvalidValue, LimbeckError, ModelError, TeacherError, UnknownName
+from limbeck.models import exit_network, fingerprint, load_model
+from limbeck.objectives import Distillation, HardLabels, MutualLearning, SelfDistillation
 from limbeck.recipes import laboratory as laboratory_module
 from limbeck.recipes import material as material_module
 from limbeck.recipes.exam import Exam
 from limbeck.recipes.laboratory import Laboratory
-from limbeck.training import Recipe, Runtime, SilentProgress, TrainingInterrupted, fit, predict
+from limbeck.training import Recipe, Runtime, SilentProgress, TrainingInterrupted, fit, fit_cohort, predict
+from limbeck.training import cohort as cohort_module
 from limbeck.training import loop as loop_module
 
 RECIPE = Recipe(num_epochs=2, batch_size=20, weight_decay=0.0)
@@ -65,17 +67,24 @@ def refuse_to_train(monkeypatch):
 
     monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
     monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
+    monkeypatch.setattr("limbeck.recipes.shelf.fit_cohort", fail)
 
 
 def test_a_network_is_trained_as_fit_trains_it(make, samples):
-    from limbeck.distillation.sources import network_from
-
     network = trained(make(), samples)
     module = network_from("mlp:widths=5").build(input_shape=(6,), num_classes=2, seed=0)
     alone = fit(module, samples, HardLabels(), recipe=RECIPE, seed=0, runtime=CPU)
     assert torch.equal(weights(network), torch.cat([v.flatten() for v in alone.student.state_dict().values()]))
     assert not network.module.training
     assert [epoch.epoch for epoch in network.history] == [1, 2]
+
+
+def test_weights_can_start_from_another_seed_than_order_and_dropout(make, samples):
+    network = trained(make(), samples, seed=1, weights_seed=7)
+    module = network_from("mlp:widths=5").build(input_shape=(6,), num_classes=2, seed=7)
+    alone = fit(module, samples, HardLabels(), recipe=RECIPE, seed=1, runtime=CPU)
+    assert torch.equal(weights(network), torch.cat([v.flatten() for v in alone.student.state_dict().values()]))
+    assert network.seed == 1
 
 
 def test_what_is_there_is_taken_and_not_trained_again(make, samples, monkeypatch):
@@ -254,6 +263,179 @@ def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
     networks = make().trained_together("net", "mlp:widths=5", objectives=[HardLabels()] * 3, seeds=[0, 1, 2], **asked)
     assert counts == [1]
     assert [network.seed for network in networks] == [0, 1, 2]
+
+
+PEERS = {"sources": ["mlp:widths=5", "mlp:widths=4"], "weights_seeds": [0, 1]}
+
+
+def trained_cohort(laboratory, samples, **changes):
+    asked = {"samples": samples, "objective": MutualLearning(), "recipe": RECIPE, "seed": 0} | PEERS | changes
+    return laboratory.trained_cohort(asked.pop("name", "peers"), asked.pop("sources"), **asked)
+
+
+def test_a_cohort_is_trained_as_fit_cohort_trains_it(make, samples):
+    laboratory = make()
+    members = trained_cohort(laboratory, samples, seed=3)
+    shape = {"input_shape": (6,), "num_classes": 2}
+    modules = [network_from(source).build(**shape, seed=k) for k, source in enumerate(PEERS["sources"])]
+    alone = fit_cohort(modules, samples, MutualLearning(), recipe=RECIPE, seed=3, runtime=CPU)
+    for member, result in zip(members, alone.members, strict=True):
+        assert torch.equal(weights(member), torch.cat([v.flatten() for v in result.student.state_dict().values()]))
+    assert [member.role for member in members] == ["peers-1", "peers-2"]
+    assert [name.rpartition("-")[0] for name in folders(laboratory)] == ["peers-1-seed3", "peers-2-seed3"]
+    assert all((laboratory.networks / name / "events.jsonl").exists() for name in folders(laboratory))
+    assert [facts.spec for facts in laboratory.facts.values()] == PEERS["sources"]
+
+
+def test_members_of_a_cohort_are_found_again(make, samples, monkeypatch):
+    first = trained_cohort(make(), samples)
+    refuse_to_train(monkeypatch)
+    laboratory = make()
+    again = trained_cohort(laboratory, samples_of())
+    assert all(torch.equal(weights(a), weights(b)) for a, b in zip(first, again, strict=True))
+    assert all(facts.was_there for facts in laboratory.facts.values())
+
+
+COHORTS = {
+    "the order of updates": {"sources": PEERS["sources"][::-1], "weights_seeds": [1, 0]},
+    "their kind": {"update": "simultaneous"},
+    "a peer's shape": {"sources": ["mlp:widths=5", "mlp:widths=3"]},
+    "a peer's weights": {"weights_seeds": [0, 2]},
+    "a peer's recipe": {"recipe": [RECIPE, dataclasses.replace(RECIPE, learning_rate=0.01)]},
+    "one peer more": {"sources": [*PEERS["sources"], "mlp:widths=4"], "weights_seeds": [0, 1, 2]},
+    "objective": {"objective": MutualLearning(temperature=2.0)},
+}
+
+
+def test_a_member_is_not_taken_for_one_of_another_cohort(make, samples):
+    laboratory = make()
+    count = len(trained_cohort(laboratory, samples))
+    for what, changes in COHORTS.items():
+        count += len(trained_cohort(laboratory, samples, **changes))
+        assert len(folders(laboratory)) == count, what
+
+
+def test_a_cohort_that_is_killed_goes_on_as_one_and_ends_in_the_same_bits(make, samples, tmp_path, monkeypatch):
+    whole = trained_cohort(Laboratory(tmp_path / "whole", CPU, SilentProgress()), samples)
+    steps = []
+    real = cohort_module._Cohort._do_step
+
+    def killed_at_the_fourth(cohort, batch):
+        steps.append(cohort.runs[0].state.step)
+        if len(steps) == 4:
+            raise MemoryError("killed")
+        real(cohort, batch)
+        for run in cohort.runs:
+            run.read_losses()
+        cohort._save()
+
+    monkeypatch.setattr(cohort_module._Cohort, "_do_step", killed_at_the_fourth)
+    with pytest.raises(MemoryError):
+        trained_cohort(make(), samples)
+    assert [name.endswith(".partial") for name in folders(make())] == [True]
+    trained_cohort_again = trained_cohort(make(), samples)
+    assert steps == [0, 1, 2, 3, 3, 4, 5]  # of two passes of three steps; the fourth was not done
+    assert all(torch.equal(weights(a), weights(b)) for a, b in zip(whole, trained_cohort_again, strict=True))
+    assert [name.endswith(".partial") for name in folders(make())] == [False, False]
+    assert not list((tmp_path / "networks").rglob("checkpoint.pt"))
+
+
+def test_a_cohort_that_is_killed_between_two_members_is_completed_without_a_step(make, samples, monkeypatch):
+    real = laboratory_module.Shelf.put
+
+    def killed_at_the_second(shelf, task, fitted):
+        if task.name == "peers-2":
+            raise MemoryError("killed")
+        real(shelf, task, fitted)
+
+    monkeypatch.setattr(laboratory_module.Shelf, "put", killed_at_the_second)
+    with pytest.raises(MemoryError):
+        trained_cohort(make(), samples)
+    monkeypatch.setattr(laboratory_module.Shelf, "put", real)
+    monkeypatch.setattr(cohort_module._Cohort, "_do_step", lambda *arguments: pytest.fail("nothing is left to train"))
+    assert len(trained_cohort(make(), samples)) == 2
+    assert not [name for name in folders(make()) if name.endswith(".partial")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights_seeds": [0]}, "2 networks, 1 seeds"),
+        ({"recipe": [RECIPE] * 3}, "3 recipes"),
+        ({"sources": ["mlp:widths=5"], "weights_seeds": [0]}, "2 or more"),
+    ],
+)
+def test_what_is_no_cohort_is_refused(make, samples, changes, words):
+    with pytest.raises(InvalidValue) as refused:
+        trained_cohort(make(), samples, **changes)
+    assert words in f"{refused.value.received} {refused.value.expected}"
+
+
+EXITS = exit_network("mlp:widths=8x8x8", ["features.relu1"])
+
+
+def test_exits_are_saved_and_found_with_their_branches(make, monkeypatch):
+    samples = samples_of()
+    first = trained(make(), samples, source=EXITS, objective=SelfDistillation())
+    refuse_to_train(monkeypatch)
+    again = trained(make(), samples, source=EXITS, objective=SelfDistillation())
+    assert torch.equal(first.module.all_logits(samples.inputs), again.module.all_logits(samples.inputs))
+    assert again.module.exit_names == ("features.relu1", "head")
+
+
+def test_the_trunk_of_a_network_with_exits_starts_as_the_plain_network():
+    plain = network_from("mlp:widths=8x8x8").build(input_shape=(6,), num_classes=2, seed=3)
+    exits = network_from(EXITS).build(input_shape=(6,), num_classes=2, seed=3)
+    assert fingerprint(exits.network) == fingerprint(plain)
+
+
+def test_every_exit_is_examined_and_nothing_is_trained_after(make):
+    laboratory = make()
+    train = laboratory.open("digits")
+    network = trained(laboratory, train, source=EXITS, objective=SelfDistillation())
+    exam = laboratory.examine_exits(network, condition="self", seed=0)
+    test = laboratory.material.exam
+    expected = network.module.all_logits(test.inputs.float() / 255)
+    torch.testing.assert_close(exam.logits, expected.detach())
+    by_condition = {o.condition: o.value for o in laboratory.observations if o.quantity == "test_errors"}
+    assert by_condition["self_exit1"] == int((expected[:, 0].argmax(dim=1) != test.labels).sum())
+    assert by_condition["self_exit2"] == laboratory.examine(network, condition="plain", seed=0).errors
+    mean = expected.softmax(dim=2).mean(dim=1)
+    assert by_condition["self_ensemble"] == int((mean.argmax(dim=1) != test.labels).sum())
+    with pytest.raises(AssertionError, match="before the test set is read"):
+        trained(laboratory, train, seed=1)
+
+
+def test_a_network_without_exits_is_not_asked_for_them(make, samples):
+    laboratory = make()
+    with pytest.raises(ModelError, match="has no exits"):
+        laboratory.asked_exits(trained(laboratory, samples), samples)
+
+
+def test_training_samples_can_be_fewer_and_others_kept_apart_to_choose_by(make):
+    whole = make().open("digits")
+    laboratory = make()
+    train = laboratory.open("digits", num_train=300, num_validation=100)
+    validation = laboratory.validation
+    assert (len(train), len(validation), len(laboratory.material.exam)) == (300, 100, 359)
+    assert not set(train.ids.tolist()) & set(validation.ids.tolist())
+    assert set(train.ids.tolist()) | set(validation.ids.tolist()) <= set(whole.ids.tolist())
+    for part in (train, validation):
+        shares = part.labels.bincount() / len(part)
+        torch.testing.assert_close(shares, whole.labels.bincount() / len(whole), rtol=0.0, atol=0.01)
+    assert (laboratory.material.record.num_train, laboratory.material.record.num_validation) == (300, 100)
+    assert "300 of 1,338" in laboratory.notes[-1]
+    searching = make()
+    held = searching.open("digits", held_out=200, num_train=300, num_validation=100)
+    parts = [set(part.ids.tolist()) for part in (held, searching.validation, searching.material.exam)]
+    assert len(set.union(*parts)) == 600
+
+
+@pytest.mark.parametrize(("asked", "words"), [({"num_train": 9999}, "9,999"), ({"num_validation": -1}, "-1")])
+def test_more_samples_than_there_are_is_told(make, asked, words):
+    with pytest.raises(LimbeckError) as refused:
+        make().open("digits", **asked)
+    assert words in str(refused.value)
 
 
 def test_answers_are_those_of_the_teacher(make, samples):

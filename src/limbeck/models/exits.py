@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError, require_fraction, unknown_name
+from limbeck.models.factory import ModelFactory
 from limbeck.models.leaving import EarlyAnswers, leave_early
 from limbeck.models.modes import check_output, evaluating, zeros_for
+from limbeck.models.resolve import build
+from limbeck.models.spec import ModelSpec
 from limbeck.models.taps import modules_at, outputs_until, tapped
 
 _NARROWING = 4  # of the branch's channels against the deepest features', as in residual bottlenecks
@@ -214,6 +217,34 @@ def add_exits(
     placed = zeros_for(network, batch_size=1, input_shape=input_shape)
     branches = [_branch(path, shapes[path], shapes[deepest], num_classes).to(placed) for path in paths]
     return ExitNetwork(network, branches, paths=paths, deepest=deepest)
+
+
+def exit_network(spec: str, paths: Sequence[str]) -> ModelFactory:
+    """Return a factory of a zoo network with exits; see :func:`add_exits`.
+
+    From one seed its trunk starts with the weights of the plain network. Its output depends on the mode, so it stands
+    beside the zoo and not in it.
+
+    Args:
+        spec: of a network, such as "resnet20".
+        paths: of the modules whose outputs the exits see.
+    Returns:
+        A factory ``(input_shape, num_classes) -> ExitNetwork``.
+    Raises:
+        UnknownName: no such network.
+        ModelError: when it is called: exits that cannot be put there.
+    Example:
+        >>> network = exit_network("resnet20", ["layer1", "layer2"])(input_shape=(3, 32, 32), num_classes=10)
+        >>> network.exit_names
+        ('layer1', 'layer2', 'head')
+    """
+    parsed = ModelSpec.parse(spec)
+
+    def build_exits(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        network = build(parsed, input_shape=input_shape, num_classes=num_classes)
+        return add_exits(network, paths, input_shape=input_shape, num_classes=num_classes)
+
+    return ModelFactory(f"{parsed} with exits at {', '.join(paths)}", build_exits)
 
 
 def _output_shapes(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[dict[str, torch.Size], set[str]]:

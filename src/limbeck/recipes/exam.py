@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import unknown_name
 from limbeck.metrics import count_errors, measure_predictions
+from limbeck.pooling import arithmetic_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +54,30 @@ class Exam:
     def shifted(self, offset: Tensor) -> Exam:
         """Return the exam of the same network with an offset, shape (classes,), added to its logits."""
         return Exam(torch.add(self.logits, offset), self.labels, self.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class ExitExam:
+    """Logits of every exit, shape (samples, exits, classes), and labels of shape (samples,), on the CPU.
+
+    Example:
+        >>> logits = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [3.0, 0.0]]])
+        >>> exam = ExitExam(logits, torch.tensor([1, 0]), ("no", "yes"), ("layer1", "head"))
+        >>> [exam.of(number).errors for number in (0, 1)], exam.ensemble.errors
+        ([1, 0], 1)
+    """
+
+    logits: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    exit_names: tuple[str, ...]
+
+    def of(self, number: int) -> Exam:
+        """Return one exit's exam, by number from 0; -1 is the head's."""
+        return Exam(self.logits[:, number], self.labels, self.class_names)
+
+    @property
+    def ensemble(self) -> Exam:
+        """The exam of the arithmetic mean of all exits' distributions."""
+        mean = arithmetic_mean(torch.log_softmax(self.logits, dim=2).unbind(dim=1))
+        return Exam(mean, self.labels, self.class_names)

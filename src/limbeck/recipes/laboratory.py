@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import final
 
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.data import Samples, Views, load_data
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
 from limbeck.distillation.sources import NetworkSource
-from limbeck.errors import InvalidValue
+from limbeck.errors import InvalidValue, ModelError
 from limbeck.metrics import count_parameters
-from limbeck.objectives import Objective
+from limbeck.models import ExitNetwork
+from limbeck.objectives import MutualLearning, Objective
 from limbeck.recipes.answers import answered
-from limbeck.recipes.exam import Exam
+from limbeck.recipes.exam import Exam, ExitExam
 from limbeck.recipes.material import SMOKE_TRAIN, Material, cut, material_of
 from limbeck.recipes.shelf import Shelf
 from limbeck.recipes.task import Task
@@ -48,18 +50,31 @@ class Laboratory:
     material: Material | None = None  # what was opened
     _reading: bool = False  # whether the samples of the exam have been read
 
-    def open(self, name: str, *, held_out: int = 0) -> Samples:
+    def open(self, name: str, *, held_out: int = 0, num_train: int = 0, num_validation: int = 0) -> Samples:
         """Return the training samples of the data set that the recipe is about; once.
 
         Args:
             name: as ``load_data`` takes it.
             held_out: so many training samples, stratified, are taken out of it and examined *instead of the test
                 set*, which is then not read: for the search of settings. 0 in the run whose numbers are published.
+            num_train: how many are learned from, stratified; 0 for all.
+            num_validation: so many other training samples, stratified, are kept apart as ``validation``, in every run.
+        Raises:
+            DataError: a data set that cannot be found, or has fewer samples than are asked for.
         """
         assert self.material is None, "a recipe opens the data set that it is about once"
-        self.material = material_of(name, held_out=held_out, smoke=self.smoke)
+        self.material = material_of(
+            name, held_out=held_out, num_train=num_train, num_validation=num_validation, smoke=self.smoke
+        )
         self.notes += self.material.notes
         return self.material.train
+
+    @property
+    def validation(self) -> Samples:
+        """The training samples that ``open`` kept apart, to choose by."""
+        assert self.material is not None, "a recipe opens its data set first"
+        assert self.material.validation is not None, "a recipe that chooses asks for num_validation"
+        return self.material.validation
 
     def load(self, name: str, *, image_size: int | None = None) -> Samples:
         """Return the training samples of another data set, e.g. as a transfer set from elsewhere.
@@ -85,6 +100,7 @@ class Laboratory:
         teacher: Teacher | None = None,
         validation: Samples | None = None,
         steps_per_epoch: int | None = None,
+        weights_seed: int | None = None,
     ) -> TrainedNetwork:
         """Return a trained network: one that is there already, otherwise trained now, or further from where it stopped.
 
@@ -102,6 +118,7 @@ class Laboratory:
             teacher: what ``answers`` returned, or any other.
             validation: chooses the epoch; the last one's weights are taken where there is none.
             steps_per_epoch: one pass over the samples where not given.
+            weights_seed: of the initial weights alone, where they are to be another's, such as a peer's.
         """
         task = Task.make(
             name,
@@ -117,6 +134,7 @@ class Laboratory:
             steps_per_epoch=steps_per_epoch,
             precision=self.runtime.precision,
             way="alone",
+            weights_seed=weights_seed,
         )
         shelf = self._shelf()
         was_there = shelf.has(task)
@@ -183,6 +201,79 @@ class Laboratory:
             shelf.train_together(missing, self.progress)
         return [self._taken(shelf, task, was_there=task not in missing) for task in tasks]
 
+    def trained_cohort(
+        self,
+        name: str,
+        sources: Sequence[NetworkSource],
+        *,
+        samples: Samples,
+        objective: MutualLearning,
+        recipe: Recipe | Sequence[Recipe],
+        seed: int,
+        weights_seeds: Sequence[int],
+        update: str = "alternating",
+        views: Views | None = None,
+        num_views: int | None = None,
+        teacher: Teacher | None = None,
+        validation: Samples | None = None,
+        steps_per_epoch: int | None = None,
+    ) -> list[TrainedNetwork]:
+        """Return the members of a cohort that learned from each other: see ``fit_cohort``.
+
+        Each is found on its own, by all that ``trained`` goes by and by its peers, the order of their updates, and its
+        own number among them. Where one is missing all are trained, or further from where they stopped.
+
+        Args:
+            name: of the cohort; its members are "NAME-1", "NAME-2", ...
+            sources: at least two, as ``trained`` takes them; they may differ.
+            samples: what all learn from.
+            objective: of every member.
+            recipe: one for all, or one for each.
+            seed: of order and dropout, for all.
+            weights_seeds: of each one's initial weights; peers that start alike stay alike.
+            update: "alternating" or "simultaneous".
+            views: of all; see ``trained``.
+            num_views: show views 0 .. n - 1 in turn.
+            teacher: a frozen one beside the peers, where the objective has a weight for it.
+            validation: chooses each member's epoch; the last one's weights are taken where there is none.
+            steps_per_epoch: one pass over the samples where not given.
+        Raises:
+            InvalidValue: not one seed of weights, or one recipe, for each member.
+            InvalidValue, ModelError, UnknownName: what ``fit_cohort`` refuses.
+        """
+        recipes = [recipe] * len(sources) if isinstance(recipe, Recipe) else list(recipe)
+        if not len(sources) == len(weights_seeds) == len(recipes):
+            raise InvalidValue(
+                "Every member of a cohort needs a seed of its weights, and a recipe.",
+                received=f"{len(sources)} networks, {len(weights_seeds)} seeds, {len(recipes)} recipes",
+                expected="as many of each",
+            )
+        alone = [
+            Task.make(
+                f"{name}-{number}",
+                source,
+                samples=samples,
+                objective=objective,
+                recipe=own,
+                seed=seed,
+                views=views,
+                num_views=num_views,
+                teacher=teacher,
+                validation=validation,
+                steps_per_epoch=steps_per_epoch,
+                precision=self.runtime.precision,
+                way="cohort",
+                weights_seed=weights_seed,
+            )
+            for number, (source, own, weights_seed) in enumerate(zip(sources, recipes, weights_seeds, strict=True), 1)
+        ]
+        tasks = [task.in_company(member=k, peers=alone, update=update) for k, task in enumerate(alone, start=1)]
+        shelf = self._shelf()
+        were_there = [shelf.has(task) for task in tasks]
+        if not all(were_there):
+            shelf.train_cohort(tasks, update=update, progress=self.progress)
+        return [self._taken(shelf, task, was_there=there) for task, there in zip(tasks, were_there, strict=True)]
+
     def answers(
         self,
         teacher: Guide,
@@ -238,6 +329,22 @@ class Laboratory:
         logits = predict(module.to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
         return Exam(logits, samples.labels.cpu(), samples.class_names)
 
+    def asked_exits(self, network: TrainedNetwork, samples: Samples, *, views: Views | None = None) -> ExitExam:
+        """Return what every exit of a network answers, as ``asked`` does of the network itself.
+
+        Raises:
+            ModelError: a network without exits.
+        """
+        exits = network.module
+        if not isinstance(exits, ExitNetwork):
+            raise ModelError(
+                f"{network.role} has no exits.",
+                received=type(exits).__name__,
+                remedy="train one of limbeck.models.exit_network",
+            )
+        logits = predict(_EveryExit(exits).to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
+        return ExitExam(logits, samples.labels.cpu(), samples.class_names, exits.exit_names)
+
     def examine(
         self,
         network: TrainedNetwork | nn.Module | Teacher,
@@ -247,11 +354,11 @@ class Laboratory:
         views: Views | None = None,
         classes: Sequence[str] = (),
     ) -> Exam:
-        """Read the test set with a network, and record errors, accuracy and NLL: the one verb that reads it.
+        """Read the test set with a network, and record errors, accuracy and NLL.
 
-        It comes after all training and choosing: nothing can be trained once it was called. Where samples were held
-        out (``open``), they are read in the test set's place, and quantities are called "held_out_..." instead of
-        "test_...".
+        This and ``examine_exits`` alone read it. They come after all training and choosing: nothing can be trained once
+        one was called. Where samples were held out (``open``), they are read in the test set's place, and quantities
+        are called "held_out_..." instead of "test_...".
 
         Args:
             network: a trained network, any module that gives logits, or a teacher (an ensemble is read as one network).
@@ -266,6 +373,25 @@ class Laboratory:
         self._reading = True
         exam = self.asked(network, self.material.exam, views=views)
         self.record_exam(exam, condition=condition, seed=seed, classes=classes)
+        return exam
+
+    def examine_exits(
+        self, network: TrainedNetwork, *, condition: str, seed: int | None, views: Views | None = None
+    ) -> ExitExam:
+        """Read the test set with all exits of a network, once, and record each; see ``examine``.
+
+        The exits are the conditions "CONDITION_exit1", "CONDITION_exit2", ..., the head the last of them, and the mean
+        of their distributions is "CONDITION_ensemble".
+
+        Raises:
+            ModelError: a network without exits.
+        """
+        assert self.material is not None, "a recipe opens its data set first"
+        self._reading = True
+        exam = self.asked_exits(network, self.material.exam, views=views)
+        for number in range(len(exam.exit_names)):
+            self.record_exam(exam.of(number), condition=f"{condition}_exit{number + 1}", seed=seed)
+        self.record_exam(exam.ensemble, condition=f"{condition}_ensemble", seed=seed)
         return exam
 
     def record_exam(self, exam: Exam, *, condition: str, seed: int | None, classes: Sequence[str] = ()) -> None:
@@ -330,3 +456,15 @@ class Laboratory:
             ),
         )
         return trained
+
+
+@final
+class _EveryExit(nn.Module):
+    """A network with exits that gives the logits of all, shape (batch, exits, classes)."""
+
+    def __init__(self, network: ExitNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network.all_logits(inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from limbeck.distillation.measure import TrainedNetwork
 from limbeck.distillation.run_directory import plain
 from limbeck.errors import ModelError, OutputError
 from limbeck.models import ModelFactory, load_model, save_model
-from limbeck.recipes.task import Task
+from limbeck.objectives import MutualLearning
+from limbeck.recipes.task import KEY_DIGITS, Task
 from limbeck.records import EpochRecord, decode_plain, make_folder
-from limbeck.training import EventLog, FitResult, Progress, Runtime, environment_facts, fit, fit_stacked
+from limbeck.training import EventLog, FitResult, Progress, Runtime, environment_facts, fit, fit_cohort, fit_stacked
 
 CHECKPOINT = "checkpoint.pt"
 EVENTS = "events.jsonl"
@@ -89,6 +91,42 @@ class Shelf:
         )
         for task, result in zip(tasks, fitted, strict=True):
             self.put(task, replace(result, elapsed_seconds=result.elapsed_seconds / len(tasks)))
+
+    def train_cohort(self, tasks: Sequence[Task], *, update: str, progress: Progress) -> None:
+        """Train the members of a cohort, all of them, from where an earlier process was stopped.
+
+        They have one workplace while they learn, of which each member's folder gets the events. A member that is there
+        already is left as it is.
+        """
+        first, objective = tasks[0], tasks[0].objective
+        assert isinstance(objective, MutualLearning), "peers learn from each other"
+        key = hashlib.sha256(" ".join(task.key for task in tasks).encode()).hexdigest()[:KEY_DIGITS]
+        name = f"{first.name.rpartition('-')[0]}-seed{first.seed}"
+        workplace = make_folder(self.folder / f"{name}-cohort-{key}.partial", remedy="choose another --networks folder")
+        fitted = fit_cohort(
+            [task.student for task in tasks],
+            first.samples,
+            objective,
+            recipe=[task.recipe for task in tasks],
+            update=update,
+            teacher=first.teacher,
+            validation=first.validation,
+            views=first.views,
+            num_views=first.num_views,
+            seed=first.seed,
+            steps_per_epoch=first.steps_per_epoch,
+            runtime=self.runtime,
+            name=name,
+            checkpoint=workplace / CHECKPOINT,
+            events=EventLog(workplace / EVENTS),
+            progress=progress,
+        )
+        for task, result in zip(tasks, fitted.members, strict=True):
+            if not self.has(task):
+                with contextlib.suppress(OSError):  # a cohort that was done already may have lost its log
+                    shutil.copyfile(workplace / EVENTS, self.workplace(task) / EVENTS)
+                self.put(task, replace(result, elapsed_seconds=result.elapsed_seconds / len(tasks)))
+        shutil.rmtree(workplace, ignore_errors=True)
 
     def put(self, task: Task, fitted: FitResult) -> None:
         """Save a trained network: into the workplace first, then under its name at once.

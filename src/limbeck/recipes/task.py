@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -46,7 +47,8 @@ class Task:
     validation: Samples | None
     steps_per_epoch: int
     precision: str
-    way: str  # "alone", or "stacked": equal up to the rounding of sums
+    way: str  # "alone", "stacked" (equal up to the rounding of sums) or "cohort"
+    company: str = ""  # of a cohort's member: which one it is, its peers, and the order of their updates
     identity: dict[str, str] = field(init=False)
 
     @staticmethod
@@ -65,14 +67,19 @@ class Task:
         steps_per_epoch: int | None,
         precision: str,
         way: str,
+        weights_seed: int | None = None,
     ) -> Task:
-        """Build the network from its seed and resolve what ``fit`` would resolve."""
+        """Build the network from its seed and resolve what ``fit`` would resolve.
+
+        Its initial weights are a function of ``weights_seed``; of ``seed`` where there is none.
+        """
+        weights_seed = seed if weights_seed is None else weights_seed
         network = network_from(source)
         teacher = teacher if objective.needs_teacher else None
         return Task(
             name=name,
             network=network,
-            student=network.build(input_shape=samples.input_shape, num_classes=samples.num_classes, seed=seed),
+            student=network.build(input_shape=samples.input_shape, num_classes=samples.num_classes, seed=weights_seed),
             samples=samples,
             objective=objective,
             recipe=recipe,
@@ -98,6 +105,11 @@ class Task:
         """Hash of the identity, in hexadecimal."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
+    def in_company(self, *, member: int, peers: Sequence[Task], update: str) -> Task:
+        """Return the task of one member of a cohort; its identity holds those of all members, in order."""
+        keys = [peer.key for peer in peers]
+        return replace(self, company=json.dumps({"member": member, "of": keys, "update": update}))
+
     def _identity(self) -> dict[str, str]:
         if " at 0x" in repr(self.objective):
             raise InvalidValue(
@@ -120,6 +132,8 @@ class Task:
             precision=self.precision,
         )
         own = {"meaning": MEANING, "way": self.way, "spec": self.network.name}
+        if self.company:
+            own["company"] = self.company
         steps = str(self.steps_per_epoch)
         return {
             **own,
