@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from limbeck.cli import main
-from limbeck.recipes import RECIPES, load_recipe
+from limbeck.recipes import RECIPES, load_recipe, material
 from limbeck.reports import read_reproduction
 from limbeck.reproduction import Claim
 from limbeck.training import Runtime
@@ -35,6 +35,11 @@ OF_MNIST = [
     "hinton2015-mnist-transfer-set",
     "hinton2015-mnist-beyond",
 ]
+OF_CIFAR = ["cifar10-vgg-student", "zhang2018-mutual", "zhang2019-self"]
+CIFAR = DATA.parent / "cifar10-jpeg.tar.gz"
+needs_cifar = pytest.mark.skipif(
+    not os.environ.get("LIMBECK_DATA") or not CIFAR.is_file(), reason="LIMBECK_DATA names no folder with CIFAR-10"
+)
 TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
 
 
@@ -61,12 +66,29 @@ def forbid_training(monkeypatch):
 
     monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
     monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
+    monkeypatch.setattr("limbeck.recipes.shelf.fit_cohort", fail)
 
 
-@needs_mnist
+@pytest.fixture(scope="session")
+def cifar10():
+    return material.load_data("cifar10", validation_fraction=0.0)
+
+
+@pytest.fixture
+def unpacked_once(cifar10, monkeypatch):
+    """Give recipes CIFAR-10 as an earlier test unpacked it, which takes longer than a smoke run."""
+    monkeypatch.setattr(material, "load_data", lambda name, **how: {"cifar10": cifar10}[name])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OF_MNIST)
-def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
+     *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR)],
+)  # fmt: skip
+def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
+    if name in OF_CIFAR:
+        request.getfixturevalue("unpacked_once")
     code, shown, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
     assert code == 0, error
     folder = tmp_path / "runs" / "reproduce" / f"{name}-smoke"

@@ -399,7 +399,7 @@ def test_every_exit_is_examined_and_nothing_is_trained_after(make):
     torch.testing.assert_close(exam.logits, expected.detach())
     by_condition = {o.condition: o.value for o in laboratory.observations if o.quantity == "test_errors"}
     assert by_condition["self_exit1"] == int((expected[:, 0].argmax(dim=1) != test.labels).sum())
-    assert by_condition["self_exit2"] == laboratory.examine(network, condition="plain", seed=0).errors
+    assert by_condition["self_head"] == laboratory.examine(network, condition="plain", seed=0).errors
     mean = expected.softmax(dim=2).mean(dim=1)
     assert by_condition["self_ensemble"] == int((mean.argmax(dim=1) != test.labels).sum())
     with pytest.raises(AssertionError, match="before the test set is read"):

@@ -50,6 +50,18 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.hinton2015_mnist_beyond",
         "Beyond the table: the 800-800 net learns from convnets on jittered and elastic views; goal 45 errors.",
     ),
+    "cifar10-vgg-student": (
+        "limbeck.recipes.cifar10_vgg_student",
+        "A VGG-16 into three blocks of convolutions on CIFAR: the student alone and distilled; goal half a point.",
+    ),
+    "zhang2018-mutual": (
+        "limbeck.recipes.zhang2018_mutual",
+        "Deep Mutual Learning on CIFAR: peers that teach each other, each against its twin that learned alone.",
+    ),
+    "zhang2019-self": (
+        "limbeck.recipes.zhang2019_self",
+        "Be Your Own Teacher on CIFAR: early exits by self-distillation, by labels alone, and the plain network.",
+    ),
 }
 
 

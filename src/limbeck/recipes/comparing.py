@@ -82,6 +82,28 @@ def observe_difference(
     )
 
 
+def observe_gain(
+    laboratory: Laboratory, condition: str, over: str, *, what: str, quantity: str = "accuracy_gained"
+) -> None:
+    """Record how much more accurate one condition is than another, in points, paired by seed.
+
+    It is ``observe_difference`` of what ``examine`` recorded, and is called "test_accuracy_gained", or "held_out_...".
+
+    Args:
+        laboratory: where both are recorded.
+        condition: of which it is recorded.
+        over: what it is compared with.
+        what: begins the note: "Accuracy of the distilled student, less that of labels alone".
+        quantity: another name, where a condition is compared twice.
+    """
+    accuracies = observed(laboratory, [over, condition], laboratory.examined("accuracy"))
+    if len(accuracies) == 2:
+        first, second = ({seed: 100 * value for seed, value in by_seed.items()} for by_seed in accuracies)
+        observe_difference(
+            laboratory, condition, laboratory.examined(quantity), first, second, what=what, unit="points"
+        )
+
+
 def observe_likeness(
     laboratory: Laboratory,
     condition: str,

@@ -81,3 +81,13 @@ class ExitExam:
         """The exam of the arithmetic mean of all exits' distributions."""
         mean = arithmetic_mean(torch.log_softmax(self.logits, dim=2).unbind(dim=1))
         return Exam(mean, self.labels, self.class_names)
+
+
+def exit_conditions(condition: str, num_exits: int) -> list[str]:
+    """Return what ``Laboratory.examine_exits`` calls the exits of a network, the head last.
+
+    Example:
+        >>> exit_conditions("self", 3)
+        ['self_exit1', 'self_exit2', 'self_head']
+    """
+    return [*(f"{condition}_exit{number}" for number in range(1, num_exits)), f"{condition}_head"]

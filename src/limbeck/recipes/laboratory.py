@@ -13,11 +13,12 @@ from limbeck.data import Samples, Views, load_data
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
 from limbeck.distillation.sources import NetworkSource
 from limbeck.errors import InvalidValue, ModelError
-from limbeck.metrics import count_parameters
+from limbeck.metrics import ExitCost, count_parameters
 from limbeck.models import ExitNetwork
 from limbeck.objectives import MutualLearning, Objective
 from limbeck.recipes.answers import answered
-from limbeck.recipes.exam import Exam, ExitExam
+from limbeck.recipes.costs import kept_exit_costs
+from limbeck.recipes.exam import Exam, ExitExam, exit_conditions
 from limbeck.recipes.material import SMOKE_TRAIN, Material, cut, material_of
 from limbeck.recipes.shelf import Shelf
 from limbeck.recipes.task import Task
@@ -335,15 +336,24 @@ class Laboratory:
         Raises:
             ModelError: a network without exits.
         """
-        exits = network.module
-        if not isinstance(exits, ExitNetwork):
-            raise ModelError(
-                f"{network.role} has no exits.",
-                received=type(exits).__name__,
-                remedy="train one of limbeck.models.exit_network",
-            )
+        exits = _exits_of(network)
         logits = predict(_EveryExit(exits).to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
         return ExitExam(logits, samples.labels.cpu(), samples.class_names, exits.exit_names)
+
+    def exit_costs(self, network: TrainedNetwork, *, alone: bool = False) -> list[ExitCost]:
+        """Return what an answer at each exit costs here; measured once for an architecture, and found again.
+
+        Args:
+            network: with exits.
+            alone: see ``limbeck.metrics.exit_costs``.
+        Raises:
+            ModelError: a network without exits.
+        """
+        assert self.material is not None, "a recipe opens its data set first"
+        return kept_exit_costs(
+            _exits_of(network), self.material.train.input_shape, alone=alone, folder=self.networks,
+            runtime=self.runtime,
+        )  # fmt: skip
 
     def examine(
         self,
@@ -380,8 +390,8 @@ class Laboratory:
     ) -> ExitExam:
         """Read the test set with all exits of a network, once, and record each; see ``examine``.
 
-        The exits are the conditions "CONDITION_exit1", "CONDITION_exit2", ..., the head the last of them, and the mean
-        of their distributions is "CONDITION_ensemble".
+        The exits are the conditions "CONDITION_exit1", "CONDITION_exit2", ..., the head is "CONDITION_head", and the
+        mean of all their distributions "CONDITION_ensemble".
 
         Raises:
             ModelError: a network without exits.
@@ -389,8 +399,8 @@ class Laboratory:
         assert self.material is not None, "a recipe opens its data set first"
         self._reading = True
         exam = self.asked_exits(network, self.material.exam, views=views)
-        for number in range(len(exam.exit_names)):
-            self.record_exam(exam.of(number), condition=f"{condition}_exit{number + 1}", seed=seed)
+        for number, place in enumerate(exit_conditions(condition, len(exam.exit_names))):
+            self.record_exam(exam.of(number), condition=place, seed=seed)
         self.record_exam(exam.ensemble, condition=f"{condition}_ensemble", seed=seed)
         return exam
 
@@ -456,6 +466,16 @@ class Laboratory:
             ),
         )
         return trained
+
+
+def _exits_of(network: TrainedNetwork) -> ExitNetwork:
+    if not isinstance(network.module, ExitNetwork):
+        raise ModelError(
+            f"{network.role} has no exits.",
+            received=type(network.module).__name__,
+            remedy="train one of limbeck.models.exit_network",
+        )
+    return network.module
 
 
 @final

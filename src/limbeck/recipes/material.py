@@ -67,7 +67,7 @@ def material_of(
                 expected=f"at most {available:,}, or 0 for all",
             )  # fmt: skip
         train = cut(train, num_train)
-        notes.append(f"{num_train:,} of {available:,} training samples are learned from, as many of each class.")
+        notes.append(f"{num_train:,} of {available:,} training samples are learned from, stratified.")
     if smoke:
         sizes = len(train), len(exam)
         train, exam = cut(train, SMOKE_TRAIN), cut(exam, SMOKE_EXAM)

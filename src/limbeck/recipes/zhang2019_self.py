@@ -1,0 +1,146 @@
+"""Zhang 2019, Be Your Own Teacher on CIFAR: a network whose early exits learn from its own deepest one.
+
+One network, one recipe, three conditions from the same initial weights: plain; with exits that learn from the labels
+alone (deep supervision); and with exits that also learn from the deepest answer and its features (self-distillation).
+What self-distillation adds is what lies between the last two. Then samples leave at the first exit that is sure enough:
+the threshold is chosen on training images that nothing learned from, and the test set is read once, at the end.
+
+Costs are of one sample: operations of the trunk up to an exit and of every branch on the way, as shares of the plain
+network's. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet56 --set num_train=0 --set
+recipe.num_epochs=200``.
+
+HOURS
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from limbeck.models import exit_network
+from limbeck.objectives import HardLabels, SelfDistillation
+from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
+from limbeck.recipes.comparing import observe_gain
+from limbeck.recipes.exam import exit_conditions
+from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.leaving_early import EarlyExits
+from limbeck.reproduction import Claim, Figure, Series
+from limbeck.training import Recipe
+
+PAPER = "Zhang et al. 2019, Be Your Own Teacher, arXiv:1905.08094, sections 3 and 4"
+OVER_SUPERVISION, OVER_PLAIN = "test_accuracy_over_supervision", "test_accuracy_over_plain"
+Points, Share = partial(Claim, unit="points"), partial(Claim, unit="fraction")  # of accuracy; of the plain network
+CLAIMS = [
+    Points("self_exit2", OVER_SUPERVISION, "The second exit does not lose to deep supervision.", at_least=0),
+    Points("self_exit2", f"{OVER_SUPERVISION}_low_end", "A gain of it is shown: 95 % interval.", at_least=0),
+    Points("self_head", OVER_SUPERVISION, "Neither does the deepest exit.", at_least=0),
+    Points("self_head", f"{OVER_SUPERVISION}_low_end", "A gain of it is shown: 95 % interval.", at_least=0),
+    Points("self_head", OVER_PLAIN, "It beats the plain network: by 1.55 points, ResNet-18 on CIFAR-100.", paper=1.55,
+           at_least=0),
+    Points("self_head", f"{OVER_PLAIN}_low_end", "This gain is shown: 95 % interval.", at_least=0),
+    Points("self_ensemble", OVER_PLAIN, "The exits together: by 2.58, ResNet-18 on CIFAR-100.", paper=2.58),
+    Points("self_exit1", OVER_PLAIN, "The first exit loses 9.24, ResNet-18 on CIFAR-100.", paper=-9.24),
+    Share("self_early", "test_cost", "Leaving early, at a threshold that loses half a point on validation at most, "
+          "costs less than the plain network.", at_most=1),
+]  # fmt: skip
+DEPARTURES = [
+    f"CIFAR-10 instead of CIFAR-100, unless it is asked for. {SUBSET}",
+    "A residual network for small images with two exits and its head, instead of three and its head.",
+    "The hint is a mean over features; the paper gives no number, and published code sums them, so that weights differ "
+    "by orders of magnitude. Its weight here is 0.03 on the mean; temperature and the other weights are that code's.",
+    "A one-cycle schedule of 20 epochs; the same in all conditions.",
+]
+RECIPE = Recipe(num_epochs=20, batch_size=64, learning_rate=0.1, schedule="one_cycle")
+OBJECTIVE = SelfDistillation(temperature=3.0, hard_weight=0.7, soft_weight=0.3, hint_weight=0.03)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made of. A network's architecture is text of the zoo."""
+
+    data: str = "cifar10"  # paper: cifar100
+    num_train: int = 10_000  # ours; training images, 0 for all that are not validation
+    num_validation: int = 5000  # ours; training images that choose the threshold
+    network: str = "resnet:depth=14,width=0.5"  # ours; paper: ResNet-18 and others
+    exits: tuple[str, ...] = ("layer1", "layer2")  # paper: behind each stage but the last
+    recipe: Recipe = RECIPE  # ours; of all conditions
+    objective: SelfDistillation = OBJECTIVE  # of published code, but for the hint
+    augmentations: tuple[str, ...] = AUGMENTATIONS  # ours
+    thresholds: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # ours; tried on validation
+    loss_allowed: float = 0.005  # ours; of validation accuracy, by leaving early
+    held_out: int = 0  # training images measured in place of the test set: for the search of settings
+    seeds: tuple[int, ...] = (0, 1, 2)  # of weights, order and views
+
+
+SMOKE = Settings(network="resnet:depth=8,width=0.25", recipe=replace(RECIPE, num_epochs=2), seeds=(0, 1))
+
+
+def run(settings: Settings, laboratory: Laboratory) -> None:
+    """Train all conditions, choose thresholds on validation, and read the test set with every exit."""
+    images = laboratory.open(
+        settings.data, held_out=settings.held_out, num_train=settings.num_train, num_validation=settings.num_validation
+    )
+    exits = exit_network(settings.network, settings.exits)
+    labels_alone = replace(settings.objective, hard_weight=1.0, soft_weight=0.0, hint_weight=0.0)
+    trained = [
+        laboratory.trained(
+            name, source, samples=images, objective=objective, recipe=settings.recipe,
+            views=augmented(images, settings.augmentations, seed=seed), seed=seed,
+        )
+        for seed in settings.seeds
+        for name, source, objective in (
+            ("plain", settings.network, HardLabels()),
+            ("supervision", exits, labels_alone),
+            ("self", exits, settings.objective),
+        )
+    ]  # fmt: skip
+    clean = augmented(images, (), seed=0)
+    on_the_way, alone = (laboratory.exit_costs(trained[-1], alone=cut) for cut in (False, True))
+    early = EarlyExits.of(settings.thresholds, on_the_way, alone)
+    with_exits = [network for network in trained if network.role != "plain"]
+    chosen = [
+        early.chosen(
+            laboratory.asked_exits(network, laboratory.validation, views=clean), loss_allowed=settings.loss_allowed
+        )
+        for network in with_exits
+    ]
+    for network in trained:
+        if network.role == "plain":
+            laboratory.examine(network, condition="plain", seed=network.seed, views=clean)
+    for network, threshold in zip(with_exits, chosen, strict=True):
+        seed = network.seed or 0
+        exam = laboratory.examine_exits(network, condition=network.role, seed=seed, views=clean)
+        early.observe(laboratory, network.role, seed, exam, chosen=threshold)
+    places = [place.removeprefix("self_") for place in exit_conditions("self", len(on_the_way))]
+    for place, way, cut in zip(places, on_the_way, alone, strict=True):
+        for condition, cost in ((f"self_{place}", way), (f"cut_at_{place}", cut)):
+            laboratory.observe(condition, None, "operations", cost.flops / 1e6, "MFLOP")
+            laboratory.observe(condition, None, "latency", 1e3 * cost.seconds, "ms")
+    places.append("ensemble")
+    for place in places:
+        for other, quantity, words in (
+            (f"supervision_{place}", "accuracy_over_supervision", "deep supervision"),
+            ("plain", "accuracy_over_plain", "the plain network"),
+        ):
+            what = f"Accuracy of self-distillation, {place}, less that of {words}"
+            observe_gain(laboratory, f"self_{place}", other, quantity=quantity, what=what)
+    _draw(laboratory, places)
+    early.draw(laboratory, {"supervision": "deep supervision", "self": "self-distillation"})
+
+
+def _draw(laboratory: Laboratory, places: list[str]) -> None:
+    laboratory.draw(
+        Figure(
+            kind="points",
+            title="Every exit, and the plain network",
+            how_to_read="Both networks with exits, and the plain one, started from the same weights.",
+            quantity=laboratory.examined("accuracy"),
+            value_label=f"accuracy (%), {laboratory.num_examined:,} images",
+            places=[place.replace("exit", "exit ") for place in places],
+            series=[
+                Series("plain network", ["plain" if place == "head" else "" for place in places]),
+                Series("deep supervision", [f"supervision_{place}" for place in places]),
+                Series("self-distillation", [f"self_{place}" for place in places]),
+            ],
+        )
+    )
