@@ -8,7 +8,8 @@ never on the test set, and its students are distilled as the others are. Full si
 teacher=vgg16 --set student=three_block --set num_train=0 --set teacher_recipe.num_epochs=100 --set
 student_recipe.num_epochs=60 --set num_views=60``.
 
-HOURS
+About an hour on one CPU core: a step of 64 images takes 144 ms for the teacher and 93 for a student, of which there are
+nine; the teacher's answers to 20 views of each image take three minutes.
 """
 
 from __future__ import annotations

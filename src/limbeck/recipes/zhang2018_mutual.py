@@ -10,7 +10,8 @@ No image is held out in this run; ``--set held_out=5000`` makes a step of a sear
 ``--set num_peers=3``. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet32 --set
 larger=resnet56 --set num_train=0 --set recipe.num_epochs=200``.
 
-HOURS
+About an hour on one CPU core: a step of 64 images takes 62 ms for a small network alone, 105 for the larger one, 127 for
+two small peers and 175 for the unequal ones.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ CLAIMS = [
 DEPARTURES = [
     f"CIFAR-10 instead of CIFAR-100, unless it is asked for. {SUBSET}",
     "The unequal pair is of two residual networks.",
-    "A one-cycle schedule of 20 epochs instead of 200 epochs in steps; the same for peers and twins.",
+    "A one-cycle schedule of 15 epochs instead of 200 epochs in steps; the same for peers and twins.",
 ]
-RECIPE = Recipe(num_epochs=20, batch_size=64, learning_rate=0.1, schedule="one_cycle")
+RECIPE = Recipe(num_epochs=15, batch_size=64, learning_rate=0.1, schedule="one_cycle")
 CURVES = {  # condition: label
     "alone_1": "small, alone",
     "pair_1": "small, with its equal",

