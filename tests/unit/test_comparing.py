@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_likeness, observed
+from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_gain, observe_likeness, observed
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.training import Runtime, SilentProgress
 
@@ -84,3 +84,24 @@ def test_observed_values_are_found_by_condition_and_seed(laboratory):
     ):
         laboratory.observe(condition, seed, quantity, value, "count")
     assert observed(laboratory, ["b", "c", "a", "d"], "errors") == [{0: 3.0}, {0: 1.0, 1: 2.0}]
+
+
+def test_a_gain_is_of_what_was_examined_in_points(laboratory):
+    for seed, alone, taught in ((0, 0.5, 0.52), (1, 0.6, 0.61), (2, 0.7, 0.7)):
+        laboratory.observe("alone", seed, "test_accuracy", alone, "fraction")
+        laboratory.observe("taught", seed, "test_accuracy", taught, "fraction")
+    observe_gain(laboratory, "taught", "alone", what="Gained")
+    gained = [o for o in laboratory.observations if o.quantity == "test_accuracy_gained"]
+    assert [(o.condition, o.seed, o.unit) for o in gained] == [("taught", seed, "points") for seed in (0, 1, 2)]
+    assert [o.value for o in gained] == pytest.approx([2.0, 1.0, 0.0])
+    assert {"test_accuracy_gained_low_end", "test_accuracy_gained_high_end"} <= {
+        o.quantity for o in laboratory.observations
+    }
+    assert laboratory.notes[0].startswith("Gained: 1 points on average")
+
+
+def test_what_was_not_examined_gains_nothing(laboratory):
+    laboratory.observe("taught", 0, "test_accuracy", 0.5, "fraction")
+    observe_gain(laboratory, "taught", "alone", what="Gained")
+    assert len(laboratory.observations) == 1
+    assert not laboratory.notes

@@ -10,8 +10,8 @@ No image is held out in this run; ``--set held_out=5000`` makes a step of a sear
 ``--set num_peers=3``. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet32 --set
 larger=resnet56 --set num_train=0 --set recipe.num_epochs=200``.
 
-About an hour on one CPU core: a step of 64 images takes 62 ms for a small network alone, 105 for the larger one, 127 for
-two small peers and 175 for the unequal ones.
+About an hour on one CPU core: a step of 64 images takes 62 ms for a small network alone, 105 for the larger one, 127
+for two small peers and 175 for the unequal ones.
 """
 
 from __future__ import annotations
