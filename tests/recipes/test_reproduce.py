@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from limbeck.cli import main
+from limbeck.data import Samples, Splits
 from limbeck.recipes import RECIPES, load_recipe, material
 from limbeck.reports import read_reproduction
 from limbeck.reproduction import Claim
@@ -117,6 +118,61 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
     (folder / "report.html").unlink()
     assert limbeck("report", folder)[0] == 0
     assert "A smoke run" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_CIFAR)
+def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
+    asked = []
+
+    def load_noise(name, **how):
+        asked.append(name)
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (1500, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        noise = Samples(name, torch.arange(1500), pixels, torch.arange(1500) % 100, tuple(map(str, range(100))))
+        return Splits(noise.take(torch.arange(1000)), test=noise.take(torch.arange(1000, 1500)), name=name)
+
+    monkeypatch.setattr(material, "load_data", load_noise)
+    changes = ["data=cifar100", "num_train=300", "seeds=0"]
+    changes += ["num_validation=200"] if name != "zhang2018-mutual" else []
+    assignments = [word for change in changes for word in ("--set", change)]
+    code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", *assignments, "--out", "run")
+    assert code == 0, error
+    record = read_reproduction(Path("run"))
+    assert asked == ["cifar100"]
+    assert (record.data.num_train, record.data.num_test, len(record.data.class_names)) == (300, 500, 100)
+
+
+@needs_cifar
+def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monkeypatch):
+    # All that is asked before the test set is read are training images that no network learns from.
+    from limbeck.recipes.laboratory import Laboratory
+
+    learned, asked = set(), set()
+    real = {verb: getattr(Laboratory, verb) for verb in ("trained", "asked", "asked_exits")}
+
+    def trained(self, *names, samples, **more):
+        learned.update(samples.ids.tolist())
+        return real["trained"](self, *names, samples=samples, **more)
+
+    def keep(verb):
+        def ask(self, network, samples, **more):
+            if not self._reading:
+                assert samples is self.validation
+                asked.update(samples.ids.tolist())
+            return real[verb](self, network, samples, **more)
+
+        return ask
+
+    monkeypatch.setattr(Laboratory, "trained", trained)
+    for verb in ("asked", "asked_exits"):
+        monkeypatch.setattr(Laboratory, verb, keep(verb))
+    for name in ("zhang2019-self", "cifar10-vgg-student"):
+        learned.clear(), asked.clear()
+        code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--seeds", "1", "--out", name)
+        assert code == 0, error
+        assert len(asked) == 500
+        assert not asked & learned
 
 
 @needs_mnist

@@ -6,9 +6,8 @@ seed. The cohort's ensemble stands against the ensemble of its members' twins.
 
 Public reproductions often find no gain over a well-tuned baseline, so the goal is that a 95 % interval shows one.
 
-No image is held out in this run; ``--set held_out=5000`` makes a step of a search for settings. A third peer:
-``--set num_peers=3``. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet32 --set
-larger=resnet56 --set num_train=0 --set recipe.num_epochs=200``.
+A third peer: ``--set num_peers=3``. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet32
+--set larger=resnet56 --set num_train=0 --set recipe.num_epochs=200``.
 
 About an hour on one CPU core: a step of 64 images takes 62 ms for a small network alone, 105 for the larger one, 127
 for two small peers and 175 for the unequal ones.
@@ -58,12 +57,8 @@ DEPARTURES = [
     "A one-cycle schedule of 15 epochs instead of 200 epochs in steps; the same for peers and twins.",
 ]
 RECIPE = Recipe(num_epochs=15, batch_size=64, learning_rate=0.1, schedule="one_cycle")
-CURVES = {  # condition: label
-    "alone_1": "small, alone",
-    "pair_1": "small, with its equal",
-    "alone_larger": "larger, alone",
-    "mixed_larger": "larger, with a small one",
-}
+CURVES = {"alone_1": "small, alone", "pair_1": "small, with its equal", "alone_larger": "larger, alone",
+          "mixed_larger": "larger, with a small one"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,9 +113,9 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         trained |= {(f"pair_{number}", seed): peer for number, peer in zip(numbers, pair, strict=True)}
         mixed = together("mixed", [settings.larger, settings.network], weights_seeds=starts[:2])
         trained["mixed_larger", seed], trained["mixed_smaller", seed] = mixed
-    clean = augmented(images, (), seed=0)
-    for (condition, seed), network in trained.items():
-        laboratory.examine(network, condition=condition, seed=seed, views=clean)
+    clean = augmented(images, (), seed=0)  # for its normalisation
+    for (name, seed), network in trained.items():
+        laboratory.examine(network, condition=name, seed=seed, views=clean)
     for condition, members in {
         "alone_ensemble": [f"alone_{number}" for number in numbers],
         "pair_ensemble": [f"pair_{number}" for number in numbers],
