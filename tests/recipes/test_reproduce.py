@@ -134,7 +134,7 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
 
     monkeypatch.setattr(material, "load_data", load_noise)
     changes = ["data=cifar100", "num_train=300", "seeds=0"]
-    changes += ["num_validation=200"] if name != "zhang2018-mutual" else []
+    changes += ["num_peers=3"] if name == "zhang2018-mutual" else ["num_validation=200"]
     assignments = [word for change in changes for word in ("--set", change)]
     code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", *assignments, "--out", "run")
     assert code == 0, error

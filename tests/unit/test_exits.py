@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from limbeck.data import UNLABELLED, Batch, as_samples
 from limbeck.errors import InvalidValue, ModelError, UnknownName
 from limbeck.metrics import first_confident_exit
-from limbeck.models import ExitOutputs, add_exits, build, tapped
+from limbeck.models import ExitOutputs, add_exits, build, fingerprint, tapped
 from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.training import Recipe, Runtime, fit
 
@@ -102,6 +102,15 @@ def test_a_deep_copy_has_exits_of_its_own():
         for parameter in exits.parameters():
             parameter.zero_()
     assert torch.equal(twin.eval().all_logits(inputs), before)
+
+
+def test_the_same_weights_with_exits_elsewhere_are_another_network():
+    def with_exit_at(path):
+        torch.manual_seed(0)
+        return add_exits(resnet(), [path], input_shape=SHAPE, num_classes=CLASSES)
+
+    assert fingerprint(with_exit_at("layer1.0")) == fingerprint(with_exit_at("layer1.0"))
+    assert fingerprint(with_exit_at("layer1.0")) != fingerprint(with_exit_at("layer1.1"))
 
 
 def test_exits_of_vectors():

@@ -117,6 +117,10 @@ class ExitNetwork(nn.Module):
         branches = dict(zip(self.paths, self.branches, strict=True))
         return leave_early(self.network, branches, inputs, threshold=threshold)
 
+    def extra_repr(self) -> str:
+        """Return where the exits are, for ``repr`` and fingerprints."""
+        return f"exits at {', '.join(self.paths)}, deepest features at {self.deepest}"
+
     def _number(self, exit_name: str) -> int:
         if exit_name not in self.exit_names:
             raise unknown_name("exit", exit_name, self.exit_names)

@@ -34,7 +34,7 @@ def kept_exit_costs(
         OutputError: the folder cannot be written.
         RecordError: a file that was changed.
     """
-    asked = [repr(network), network.exit_names, input_shape, alone, str(runtime.device), torch.get_num_threads()]
+    asked = [repr(network), input_shape, alone, str(runtime.device), torch.get_num_threads()]
     path = folder / f"costs-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:KEY_DIGITS]}.json"
     if not path.exists():
         costs = [asdict(cost) for cost in exit_costs(network, input_shape, alone=alone)]
@@ -43,3 +43,15 @@ def kept_exit_costs(
         write_text(path, json.dumps(content, indent=1) + "\n")
     kept = json.loads(path.read_text(encoding="utf-8"))
     return [decode_plain(ExitCost, cost, str(path)) for cost in kept["costs"]]
+
+
+def measured_on(runtime: Runtime) -> str:
+    """Return the sentence that belongs beside latencies.
+
+    Example:
+        >>> measured_on(Runtime.resolve("cpu")).partition(",")[0]
+        'Latency is of one sample at a time on cpu'
+    """
+    num_threads = torch.get_num_threads()
+    threads = f", with {num_threads} thread{'s' if num_threads > 1 else ''}" if runtime.device.type == "cpu" else ""
+    return f"Latency is of one sample at a time on {runtime.device}{threads}."

@@ -17,7 +17,7 @@ from limbeck.metrics import ExitCost, count_parameters
 from limbeck.models import ExitNetwork
 from limbeck.objectives import MutualLearning, Objective
 from limbeck.recipes.answers import answered
-from limbeck.recipes.costs import kept_exit_costs
+from limbeck.recipes.costs import kept_exit_costs, measured_on
 from limbeck.recipes.exam import Exam, ExitExam, exit_conditions
 from limbeck.recipes.material import SMOKE_TRAIN, Material, cut, material_of
 from limbeck.recipes.shelf import Shelf
@@ -343,6 +343,8 @@ class Laboratory:
     def exit_costs(self, network: TrainedNetwork, *, alone: bool = False) -> list[ExitCost]:
         """Return what an answer at each exit costs here; measured once for an architecture, and found again.
 
+        A note tells on what the times are measured.
+
         Args:
             network: with exits.
             alone: see ``limbeck.metrics.exit_costs``.
@@ -350,6 +352,9 @@ class Laboratory:
             ModelError: a network without exits.
         """
         assert self.material is not None, "a recipe opens its data set first"
+        sentence = measured_on(self.runtime)
+        if sentence not in self.notes:
+            self.note(sentence)
         return kept_exit_costs(
             _exits_of(network), self.material.train.input_shape, alone=alone, folder=self.networks,
             runtime=self.runtime,
