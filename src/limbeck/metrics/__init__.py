@@ -17,10 +17,9 @@ from limbeck.metrics.classification import (
     top_k_accuracy,
 )
 from limbeck.metrics.cost import count_bytes, count_flops, count_parameters, latency
-from limbeck.metrics.early_exit import EarlyExitPoint, choose_threshold, early_exit_curve, first_confident_exit
+from limbeck.metrics.early_exit import choose_threshold, early_exit_curve, first_confident_exit
 
 __all__ = [
-    "EarlyExitPoint",
     "accuracy",
     "brier_score",
     "choose_threshold",
