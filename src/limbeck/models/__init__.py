@@ -11,6 +11,7 @@ from limbeck.models.dropout import Dropout
 from limbeck.models.exits import ExitNetwork, ExitOutputs, add_exits
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.heads import MultiHeadClassifier, multi_head_network
+from limbeck.models.leaving import EarlyAnswers
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.resolve import build
 from limbeck.models.saved import SavedModel, load_model, save_model
@@ -22,6 +23,7 @@ from limbeck.models.zoo import ZOO
 __all__ = [
     "ZOO",
     "Dropout",
+    "EarlyAnswers",
     "ExitNetwork",
     "ExitOutputs",
     "ModelFactory",
