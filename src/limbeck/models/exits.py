@@ -133,6 +133,23 @@ class ExitNetwork(nn.Module):
 
 
 @final
+class EveryExit(nn.Module):
+    """A network with exits as a module that gives every exit's logits, (batch, exits, classes), in either mode.
+
+    Args:
+        network: made by :func:`add_exits`.
+    """
+
+    def __init__(self, network: ExitNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return :meth:`ExitNetwork.all_logits`."""
+        return self.network.all_logits(inputs)
+
+
+@final
 class ExitBranch(nn.Module):
     """A bottleneck that brings features to the deepest ones' shape, then pooling and a linear head."""
 
@@ -187,7 +204,12 @@ def add_exits(
         Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094, section 3 (the branches).
     """
     if not paths or len(set(paths)) < len(paths):
-        raise InvalidValue("Exits need paths of their own.", received=list(paths), expected="at least one, each once")
+        raise InvalidValue(
+            "Exits need paths of their own.",
+            received=", ".join(paths) or "none",
+            expected="at least one, each once",
+            remedy="modules of this network: " + ", ".join(path for path, _ in network.named_modules() if path),
+        )
     check_output(network, input_shape=input_shape, num_classes=num_classes)
     shapes, changed = _output_shapes(network, input_shape)
     deepest = deepest or _deepest(shapes)

@@ -73,7 +73,8 @@ class RunSummary:
 def summarise_run(record: RunRecord) -> RunSummary:
     """Return the summary of a run: rows of networks, the paired difference in errors, and the verdict.
 
-    Rows come in the order teacher, ensemble members, others, baseline, distilled. The members of an ensemble have a row
+    Rows come in the order teacher, ensemble members, others, baseline, distilled; where the run compares more than one
+    pair, in the record's order. The members of an ensemble have a row
     each up to four, and share one row above that.
     """
     groups = _grouped_roles(record)
@@ -103,7 +104,7 @@ def role_order(role: str) -> int:
 
 def _grouped_roles(record: RunRecord) -> list[tuple[str, tuple[str, ...]]]:
     """Return (label, roles) of each row; more than four roles "x 1", "x 2", ... become one row "xs (n)"."""
-    roles = sorted(record.roles(), key=role_order)
+    roles = record.roles() if record.comparisons[1:] else sorted(record.roles(), key=role_order)
     families: dict[str, list[str]] = {}
     for role in roles:
         numbered = _NUMBERED.fullmatch(role)

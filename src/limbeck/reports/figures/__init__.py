@@ -8,7 +8,7 @@ from limbeck.reports.figures.comparisons import comparisons_figure
 from limbeck.reports.figures.confusion import confusion_figure
 from limbeck.reports.figures.curves import curves_figure
 from limbeck.reports.figures.dark_knowledge import dark_knowledge_figure
-from limbeck.reports.figures.early_exits import early_exits_figure
+from limbeck.reports.figures.early_exits import early_exits_figure, exit_shares_figure
 from limbeck.reports.figures.heat_map import heat_map_figure
 from limbeck.reports.figures.lines import lines_figure
 from limbeck.reports.figures.points import points_figure
@@ -28,6 +28,7 @@ def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigu
             seeds_figure(record, summary),
             comparisons_figure(record, summary),
             early_exits_figure(record, summary),
+            exit_shares_figure(record, summary),
             tradeoff_figure(record, summary),
             curves_figure(record, summary),
             confusion_figure(record),

@@ -23,38 +23,49 @@ from limbeck.reports.wording import percent, printable
 from limbeck.statistics import summarise
 
 HOW_TO_READ = (
-    "A sample leaves at the first exit whose largest probability reaches the threshold. Left: lines are means over "
-    "seeds, pale lines are seeds; each runs from the first exit alone (threshold 0) to the last (threshold 1). "
+    "A sample leaves at the first exit whose largest probability reaches a threshold. Lines are means over seeds, pale "
+    "lines are seeds; each runs from the first exit alone (threshold 0) to the last (threshold 1), where every exit "
+    "on the way has been asked."
 )
 HOW_TO_READ_CHOSEN = (
-    "A black diamond is what the threshold that validation samples chose gives on the test samples, one for each seed. "
+    " A framed diamond is what the threshold that validation samples chose gives on the test samples, one for each "
+    "seed, in its network's colour."
 )
-HOW_TO_READ_SHARES = "Right: the share of samples that each exit answers, mean over seeds."
+HOW_TO_READ_SHARES = "The share of test samples that each exit answers, mean over seeds, by the confidence it needs."
 
 
 def early_exits_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None:
-    """Draw accuracy against cost, and who answers; None for networks without exits."""
+    """Draw accuracy against the cost of answers on the way; None for networks without exits."""
     if not record.early_exits:
         return None
+    legend = [legend_entry(role, role_style(role, record.roles()), marker=False) for role in _by_role(record)]
+    how_to_read = HOW_TO_READ
+    if any(curve.chosen for curve in record.early_exits):
+        diamond = "M-4.5 0L0 -4.5L4.5 0L0 4.5z"
+        legend.append(LegendEntry("chosen threshold", css_colour(INK), line=False, marker=diamond))
+        how_to_read += HOW_TO_READ_CHOSEN
+    return ReportFigure("early-exits", "Answers on the way", how_to_read, [_tradeoff_panel(record)], legend)
+
+
+def exit_shares_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None:
+    """Draw which exit answers how many samples, a panel for each network; None for networks without exits."""
+    if not record.early_exits:
+        return None
+    styles = zip(record.early_exits[0].exits, SERIES_STYLES, strict=False)
+    legend = [legend_entry(f"answered at {name}", style, marker=False) for name, style in styles]
+    panels = [_shares_panel(role, curves) for role, curves in _by_role(record).items()]
+    return ReportFigure("exit-shares", "Who answers", HOW_TO_READ_SHARES, panels, legend)
+
+
+def _by_role(record: RunRecord) -> dict[str, list[EarlyExitRecord]]:
     by_role: dict[str, list[EarlyExitRecord]] = {}
     for curve in record.early_exits:
         by_role.setdefault(curve.network, []).append(curve)
-    panels, legend = [_tradeoff_panel(record, by_role)], []
-    legend += [legend_entry(role, role_style(role, record.roles())) for role in by_role]
-    how_to_read = HOW_TO_READ
-    if any(curve.chosen for curve in record.early_exits):
-        legend.append(
-            LegendEntry("chosen threshold", css_colour(INK), line=False, marker="M-4.5 0L0 -4.5L4.5 0L0 4.5z")
-        )
-        how_to_read += HOW_TO_READ_CHOSEN
-    shown, curves = list(by_role.items())[-1]
-    panels.append(_shares_panel(shown, curves))
-    styles = zip(curves[0].exits, SERIES_STYLES, strict=False)
-    legend += [legend_entry(f"answered at {name}", style, line=True) for name, style in styles]
-    return ReportFigure("early-exits", "Answers on the way", how_to_read + HOW_TO_READ_SHARES, panels, legend)
+    return by_role
 
 
-def _tradeoff_panel(record: RunRecord, by_role: dict[str, list[EarlyExitRecord]]) -> Panel:
+def _tradeoff_panel(record: RunRecord) -> Panel:
+    by_role = _by_role(record)
     unit = _unit(max(point.cost for curves in by_role.values() for curve in curves for point in curve.points))
     figure = new_figure()
     axes = figure.add_subplot(
@@ -82,7 +93,11 @@ def _tradeoff_panel(record: RunRecord, by_role: dict[str, list[EarlyExitRecord]]
         for curve in curves:
             if curve.chosen is not None:
                 axes.plot(
-                    [unit.factor * curve.chosen.cost], [100 * curve.chosen.accuracy], "D", color=INK, markersize=5
+                    [unit.factor * curve.chosen.cost],
+                    [100 * curve.chosen.accuracy],
+                    "D",
+                    color=style.colour,
+                    markeredgecolor=INK,
                 )
         (cheap, first), (dear, last) = means[0], means[-1]
         told.append(
@@ -99,8 +114,7 @@ def _tradeoff_panel(record: RunRecord, by_role: dict[str, list[EarlyExitRecord]]
 
 def _shares_panel(role: str, curves: list[EarlyExitRecord]) -> Panel:
     figure = new_figure()
-    title = printable(f"Who answers: {role}")
-    axes = figure.add_subplot(title=title, xlabel="confidence needed", ylabel="samples answered (%)")
+    axes = figure.add_subplot(title=printable(role), xlabel="confidence needed", ylabel="samples answered (%)")
     thresholds = [point.threshold for point in curves[0].points]
     for place, (_, style) in enumerate(zip(curves[0].exits, SERIES_STYLES, strict=False)):
         shares = [
