@@ -381,6 +381,17 @@ def test_exits_are_saved_and_found_with_their_branches(make, monkeypatch):
     again = trained(make(), samples, source=EXITS, objective=SelfDistillation())
     assert torch.equal(first.module.all_logits(samples.inputs), again.module.all_logits(samples.inputs))
     assert again.module.exit_names == ("features.relu1", "head")
+    (folder,) = folders(make())
+    saved = load_model(make().networks / folder)  # without the factory
+    assert torch.equal(first.module.all_logits(samples.inputs), saved.module.all_logits(samples.inputs))
+
+
+def test_networks_with_exits_elsewhere_are_not_taken_for_each_other(make, samples):
+    laboratory = make()
+    for count, paths in enumerate((["features.relu1"], ["features.relu2"], ["features.relu1", "features.relu2"]), 1):
+        source = exit_network("mlp:widths=8x8x8", paths)
+        trained(laboratory, samples, source=source, objective=SelfDistillation())
+        assert len(folders(laboratory)) == count
 
 
 def test_the_trunk_of_a_network_with_exits_starts_as_the_plain_network():

@@ -39,8 +39,8 @@ def exam_of(confidences, right):
 
 
 def test_costs_are_shares_of_the_plain_network():
-    on_the_way = [ExitCost("layer1", 30, 0.1), ExitCost("head", 75, 0.2)]
-    alone = [ExitCost("layer1", 30, 0.1), ExitCost("head", 60, 0.1)]
+    on_the_way = [ExitCost("layer1", 30, 0.1, 1), ExitCost("head", 75, 0.2, 1)]
+    alone = [ExitCost("layer1", 30, 0.1, 1), ExitCost("head", 60, 0.1, 1)]
     assert EarlyExits.of([1.0, 0.6, 0.9], on_the_way, alone) == EXITS
 
 

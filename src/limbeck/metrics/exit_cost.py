@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.metrics.cost import count_flops, latency
 from limbeck.models import ExitNetwork
+from limbeck.models.modes import evaluating, zeros_for
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class ExitCost:
         name: of the exit; "head" is the network's own.
         flops: floating-point operations, a multiply-add counted as two; see :func:`count_flops`.
         seconds: median latency of a sample alone in its batch; see :func:`latency`.
+        num_parameters: of the modules that ran.
     """
 
     name: str
     flops: int
     seconds: float
+    num_parameters: int
 
 
 def exit_costs(
@@ -58,8 +61,8 @@ def exit_costs(
         >>> from limbeck.models import add_exits
         >>> trunk = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
         >>> network = add_exits(trunk, ["1"], input_shape=(4,), num_classes=3)  # branch: 8 -> 2 -> 8 -> 3
-        >>> [(cost.name, cost.flops) for cost in exit_costs(network, (4,), num_runs=1)]
-        [('1', 176), ('head', 352)]
+        >>> [(cost.name, cost.flops, cost.num_parameters) for cost in exit_costs(network, (4,), num_runs=1)]
+        [('1', 176, 127), ('head', 352, 226)]
         >>> [cost.flops for cost in exit_costs(network, (4,), alone=True, num_runs=1)]
         [176, 240]
 
@@ -71,8 +74,25 @@ def exit_costs(
     for name in network.exit_names:
         part = _UntilExit(network, name, alone=alone)
         seconds = latency(part, input_shape, num_runs=num_runs, max_seconds=max_seconds)
-        costs.append(ExitCost(name, count_flops(part, input_shape), seconds))
+        costs.append(ExitCost(name, count_flops(part, input_shape), seconds, _count_used(part, input_shape)))
     return costs
+
+
+def _count_used(part: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Count the parameters of the modules that a forward pass calls; one that is shared counts once."""
+    used: dict[int, int] = {}
+
+    def note(module: nn.Module, inputs: object) -> None:
+        used.update((id(parameter), parameter.numel()) for parameter in module.parameters(recurse=False))
+
+    handles = [module.register_forward_pre_hook(note) for module in part.modules()]
+    try:
+        with evaluating(part), torch.no_grad():
+            part(zeros_for(part, batch_size=1, input_shape=input_shape))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(used.values())
 
 
 @final

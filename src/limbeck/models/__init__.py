@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_max_norm
 from limbeck.models.dropout import Dropout
-from limbeck.models.exits import ExitNetwork, ExitOutputs, add_exits, exit_network
+from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs, add_exits, exit_network
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.heads import MultiHeadClassifier, multi_head_network
 from limbeck.models.leaving import EarlyAnswers
@@ -24,6 +24,7 @@ __all__ = [
     "ZOO",
     "Dropout",
     "EarlyAnswers",
+    "EveryExit",
     "ExitNetwork",
     "ExitOutputs",
     "ModelFactory",

@@ -140,6 +140,23 @@ class ExitNetwork(nn.Module):
 
 
 @final
+class EveryExit(nn.Module):
+    """A network with exits as a module that gives every exit's logits, (batch, exits, classes), in either mode.
+
+    Args:
+        network: made by :func:`add_exits`.
+    """
+
+    def __init__(self, network: ExitNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return :meth:`ExitNetwork.all_logits`."""
+        return self.network.all_logits(inputs)
+
+
+@final
 class ExitBranch(nn.Module):
     """A bottleneck that brings features to the deepest ones' shape, then pooling and a linear head."""
 
@@ -194,7 +211,12 @@ def add_exits(
         Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094, section 3 (the branches).
     """
     if not paths or len(set(paths)) < len(paths):
-        raise InvalidValue("Exits need paths of their own.", received=list(paths), expected="at least one, each once")
+        raise InvalidValue(
+            "Exits need paths of their own.",
+            received=", ".join(paths) or "none",
+            expected="at least one, each once",
+            remedy="modules of this network: " + ", ".join(path for path, _ in network.named_modules() if path),
+        )
     check_output(network, input_shape=input_shape, num_classes=num_classes)
     shapes, changed = _output_shapes(network, input_shape)
     deepest = deepest or _deepest(shapes)
@@ -226,8 +248,8 @@ def add_exits(
 def exit_network(spec: str, paths: Sequence[str]) -> ModelFactory:
     """Return a factory of a zoo network with exits; see :func:`add_exits`.
 
-    From one seed its trunk starts with the weights of the plain network. Its output depends on the mode, so it stands
-    beside the zoo and not in it.
+    From one seed its trunk starts with the weights of the plain network. The factory goes by the plain network's spec,
+    from which ``load_model`` builds a saved one again, exits and all.
 
     Args:
         spec: of a network, such as "resnet20".
@@ -248,7 +270,7 @@ def exit_network(spec: str, paths: Sequence[str]) -> ModelFactory:
         network = build(parsed, input_shape=input_shape, num_classes=num_classes)
         return add_exits(network, paths, input_shape=input_shape, num_classes=num_classes)
 
-    return ModelFactory(f"{parsed} with exits at {', '.join(paths)}", build_exits)
+    return ModelFactory(str(parsed), build_exits)
 
 
 def _output_shapes(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[dict[str, torch.Size], set[str]]:

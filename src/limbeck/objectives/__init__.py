@@ -8,6 +8,7 @@ from limbeck.objectives.mutual import CohortTargets, MutualLearning
 from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
 from limbeck.objectives.self_distillation import SelfDistillation
 from limbeck.objectives.stacked import StackedObjective
+from limbeck.objectives.stacked_mutual import StackedMutual
 
 __all__ = [
     "CohortTargets",
@@ -20,6 +21,7 @@ __all__ = [
     "MutualLearning",
     "Objective",
     "SelfDistillation",
+    "StackedMutual",
     "StackedObjective",
     "UnreadLoss",
     "count_valid",

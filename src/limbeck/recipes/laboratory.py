@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.data import Samples, Views, load_data
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
 from limbeck.distillation.sources import NetworkSource
 from limbeck.errors import InvalidValue, ModelError
 from limbeck.metrics import ExitCost, count_parameters
-from limbeck.models import ExitNetwork
+from limbeck.models import EveryExit, ExitNetwork
 from limbeck.objectives import MutualLearning, Objective
 from limbeck.recipes.answers import answered
 from limbeck.recipes.costs import kept_exit_costs, measured_on
@@ -337,7 +336,7 @@ class Laboratory:
             ModelError: a network without exits.
         """
         exits = _exits_of(network)
-        logits = predict(_EveryExit(exits).to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
+        logits = predict(EveryExit(exits).to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
         return ExitExam(logits, samples.labels.cpu(), samples.class_names, exits.exit_names)
 
     def exit_costs(self, network: TrainedNetwork, *, alone: bool = False) -> list[ExitCost]:
@@ -481,15 +480,3 @@ def _exits_of(network: TrainedNetwork) -> ExitNetwork:
             remedy="train one of limbeck.models.exit_network",
         )
     return network.module
-
-
-@final
-class _EveryExit(nn.Module):
-    """A network with exits that gives the logits of all, shape (batch, exits, classes)."""
-
-    def __init__(self, network: ExitNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.network.all_logits(inputs)

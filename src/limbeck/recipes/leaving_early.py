@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limbeck.metrics import EarlyExitPoint, ExitCost, choose_threshold, early_exit_curve
+from limbeck.metrics import ExitCost, choose_threshold, early_exit_curve
 from limbeck.recipes.exam import ExitExam
 from limbeck.recipes.laboratory import Laboratory
+from limbeck.records import EarlyExitPoint
 from limbeck.reproduction import Figure, Series
 
 
