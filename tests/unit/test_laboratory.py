@@ -409,7 +409,7 @@ def test_every_exit_is_examined_and_nothing_is_trained_after(make):
     expected = network.module.all_logits(test.inputs.float() / 255)
     torch.testing.assert_close(exam.logits, expected.detach())
     by_condition = {o.condition: o.value for o in laboratory.observations if o.quantity == "test_errors"}
-    assert by_condition["self_exit1"] == int((expected[:, 0].argmax(dim=1) != test.labels).sum())
+    assert by_condition["self_exit_1"] == int((expected[:, 0].argmax(dim=1) != test.labels).sum())
     assert by_condition["self_head"] == laboratory.examine(network, condition="plain", seed=0).errors
     mean = expected.softmax(dim=2).mean(dim=1)
     assert by_condition["self_ensemble"] == int((mean.argmax(dim=1) != test.labels).sum())

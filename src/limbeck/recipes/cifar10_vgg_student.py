@@ -32,7 +32,7 @@ GAIN = "test_accuracy_gained"
 CLAIMS = [
     Claim("distilled", GAIN, "Distilled, the student gains half a point at least; a VGG-8 gains 2.62 from a VGG-13 on "
           "CIFAR-100.", paper=2.62, at_least=0.5, unit="points"),
-    Claim("distilled", f"{GAIN}_low_end", "A gain is shown: the 95 % interval ends at 0 or above.", at_least=0,
+    Claim("distilled", f"{GAIN}_low_end", "A gain is shown: the 95 % interval lies at 0 or above.", at_least=0,
           unit="points"),
     Claim("teacher", "test_accuracy", "What the teacher reaches.", unit="fraction"),
     Claim("labels_alone", "test_accuracy", "What the student reaches from labels alone.", unit="fraction"),

@@ -88,6 +88,6 @@ def exit_conditions(condition: str, num_exits: int) -> list[str]:
 
     Example:
         >>> exit_conditions("self", 3)
-        ['self_exit1', 'self_exit2', 'self_head']
+        ['self_exit_1', 'self_exit_2', 'self_head']
     """
-    return [*(f"{condition}_exit{number}" for number in range(1, num_exits)), f"{condition}_head"]
+    return [*(f"{condition}_exit_{number}" for number in range(1, num_exits)), f"{condition}_head"]

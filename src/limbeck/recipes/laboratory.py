@@ -394,7 +394,7 @@ class Laboratory:
     ) -> ExitExam:
         """Read the test set with all exits of a network, once, and record each; see ``examine``.
 
-        The exits are the conditions "CONDITION_exit1", "CONDITION_exit2", ..., the head is "CONDITION_head", and the
+        The exits are the conditions "CONDITION_exit_1", "CONDITION_exit_2", ..., the head is "CONDITION_head", and the
         mean of all their distributions "CONDITION_ensemble".
 
         Raises:
