@@ -4,6 +4,7 @@ from limbeck.teachers.collecting import CollectionProgress, collect, prepare_col
 from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
 from limbeck.teachers.from_store import StoreTeacher, store_teacher
 from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.stored import LogitsTeacher, collect_logits
 from limbeck.teachers.teacher import Teacher, as_teacher
 
@@ -14,6 +15,7 @@ __all__ = [
     "LogitsTeacher",
     "ModuleTeacher",
     "PooledTargets",
+    "SpecialistsTeacher",
     "StoreTeacher",
     "Teacher",
     "as_teacher",
