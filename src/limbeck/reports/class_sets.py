@@ -44,9 +44,9 @@ def save_class_sets_picture(
     """Draw the covariance of predictions with the classes of each specialist side by side.
 
     Classes follow in the order of the sets; one in several sets stands with the set that it varies most with, one in
-    none at the end. Within a set those come first that vary most with the rest of it. A frame marks each set's classes;
-    the columns at the right show all sets, so that what they share is seen. Colours are those of the covariances
-    between different classes, on a scale of square roots; variances on the diagonal are grey.
+    none at the end. Within a set each class is followed by the one it varies most with. A frame marks each set's
+    classes; the columns at the right show all sets, so that what they share is seen. Colours are those of the
+    covariances between different classes, on a scale of square roots; variances on the diagonal are grey.
 
     Args:
         path: a file .png, .svg or .pdf.
@@ -97,7 +97,17 @@ def order_by_set(covariance: Floats, class_sets: Sequence[Sequence[int]]) -> lis
         holders = [index for index, members in enumerate(class_sets) if number in members]
         likeness = [_mean_with(covariance, number, class_sets[index]) for index in holders]
         blocks[holders[int(np.argmax(likeness))] if holders else -1].append(number)
-    return [sorted(block, key=lambda number: -_mean_with(covariance, number, block)) for block in blocks]
+    return [_chained(covariance, block) for block in blocks]
+
+
+def _chained(covariance: Floats, block: list[int]) -> list[int]:
+    """Begin with the class that varies most with the rest; let each be followed by the one it varies most with."""
+    left = sorted(block, key=lambda number: -_mean_with(covariance, number, block))
+    chain = left[:1]
+    left = left[1:]
+    while left:
+        chain.append(left.pop(int(np.argmax(covariance[chain[-1], left]))))
+    return chain
 
 
 def _mean_with(covariance: Floats, number: int, members: Sequence[int]) -> float:
