@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from limbeck.errors import InvalidValue, LimbeckError, NotConverged, ShapeMismatch, UnknownName
 from limbeck.pooling import METHODS, active_specialists, class_set_numbers, combine_specialists
+from limbeck.pooling.combination import Combination, _look, find_fixed_point
 
 both_methods = pytest.mark.parametrize("method", METHODS)
 INF = math.inf
@@ -66,13 +67,13 @@ def test_both_methods_agree(seed: int, scale: float, num_top_classes: int) -> No
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([1.0, 10.0, 30.0, 100.0]))
-@example(seed=0, scale=300.0)
-def test_nothing_near_is_better(seed: int, scale: float) -> None:
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 10.0, 30.0, 100.0]), st.sampled_from(METHODS))
+@example(seed=0, scale=300.0, method="fixed_point")
+def test_nothing_near_is_better(seed: int, scale: float, method: str) -> None:
     generalist, specialists, sets = case(seed, scale=scale, batch=2)
     active = active_specialists(generalist, sets)
     try:
-        found = combine_specialists(generalist, specialists, sets, tolerance=1e-8)
+        found = combine_specialists(generalist, specialists, sets, method=method, tolerance=1e-8)
     except NotConverged:
         return  # said, not hidden; how rarely is the next test's
     generator = torch.Generator().manual_seed(seed)
@@ -82,6 +83,56 @@ def test_nothing_near_is_better(seed: int, scale: float) -> None:
         for size in (1e-3, 0.1, 1.0):
             moved = found[i] + size * torch.randn(found.shape[1], generator=generator, dtype=torch.float64)
             assert divergence_sum(torch.softmax(moved, dim=0), *rest) >= least - 2e-8
+
+
+def posed(seed: int, scale: float) -> tuple[Combination, Tensor]:
+    """Return random minimisations, every specialist active, and distributions to begin with, far from the minimum."""
+    generalist, specialists, sets = case(seed, scale=scale)
+    said, count = torch.softmax(generalist, dim=1), len(sets)
+    dustbins, outside = said.new_zeros(len(said), count), said.new_ones(count, said.shape[1])
+    for k, (logits, members) in enumerate(zip(specialists, sets, strict=True)):
+        probs = torch.softmax(logits, dim=1)
+        said[:, members] += probs[:, :-1]
+        dustbins[:, k] = probs[:, -1]
+        outside[k, members] = 0.0
+    start = torch.softmax(scale * torch.randn(said.shape, generator=torch.Generator().manual_seed(seed + 1)), dim=1)
+    return Combination(said, dustbins, said.new_full((len(said), 1), 1.0 + count), outside), start.double()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 5.0]))
+def test_a_step_of_the_fixed_point_never_raises_the_sum(seed: int, scale: float) -> None:
+    problem, q = posed(seed, scale)
+    q = q / q.sum(dim=1, keepdim=True)
+    for _ in range(4):
+        stepped = problem.step(q)
+        assert_close(stepped.sum(dim=1), torch.ones(len(q), dtype=torch.float64))
+        before, after = (problem.objective(p.log(), problem.pulls(p)[0]) for p in (q, stepped))
+        assert bool((after <= before + 1e-12).all())
+        q = stepped
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 3.0]))
+def test_the_bound_holds(seed: int, scale: float) -> None:
+    problem, q = posed(seed, scale)
+    q = q / q.sum(dim=1, keepdim=True)
+    least, excess = find_fixed_point(problem, tolerance=1e-10, max_iterations=1000)
+    assert bool((excess <= 1e-10).all())
+    for p in (q, problem.step(q)):
+        shares, pulls = problem.pulls(p)
+        lead = problem.objective(p.log(), shares) - problem.objective(least.log(), problem.pulls(least)[0])
+        assert bool((problem.excess(p, pulls) >= lead - 1e-9).all())
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6))
+def test_the_gradient_in_z_is_that_of_the_sum(seed: int) -> None:
+    problem, q = posed(seed, 1.0)
+    z = q.log().requires_grad_()
+    log_q = torch.log_softmax(z, dim=1)
+    problem.objective(log_q, log_q.exp() @ problem.outside.T).sum().backward()
+    assert_close(_look(problem, z.detach())[0], z.grad)
 
 
 def test_extreme_logits_rarely_fail() -> None:

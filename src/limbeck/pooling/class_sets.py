@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -36,10 +37,11 @@ def class_set_numbers(
         raise InvalidValue(
             "There must be one name per class.", received=f"{len(class_names)} names", expected=f"{num_classes} names"
         )
-    return [_numbers(index, given, num_classes, class_names) for index, given in enumerate(class_sets)]
+    places = None if class_names is None else {name: number for number, name in enumerate(class_names)}
+    return [_numbers(index, given, num_classes, places) for index, given in enumerate(class_sets)]
 
 
-def _numbers(index: int, given: ClassSet, num_classes: int, names: Sequence[str] | None) -> list[int]:
+def _numbers(index: int, given: ClassSet, num_classes: int, places: dict[str, int] | None) -> list[int]:
     if isinstance(given, str):
         raise InvalidValue(
             f"The class set of specialist {index} must be a list.",
@@ -48,7 +50,7 @@ def _numbers(index: int, given: ClassSet, num_classes: int, names: Sequence[str]
             remedy=f"write [{given!r}] for that class alone",
         )
     try:
-        numbers = [_number(index, one, num_classes, names) for one in given]
+        numbers = [_number(index, one, num_classes, places) for one in given]
     except TypeError as error:
         raise InvalidValue(
             f"The class set of specialist {index} must be a list of class numbers or names.", received=given
@@ -57,12 +59,11 @@ def _numbers(index: int, given: ClassSet, num_classes: int, names: Sequence[str]
         raise InvalidValue(
             f"The class set of specialist {index} is empty.", received="no classes", expected="at least one class"
         )
-    repeated = sorted({number for number in numbers if numbers.count(number) > 1})
-    if repeated:
-        first = repeated[0]
+    number, count = Counter(numbers).most_common(1)[0]
+    if count > 1:
         raise InvalidValue(
             f"The class set of specialist {index} holds a class twice.",
-            received=first if names is None else names[first],
+            received=given[numbers.index(number)],
             expected="different classes",
         )
     if len(numbers) == num_classes:
@@ -75,17 +76,17 @@ def _numbers(index: int, given: ClassSet, num_classes: int, names: Sequence[str]
     return numbers
 
 
-def _number(index: int, one: int | str | Tensor, num_classes: int, names: Sequence[str] | None) -> int:
+def _number(index: int, one: int | str | Tensor, num_classes: int, places: dict[str, int] | None) -> int:
     if isinstance(one, str):
-        if names is None:
+        if places is None:
             raise InvalidValue(
                 f"The class set of specialist {index} holds a name, and the names of the classes are not known.",
                 received=repr(one),
                 expected=f"class numbers from 0 to {num_classes - 1}, or class_names beside the sets",
             )
-        if one not in names:
-            raise unknown_name("class", one, names)
-        return list(names).index(one)
+        if one not in places:
+            raise unknown_name("class", one, places)
+        return places[one]
     number = operator.index(one)
     if not 0 <= number < num_classes:
         raise InvalidValue(

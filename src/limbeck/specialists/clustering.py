@@ -149,7 +149,8 @@ def _fill_empty(sets: list[list[int]], distances: Floats) -> list[list[int]]:
 def _widen(members: list[int], distances: Floats, size: int | None, overlap: int) -> list[int]:
     """Take in the nearest other classes; ``distances`` are those to this set's centre."""
     wanted = min(size or len(members) + overlap, len(distances) - 1)
-    others = [number for number in np.argsort(distances, kind="stable").tolist() if number not in members]
+    own = set(members)
+    others = [number for number in np.argsort(distances, kind="stable").tolist() if number not in own]
     return members + others[: max(0, wanted - len(members))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class SpecialistPlan:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        repeated = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        repeated = [name for name, count in Counter(self.class_names).items() if count > 1]
         if repeated:
             raise InvalidValue("Two classes have one name.", received=repeated[0], expected="different names")
         self.class_numbers()
