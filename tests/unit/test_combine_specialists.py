@@ -6,14 +6,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 from torch.testing import assert_close
 
 from limbeck.errors import InvalidValue, LimbeckError, NotConverged, ShapeMismatch, UnknownName
 from limbeck.pooling import METHODS, active_specialists, class_set_numbers, combine_specialists
-from limbeck.pooling.combination import Combination, _look, find_fixed_point
+from limbeck.pooling.combination import Combination
+from limbeck.pooling.newton import solve_dual
+from limbeck.pooling.solving import _look, find_fixed_point
 
 both_methods = pytest.mark.parametrize("method", METHODS)
 INF = math.inf
@@ -126,6 +128,17 @@ def test_the_bound_holds(seed: int, scale: float) -> None:
 
 
 @settings(deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 3.0]))
+def test_the_dual_has_the_same_solution(seed: int, scale: float) -> None:
+    problem, _ = posed(seed, scale)
+    assume(problem.dustbins.shape[1] > 0)
+    q = solve_dual(problem)
+    assert_close(q.sum(dim=1), torch.ones(len(q), dtype=torch.float64))
+    assert_close(q, find_fixed_point(problem, tolerance=1e-11, max_iterations=1000)[0], atol=1e-4, rtol=0)
+    assert bool((problem.excess(q, problem.pulls(q)[1]) < 1e-9).all())
+
+
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_gradient_in_z_is_that_of_the_sum(seed: int) -> None:
     problem, q = posed(seed, 1.0)
@@ -136,7 +149,7 @@ def test_the_gradient_in_z_is_that_of_the_sum(seed: int) -> None:
 
 
 def test_extreme_logits_rarely_fail() -> None:
-    assert sum(num_failed(seed, scale=30.0) for seed in range(40)) <= 5  # of 1000
+    assert sum(num_failed(seed, scale=30.0) for seed in range(40)) <= 1  # of 1000
 
 
 def num_failed(seed: int, *, scale: float) -> int:

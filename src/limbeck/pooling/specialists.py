@@ -11,7 +11,8 @@ from torch import Tensor
 
 from limbeck.errors import InvalidValue, NotConverged, ShapeMismatch, require_positive, unknown_name
 from limbeck.pooling.class_sets import ClassSets, class_set_numbers
-from limbeck.pooling.combination import Combination, descend, find_fixed_point
+from limbeck.pooling.combination import Combination
+from limbeck.pooling.solving import descend, find_fixed_point
 
 METHODS = ("fixed_point", "gradient")
 LEAST_TOLERANCE = 1e-12  # nats; float64 tells no smaller excess
@@ -43,7 +44,8 @@ def combine_specialists(
     - "fixed_point": at the minimum :math:`q_c = (p^g_c + \sum_k p^k_{S(c)} \, q_c / q_{S(c)}) / (1 + |A|)`, where S(c)
       is what specialist k calls class c: itself, or the dustbin. Repeated, with each specialist's dustbin mass spread
       over the classes outside in proportion to q, this lowers the sum in every step (it is an expectation
-      maximisation); steps are extrapolated where they become short.
+      maximisation); steps are extrapolated where they become short, and the few images that take long go on from
+      what Newton's method makes of the dual problem.
     - "gradient": gradient descent on z with q = softmax(z), as the paper writes. Slower; the check on the other.
 
     The minimum is one; but where generalist and specialists contradict each other with near certainty, the sum may be
