@@ -24,6 +24,8 @@ _HOMES = {
     "best_class_bias": "limbeck.calibration",
     "correct_class_bias": "limbeck.calibration",
     "distill": "limbeck.distillation",
+    "distill_mutual": "limbeck.distillation",
+    "distill_self": "limbeck.distillation",
     "estimate_priors": "limbeck.calibration",
     "fit": "limbeck.training",
     "load_data": "limbeck.data",
@@ -48,6 +50,8 @@ __all__ = [
     "best_class_bias",
     "correct_class_bias",
     "distill",
+    "distill_mutual",
+    "distill_self",
     "estimate_priors",
     "fit",
     "load_data",
@@ -60,7 +64,7 @@ __all__ = [
 if TYPE_CHECKING:
     from limbeck.calibration import add_class_bias, best_class_bias, correct_class_bias, estimate_priors
     from limbeck.data import Views, load_data
-    from limbeck.distillation import distill, train
+    from limbeck.distillation import distill, distill_mutual, distill_self, train
     from limbeck.errors import LimbeckError
     from limbeck.models import load_model
     from limbeck.objectives import Distillation, HardLabels

@@ -31,12 +31,16 @@ app = typer.Typer(
 @app.command()
 def distill(
     config: options.ConfigFile = None,
+    method: options.Method = None,
     data: options.Data = None,
     teacher: options.Teacher = None,
-    student: options.Student = None,
+    student: options.Students = None,
+    exits: options.Exits = None,
+    update: options.Update = None,
     temperature: options.Temperature = None,
     hard_weight: options.HardWeight = None,
     soft_weight: options.SoftWeight = None,
+    hint_weight: options.HintWeight = None,
     teacher_weight: options.TeacherWeight = None,
     pooling: options.Pooling = None,
     epochs: options.Epochs = None,
@@ -58,20 +62,23 @@ def distill(
     progress: options.ProgressChoice = "auto",
     assignments: options.Assignments = None,
 ) -> None:
-    """Distil teachers into a student, beside the same student without a teacher, and write a report."""
+    """Distil into a student, beside the same student alone, and write a report: from teachers, peers or itself."""
     from limbeck.commands import distill as command
 
     flags = {
+        "method": method,
         "data": data,
         "teachers": teacher,
         "student": student,
         "temperature": temperature,
         "hard_weight": hard_weight,
         "soft_weight": soft_weight,
+        "hint_weight": hint_weight,
+        "exits": [path for text in exits or [] for path in text.split(",")],
+        "update": update,
         "teacher_weights": teacher_weight,
         "pooling": pooling,
         "recipe": {"num_epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
-        "teacher_recipe": {"num_epochs": epochs},
         "seeds": seeds,
         "num_labelled": labels,
         "augmentations": augment,
@@ -256,6 +263,10 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder with student.safetensors and model.json: a run, or a teacher.")],
     data: Annotated[str, typer.Option(help="As in distill.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of a network with exits: confidence at which an exit answers.  [the head does]"),
+    ] = None,
     factory: Annotated[str | None, typer.Option(help="package.module:factory of a network of your own.")] = None,
     image_size: options.ImageSize = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -266,7 +277,14 @@ def evaluate(
     from limbeck.commands import evaluate as command
 
     measured = command.run(
-        model, data=data, split=split, image_size=image_size, factory=factory, device=device, num_threads=threads
+        model,
+        data=data,
+        split=split,
+        image_size=image_size,
+        factory=factory,
+        device=device,
+        num_threads=threads,
+        threshold=threshold,
     )
     if as_json:
         typer.echo(json.dumps(measured, indent=1))

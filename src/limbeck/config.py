@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model, field_validator
 
-from limbeck.errors import ConfigError, near_names
+from limbeck.errors import ConfigError, near_names, unknown_name
 from limbeck.training import Recipe
 
 Location = tuple[str | int, ...]
@@ -62,18 +62,19 @@ class TrainConfig(BaseModel):
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @classmethod
+    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what a data set's preset, made for distillation from teachers, says of these keys."""
+        return {key: value for key, value in values.items() if key in cls.model_fields}
 
-class DistillConfig(TrainConfig):
-    """Keys of ``limbeck distill``; every one is optional."""
 
-    teachers: list[str] = ["mlp:widths=400x400"]
-    store: str | None = None
+class TaughtConfig(TrainConfig):
+    """Keys of the methods that can have teachers."""
+
+    teachers: list[str] = []
     codec: str = "dense16"
     teacher_weights: list[float] | None = None
     pooling: str = "arithmetic"
-    temperature: float = 4.0
-    hard_weight: float = 0.1
-    soft_weight: float = 0.9
     teacher_recipe: RecipeConfig | None = None  # type: ignore[valid-type]
     teacher_augmentations: list[str] | None = None
     teacher_seed: int = 0
@@ -84,6 +85,64 @@ class DistillConfig(TrainConfig):
         return [value] if isinstance(value, str) else value
 
 
+class DistillConfig(TaughtConfig):
+    """Keys of ``limbeck distill``; every one is optional."""
+
+    method: typing.Literal["teacher"] = "teacher"
+    teachers: list[str] = ["mlp:widths=400x400"]
+    store: str | None = None
+    temperature: float = 4.0
+    hard_weight: float = 0.1
+    soft_weight: float = 0.9
+
+
+class MutualConfig(TaughtConfig):
+    """Keys of ``limbeck distill --method mutual``; every one is optional."""
+
+    method: typing.Literal["mutual"] = "mutual"
+    student: str | list[str] = ["mlp:widths=100x100", "mlp:widths=100x100"]  # type: ignore[assignment]
+    temperature: float = 1.0
+    hard_weight: float = 1.0
+    soft_weight: float = 1.0
+    beside_weight: float | None = None  # of teachers beside the peers; 1 where there are any
+    targets: str = "each"
+    update: str = "alternating"
+
+    @classmethod
+    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the preset's keys that hold for every method, with two of its student."""
+        known = {key: value for key, value in values.items() if key in TrainConfig.model_fields}
+        return known | ({"student": 2 * [known["student"]]} if "student" in known else {})
+
+
+class SelfConfig(TrainConfig):
+    """Keys of ``limbeck distill --method self``; all but ``exits`` are optional."""
+
+    method: typing.Literal["self"] = "self"
+    exits: list[str] = []
+    deepest: str | None = None
+    temperature: float = 3.0
+    hard_weight: float = 0.7
+    soft_weight: float = 0.3
+    hint_weight: float = 0.03
+    tolerance: float = 0.005
+
+    @field_validator("exits", mode="before")
+    @classmethod
+    def _one_exit_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @classmethod
+    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the preset's keys that hold for every method."""
+        return {key: value for key, value in values.items() if key in TrainConfig.model_fields}
+
+
+METHODS: dict[str, type[DistillConfig] | type[MutualConfig] | type[SelfConfig]] = {
+    "teacher": DistillConfig,
+    "mutual": MutualConfig,
+    "self": SelfConfig,
+}
 Config = typing.TypeVar("Config", bound=TrainConfig)
 
 
@@ -171,8 +230,21 @@ def recipe_from(config: BaseModel | None, *, base: BaseModel | None = None) -> R
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of ``limbeck distill``'s configuration."""
-    return DistillConfig.model_json_schema()
+    """Return the JSON schema of ``limbeck distill``'s configuration: that of one method or another."""
+    return TypeAdapter(DistillConfig | MutualConfig | SelfConfig).json_schema()
+
+
+def method_of(layers: Sequence[Layer]) -> type[DistillConfig] | type[MutualConfig] | type[SelfConfig]:
+    """Return the kind of configuration of the method that the last layer with one names; the teachers' by default.
+
+    Raises:
+        UnknownName: no such method.
+    """
+    named = [layer.values["method"] for layer in layers if "method" in layer.values]
+    method = named[-1] if named else "teacher"
+    if method not in METHODS:
+        raise unknown_name("method", str(method), list(METHODS))
+    return METHODS[method]
 
 
 def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -217,11 +289,17 @@ def _explain(kind: type[BaseModel], layer: Layer, error: ValidationError) -> Con
             f"{where}: there is no key {key!r}" + (f" in {location[0]}." if len(location) > 1 else "."),
             received=key,
             expected="one of " + ", ".join(known),
-            remedy=f"did you mean {' or '.join(near)}?" if near else None,
+            remedy=f"did you mean {' or '.join(near)}?" if near else _other_methods(key, location),
         )
     return ConfigError(
         f"{where}: {name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=finding["msg"]
     )
+
+
+def _other_methods(key: str, location: Location) -> str | None:
+    """Return which methods know a key of the top level that this one does not."""
+    others = [name for name, kind in METHODS.items() if len(location) == 1 and key in kind.model_fields]
+    return f"it belongs to method {' and '.join(others)}" if others else None
 
 
 def _keys_at(kind: type[BaseModel], location: Location) -> list[str]:

@@ -13,6 +13,19 @@ Data = Annotated[
     typer.Option(help="digits, mnist, cifar10 ..., an image folder, an archive of one, or an .npz file.  [digits]"),
 ]
 Student = Annotated[str | None, typer.Option(help="Network to train: mlp:widths=30x30, or package.module:factory.")]
+Students = Annotated[
+    list[str] | None,
+    typer.Option("--student", help="Network to train: mlp:widths=30x30, or package.module:factory. One for each peer."),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(help="teacher; mutual: students that learn from each other; self: from its own deepest exit."),
+]
+Exits = Annotated[
+    list[str] | None, typer.Option(help="Of method self: modules that get an exit, as layer1,layer2 or repeated.")
+]
+Update = Annotated[str | None, typer.Option(help="Of method mutual: alternating or simultaneous.  [alternating]")]
+HintWeight = Annotated[float | None, typer.Option(help="Of method self: weight of the deepest features.")]
 Teacher = Annotated[
     list[str] | None,
     typer.Option(

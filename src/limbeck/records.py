@@ -94,6 +94,43 @@ class DarkKnowledge:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Two kinds of networks that a run holds against each other, seed by seed, in test errors."""
+
+    reference: str  # role: "baseline"
+    network: str  # role: "distilled"
+    effect: str  # what the second has and the first has not: "the teacher", "its peers"
+
+
+@dataclass(frozen=True)
+class EarlyExitPoint:
+    """What a network with exits gives where the first exit answers that is confident enough.
+
+    Args:
+        threshold: least confidence with which an exit answers.
+        accuracy: fraction of samples that are answered rightly.
+        cost: mean over samples, in the unit of the costs that were given.
+        shares: fraction of samples that each exit answers, in order; of sum 1.
+    """
+
+    threshold: float
+    accuracy: float
+    cost: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EarlyExitRecord:
+    """One network's answers on the way, on the test set; costs in FLOP."""
+
+    network: str  # a NetworkRecord's role
+    seed: int
+    exits: list[str]  # from the shallowest to the network's own head
+    points: list[EarlyExitPoint]  # by rising threshold
+    chosen: EarlyExitPoint | None  # at the threshold that validation chose; None without validation
+
+
+@dataclass(frozen=True)
 class DataRecord:
     """The data set and its splits."""
 
@@ -111,7 +148,7 @@ class DataRecord:
 class RunRecord:
     """One run of ``limbeck distill`` or ``limbeck train``: settings, networks, every measurement."""
 
-    kind: str  # "distill" or "train"
+    kind: str  # "distill", "mutual", "self" or "train"
     created: str  # ISO 8601, UTC
     command: str  # what was typed, or the Python call
     elapsed_seconds: float
@@ -123,6 +160,8 @@ class RunRecord:
     measurements: list[Measurement]
     dark_knowledge: list[DarkKnowledge] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # plain sentences that a reader must know
+    comparisons: list[Comparison] = field(default_factory=list)  # the first ones make the verdict
+    early_exits: list[EarlyExitRecord] = field(default_factory=list)
 
     def values(
         self, network: str, name: str, *, split: str = "test", weights: str = "selected"
@@ -288,6 +327,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return value
     if origin is list and isinstance(value, list):
         return [_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is tuple and isinstance(value, list) and arguments[1:] == (...,):
+        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
         return tuple(
             _decode(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(arguments, value, strict=True))

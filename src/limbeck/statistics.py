@@ -128,15 +128,41 @@ def equivalence_bound(groups: Sequence[Mapping[Seed, float]], *, confidence: flo
     return max(bounds)
 
 
-def verdict(difference: PairedDifference) -> str:
-    """Return the plain sentence for a difference in *errors* (distilled - baseline; fewer is better).
+def verdict(difference: PairedDifference, *, effect: str = "the teacher") -> str:
+    """Return the plain sentence for a difference in *errors* (with the effect - without it; fewer is better).
 
     Example:
         >>> verdict(PairedDifference(mean=-5.0, low=-7.0, high=-3.0, count=5, confidence=0.95))
         'The teacher helped.'
     """
     if difference.count < 2:
-        return "One seed cannot tell whether the teacher helped."
+        return f"One seed cannot tell whether {effect} helped."
+    subject = effect[:1].upper() + effect[1:]
     if not difference.excludes_zero:
-        return "The teacher did not show a difference."
-    return "The teacher helped." if difference.mean < 0 else "The teacher hurt."
+        return f"{subject} did not show a difference."
+    return f"{subject} helped." if difference.mean < 0 else f"{subject} hurt."
+
+
+def common_verdict(differences: Sequence[PairedDifference], *, effect: str) -> str:
+    """Return the plain sentence for what one effect did to several networks, in *errors*; see :func:`verdict`.
+
+    Raises:
+        InvalidValue: no differences.
+    Example:
+        >>> better = PairedDifference(mean=-5.0, low=-7.0, high=-3.0, count=5, confidence=0.95)
+        >>> common_verdict([better, PairedDifference(0.0, -1.0, 1.0, 5, 0.95)], effect="its peers")
+        'Its peers helped 1 of 2 networks.'
+    """
+    if not differences:
+        raise InvalidValue("There is nothing to judge.", received="no differences", expected="at least one")
+    if len(differences) == 1 or min(difference.count for difference in differences) < 2:
+        return verdict(min(differences, key=lambda difference: difference.count), effect=effect)
+    clear = [difference for difference in differences if difference.excludes_zero]
+    helped = sum(difference.mean < 0 for difference in clear)
+    if not clear:
+        return verdict(differences[0], effect=effect)
+    subject, hurt = effect[:1].upper() + effect[1:], len(clear) - helped
+    if not helped:
+        return f"{subject} hurt {hurt} of {len(differences)} networks."
+    also = f" and hurt {hurt}" if hurt else ""
+    return f"{subject} helped {helped} of {len(differences)} networks{also}."

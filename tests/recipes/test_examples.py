@@ -66,12 +66,13 @@ def test_python_in_the_documents_is_valid(name):
 
 def test_python_in_the_guide_to_peers_and_exits_runs():
     name = "docs/guide/peers-and-exits.md"
-    peers, exits = ({} for _ in range(2))
-    for block, names in zip(python_in(name), (peers, exits), strict=True):
+    peers, exits, hints = ({} for _ in range(3))
+    for block, names in zip(python_in(name), (peers, exits, hints), strict=True):
         exec(compile(block, name, "exec"), names)
     assert peers["best"].history[-1].validation["accuracy"] > 0.8
     assert exits["point"] in exits["points"]
     assert exits["logits"].shape[1:] == (2, 10)
+    assert "projections" not in "".join(hints["plain"].state_dict())
 
 
 def test_python_in_the_guide_to_specialists_runs(tmp_path, monkeypatch):

@@ -44,6 +44,41 @@ def test_distil_train_evaluate_and_report_work_together(limbeck, tmp_path):
     assert (tmp_path / "small" / "report.html").read_bytes() == report
 
 
+def test_peers_teach_each_other_and_each_member_is_saved(limbeck, tmp_path):
+    job = ["distill", "--method", "mutual", "--student", "mlp:widths=12", "--student", "mlp:widths=8", *SMALL]
+    learned = limbeck(*job, "--out", "peers")
+    assert learned.returncode == 0, learned.stderr
+    record = from_json((tmp_path / "peers" / "record.json").read_text())
+    assert [n.name for n in record.networks if n.role.startswith("mutual")] == ["mlp:widths=12", "mlp:widths=8"]
+    for number in (1, 2):
+        measured = json.loads(limbeck("evaluate", f"peers/members/{number}-seed0", "--data", "digits", "--json").stdout)
+        assert measured["measurements"]["errors"]["value"] == record.values(f"mutual {number}", "errors")[0]
+    again = limbeck("distill", "peers/config.yaml", "--out", "again", "--progress", "silent")
+    assert again.returncode == 0, again.stderr
+    second = from_json((tmp_path / "again" / "record.json").read_text())
+    assert second.values("mutual 2", "nll") == record.values("mutual 2", "nll")
+
+
+def test_a_network_teaches_its_exits_and_answers_on_the_way(limbeck, tmp_path):
+    job = ["distill", "--method", "self", "--student", "convnet:channels=4x8x8", "--exits", "features.2,features.6"]
+    learned = limbeck(*job, *SMALL, "--out", "own")
+    assert learned.returncode == 0, learned.stderr
+    record = from_json((tmp_path / "own" / "record.json").read_text())
+    curve = next(curve for curve in record.early_exits if curve.network == "distilled")
+    point = next(point for point in curve.points if point.threshold == 0.5)
+    evaluated = limbeck("evaluate", "own/exits", "--data", "digits", "--threshold", "0.5", "--json")
+    measured = json.loads(evaluated.stdout)["measurements"]
+    assert measured["accuracy"]["value"] == pytest.approx(point.accuracy)
+    assert measured["flops"]["value"] == pytest.approx(point.cost)
+    assert [measured[f"at {name}"]["value"] for name in curve.exits] == pytest.approx(list(point.shares))
+    plain = json.loads(limbeck("evaluate", "own", "--data", "digits", "--json").stdout)["measurements"]
+    assert plain["errors"]["value"] == record.values("distilled", "errors")[0]
+    for arguments, words in ((["own/exits", "--threshold", "1.5"], "[0, 1]"), (["own", "--threshold", "0.5"], "exits")):
+        refused = limbeck("evaluate", *arguments, "--data", "digits")
+        assert refused.returncode == 2
+        assert words in refused.stderr
+
+
 def test_the_resolved_configuration_gives_the_same_run_again(limbeck, tmp_path):
     job = ["distill", "--teacher", "mlp:widths=20", "--student", "mlp:widths=8", *SMALL]
     assert limbeck(*job, "--out", "first").returncode == 0
@@ -177,6 +212,20 @@ def nothing(folder: Path) -> None:
         (labels_out_of_range, ["--data", "range.npz"], ["2"]),
         (one_class, ["--data", "one.npz"], ["class"]),
         (finished_run, [], ["finished run", "--overwrite"]),
+        (nothing, ["--method", "mutul"], ["did you mean mutual"]),
+        (nothing, ["--method", "mutual", "--student", "mlp:widths=8"], ["at least two networks"]),
+        (nothing, ["--method", "mutual", "--update", "alternately"], ["did you mean alternating"]),
+        (nothing, ["--student", "mlp:widths=8", "--student", "mlp:widths=9"], ["one student", "--method mutual"]),
+        (nothing, ["--exits", "features.2"], ["'exits'", "it belongs to method self"]),
+        (nothing, ["--method", "self", "--teacher", "convnet"], ["'teachers'", "it belongs to method teacher"]),
+        (nothing, ["--method", "self", "--student", "convnet"], ["features.2"]),
+        (nothing, ["--method", "self", "--student", "convnet", "--exits", "feature.2"], ["did you mean features.2"]),
+        (nothing, ["--method", "self", "--student", "convnet", "--exits", "head"], ["before the deepest"]),
+        (
+            nothing,
+            ["--method", "self", "--student", "convnet", "--exits", "features.2", "--set", "tolerance=2"],
+            ["tolerance", "received: 2"],
+        ),
     ],
 )
 def test_mistakes_get_one_message_and_exit_code_2(limbeck, tmp_path, prepare, arguments, words):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from limbeck.errors import InvalidValue, ShapeMismatch
-from limbeck.metrics import EarlyExitPoint, choose_threshold, early_exit_curve, first_confident_exit
+from limbeck.metrics import choose_threshold, early_exit_curve, first_confident_exit
+from limbeck.records import EarlyExitPoint
 
 COSTS = [1.0, 2.5, 4.0]
 

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from limbeck.data import UNLABELLED, Batch, as_samples
 from limbeck.errors import InvalidValue, ModelError, UnknownName
+from limbeck.metrics import first_confident_exit
 from limbeck.models import ExitOutputs, add_exits, build, tapped
 from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.training import Recipe, Runtime, fit
@@ -148,6 +149,129 @@ def test_features_that_do_not_halve_to_the_deepest():
     with pytest.raises(InvalidValue, match="cannot be brought") as caught:
         add_exits(network, ["0"], input_shape=(1, 8, 8), num_classes=3)
     assert "(4, 8, 8) and (8, 5, 5)" in str(caught.value.received)
+
+
+# Answers on the way
+
+
+def trained_exits() -> nn.Module:
+    """Return a network with two exits in eval mode, sure of itself on some images and less so on others."""
+    network = resnet()
+    exits = add_exits(network, stages(network)[:2], input_shape=SHAPE, num_classes=CLASSES)
+    exits(images(16))
+    exits.eval()
+    with torch.no_grad():
+        for number, branch in enumerate(exits.branches):
+            logits = exits.all_logits(images(40))[:, number]
+            branch.head.weight.mul_(2 / logits.std(dim=0).mean())
+            branch.head.bias.sub_(exits.all_logits(images(40))[:, number].mean(dim=0))
+    return exits
+
+
+def calls_of(network: nn.Module) -> list[str]:
+    """Return a list that grows by the path of every module that is called."""
+    calls: list[str] = []
+    for path, module in network.named_modules():
+        module.register_forward_pre_hook(lambda module, inputs, path=path: calls.append(path))
+    return calls
+
+
+def test_an_exit_answers_as_it_does_among_all():
+    exits, inputs = trained_exits(), images()
+    everything = exits.all_logits(inputs)
+    for number, name in enumerate(exits.exit_names):
+        assert_close(exits.answer_at(name, inputs), everything[:, number])
+        assert_close(exits.all_logits(inputs, until=name), everything[:, : number + 1])
+    assert all(not module._forward_hooks for module in exits.modules())
+
+
+def test_what_comes_after_an_exit_does_not_run():
+    exits = trained_exits()
+    _, second, third = stages(exits.network)
+    calls = calls_of(exits)
+    exits.answer_at(second, images())
+    assert f"network.{second}" in calls
+    assert "branches.1" in calls
+    assert not [path for path in calls if path.startswith((f"network.{third}", "branches.0", "network.head"))]
+    calls.clear()
+    exits.all_logits(images(), until=second)
+    assert {"branches.0", "branches.1"} <= set(calls)
+    assert f"network.{third}" not in calls
+    calls.clear()
+    exits.early_answers(images(), threshold=0.0)
+    assert "branches.0" in calls
+    assert f"network.{second}" not in calls
+
+
+@pytest.mark.parametrize("quantile", [0.0, 0.3, 0.6, 1.0])
+def test_early_answers_are_those_of_the_first_confident_exit(quantile):
+    exits, inputs = trained_exits(), images(40)
+    with torch.no_grad():
+        everything = exits.all_logits(inputs)
+        sure = everything.softmax(dim=2).amax(dim=2)[:, :2].quantile(quantile)
+        threshold = {0.0: 0.0, 1.0: 1.0}.get(quantile, float(sure))
+        answers = exits.early_answers(inputs, threshold=threshold)
+    expected = first_confident_exit(everything, threshold=threshold)
+    assert len(expected.unique()) == {0.0: 1, 0.3: 3, 0.6: 3, 1.0: 1}[quantile]  # mixed between the ends
+    assert answers.exits.tolist() == expected.tolist()
+    assert_close(answers.logits, everything[torch.arange(40), expected])
+
+
+def test_a_sample_that_left_is_not_computed_any_further():
+    exits, inputs = trained_exits(), images(40)
+    seen = []
+    exits.network.layer3.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    with torch.no_grad():
+        sure = exits.all_logits(inputs).softmax(dim=2).amax(dim=2)[:, :2].amax(dim=1).median()
+        seen.clear()
+        answers = exits.early_answers(inputs, threshold=float(sure))
+    assert seen == [int((answers.exits == 2).sum())] == [19]
+
+
+class Bypassed(nn.Module):
+    """A shortcut leads around the exit."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 6)
+        self.hidden, self.head = nn.Linear(6, 16), nn.Linear(16, 3)
+
+    def forward(self, inputs):
+        features = self.first(inputs)
+        return self.head(self.hidden(features + self.second(features)))
+
+
+@pytest.mark.parametrize("num_left", [1, 2])
+def test_a_shortcut_around_an_exit_is_told(num_left):
+    torch.manual_seed(0)
+    exits = add_exits(Bypassed(), ["second"], input_shape=(4,), num_classes=3, deepest="hidden")
+    exits(torch.randn(64, 4))
+    inputs = torch.randn(5, 4)
+    exits.eval()
+    with torch.no_grad():
+        sure = exits.answer_at("second", inputs).softmax(dim=1).amax(dim=1).sort().values
+        with pytest.raises(ModelError, match="cannot leave there"):
+            exits.early_answers(inputs, threshold=float(sure[num_left]))  # one left would be broadcast
+
+
+def test_what_early_answers_refuse():
+    exits = trained_exits()
+    with pytest.raises(UnknownName, match="no exit named"):
+        exits.answer_at("layer9", images())
+    with pytest.raises(UnknownName, match="no exit named"):
+        exits.all_logits(images(), until="layer9")
+    with pytest.raises(InvalidValue, match="threshold"):
+        exits.early_answers(images(), threshold=1.5)
+    with pytest.raises(ModelError, match="eval mode"):
+        exits.train().early_answers(images(), threshold=0.5)
+
+
+def test_an_output_that_is_changed_in_place_cannot_be_an_exit():
+    # all_logits would see it changed, a pass that ends there would not.
+    network = build("three_block:width=0.25", input_shape=SHAPE, num_classes=CLASSES, seed=0)
+    with pytest.raises(InvalidValue, match="changed in place"):
+        add_exits(network, ["features.1"], input_shape=SHAPE, num_classes=CLASSES)  # batch norm, ReLU behind it
+    add_exits(network, ["features.2"], input_shape=SHAPE, num_classes=CLASSES)
 
 
 # Self-distillation

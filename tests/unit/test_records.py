@@ -36,6 +36,8 @@ def strategy_for(kind):
     if origin is list:
         return st.lists(strategy_for(arguments[0]), max_size=2)
     if origin is tuple:
+        if arguments[1:] == (...,):
+            return st.lists(strategy_for(arguments[0]), max_size=3).map(tuple)
         return st.tuples(*map(strategy_for, arguments))
     if origin is dict:
         return st.dictionaries(st.text(max_size=5), strategy_for(arguments[1]), max_size=2)

@@ -15,6 +15,12 @@ from limbeck.training import set_threads
 Config = TypeVar("Config", bound=TrainConfig)
 
 
+def layers_of(*, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]) -> list[Layer]:
+    """Return what was asked for, layer by layer: the file, the flags, and every ``--set``."""
+    layers = [read_file(file)] if file is not None else []
+    return [*layers, Layer("the command line", flags), *(assignment(text) for text in assignments)]
+
+
 def prepare(
     kind: type[Config], *, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]
 ) -> tuple[Config, Splits]:
@@ -22,8 +28,7 @@ def prepare(
 
     Everything is checked once without the preset, so that a wrong key fails before data are loaded.
     """
-    layers = [read_file(file)] if file is not None else []
-    layers += [Layer("the command line", flags), *(assignment(text) for text in assignments)]
+    layers = layers_of(file=file, flags=flags, assignments=assignments)
     asked = resolve(kind, layers)
     splits = load_data(
         asked.data,
@@ -33,7 +38,7 @@ def prepare(
     )
     name = preset_for(asked.data, is_image=splits.train.is_image)
     preset = read_layer(read_preset(name), source=f"the preset {name}")
-    known = {key: value for key, value in preset.values.items() if key in kind.model_fields}
+    known = kind.of_preset(preset.values)
     config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
     set_threads(config.num_threads)
     return config, splits

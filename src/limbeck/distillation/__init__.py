@@ -1,19 +1,25 @@
 """The whole job in one function: teachers, baseline, distilled student, evaluation, record."""
 
 from limbeck.distillation.job import distill
+from limbeck.distillation.mutual import distill_mutual
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import RunDirectory, dump_config
-from limbeck.distillation.settings import DistillSettings, TrainSettings
+from limbeck.distillation.self_distillation import distill_self
+from limbeck.distillation.settings import DistillSettings, MutualSettings, SelfSettings, TrainSettings
 from limbeck.distillation.single import train
 from limbeck.distillation.sources import NetworkSource, network_from
 
 __all__ = [
     "DistillSettings",
+    "MutualSettings",
     "NetworkSource",
     "RunDirectory",
     "RunResult",
+    "SelfSettings",
     "TrainSettings",
     "distill",
+    "distill_mutual",
+    "distill_self",
     "dump_config",
     "network_from",
     "train",

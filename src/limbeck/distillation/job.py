@@ -16,7 +16,7 @@ from limbeck.data import Normalise
 from limbeck.distillation.dark_knowledge import dark_knowledge
 from limbeck.distillation.measure import TrainedNetwork
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.settings import DistillSettings
+from limbeck.distillation.settings import DistillSettings, seed_numbers
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
@@ -24,6 +24,7 @@ from limbeck.distillation.transfer import open_store, transfer_for
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import DataError
 from limbeck.objectives import HardLabels
+from limbeck.records import Comparison
 from limbeck.teachers import Teacher
 from limbeck.training import Progress, Recipe, predict
 
@@ -127,7 +128,7 @@ def distill(
         num_views=num_views,
         view_seed=view_seed,
         codec=codec,
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        seeds=seed_numbers(seeds),
         teacher_seed=teacher_seed,
         num_labelled=num_labelled,
         validation_fraction=validation_fraction,
@@ -139,6 +140,7 @@ def distill(
         )
     data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
     network = network_from(student)
+    data.build(network, seed=settings.seeds[0])
     sources = teacher_sources(teachers, data=data, settings=settings, has_store=store is not None)
     config = config or {
         "data": data.name,
@@ -158,7 +160,6 @@ def distill(
         overwrite=overwrite,
         command=command,
     )
-    bench.build(network, seed=settings.seeds[0])  # a student that does not fit fails before a teacher is trained
     stored = None
     if store is not None:
         ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
@@ -222,4 +223,5 @@ def _finish(
         measurements=measurements,
         dark=dark_knowledge(staff.teacher, data, bench.clean_views(), temperature=settings.temperature),
         notes=notes,
+        comparisons=[Comparison("baseline", "distilled", "the teacher")],
     )

@@ -109,6 +109,5 @@ def _remove_run(path: Path) -> None:
     """Remove the files that a run writes, and nothing else."""
     for name in (CONFIG_FILE, RECORD_FILE, REPORT_FILE, EVENTS_FILE, "student.safetensors", "model.json"):
         (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
-    shutil.rmtree(path / "teachers", ignore_errors=True)
-    shutil.rmtree(path / "targets", ignore_errors=True)
+    for folder in (CHECKPOINTS, "teachers", "targets", "members", "exits"):
+        shutil.rmtree(path / folder, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from limbeck.data import Normalise
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.settings import TrainSettings
+from limbeck.distillation.settings import TrainSettings, seed_numbers
 from limbeck.distillation.sources import NetworkSource, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.workbench import Workbench
@@ -54,7 +54,7 @@ def train(
         augmentations=tuple(augmentations),
         num_views=num_views,
         view_seed=view_seed,
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        seeds=seed_numbers(seeds),
         num_labelled=num_labelled,
         validation_fraction=validation_fraction,
         split_seed=split_seed,

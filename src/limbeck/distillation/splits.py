@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from limbeck.data import Samples, Splits, as_samples, hold_out, label_part, require_classes
 from limbeck.distillation.settings import TrainSettings
+from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
 from limbeck.records import DataRecord
 
@@ -29,6 +32,10 @@ class JobData:
         """The labelled part of the training set."""
         positions = self.train.labelled_positions()
         return self.train if len(positions) == len(self.train) else self.train.take(positions)
+
+    def build(self, network: Network, *, seed: int) -> nn.Module:
+        """Return a new module of the right shape for the data; one that does not fit raises here, before any work."""
+        return network.build(input_shape=self.train.input_shape, num_classes=self.train.num_classes, seed=seed)
 
     def describe(self) -> DataRecord:
         """Return the record of the data."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
-from limbeck.distillation.settings import DistillSettings
+from limbeck.distillation.settings import TaughtSettings
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
-from limbeck.models import check_output, save_model
+from limbeck.models import check_output
 from limbeck.objectives import HardLabels
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher, as_teacher, check_weights
 
@@ -37,7 +37,7 @@ def teacher_sources(
     teachers: TeacherSource | Sequence[TeacherSource],
     *,
     data: JobData,
-    settings: DistillSettings,
+    settings: TaughtSettings,
     has_store: bool = False,
 ) -> list[Teacher | Network]:
     """Return ready teachers and networks still to be trained, checked as far as they can be before anything is trained.
@@ -70,7 +70,7 @@ def _source(item: TeacherSource) -> Teacher | Network:
     return network_from(item)
 
 
-def _check_ready(teacher: Teacher, data: JobData, settings: DistillSettings) -> None:
+def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
     for module in _answering_modules(teacher):
         check_output(module, input_shape=data.train.input_shape, num_classes=data.train.num_classes)
     if teacher.num_classes not in (None, data.train.num_classes):
@@ -104,7 +104,7 @@ def _answering_modules(teacher: Teacher) -> tuple[nn.Module, ...]:
     return teacher.modules
 
 
-def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: DistillSettings) -> Staff:
+def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: TaughtSettings) -> Staff:
     """Train what is to be trained, freeze everything, and pool several teachers into one."""
     members: list[Teacher] = []
     networks: list[TrainedNetwork] = []
@@ -134,7 +134,7 @@ def _as_module(teacher: Teacher, bench: Workbench) -> nn.Module:
     return module.to(bench.runtime.device)
 
 
-def _train(network: Network, role: str, bench: Workbench, settings: DistillSettings, *, seed: int) -> TrainedNetwork:
+def _train(network: Network, role: str, bench: Workbench, settings: TaughtSettings, *, seed: int) -> TrainedNetwork:
     augmentations = settings.teacher_augmentations
     trained = bench.train_network(
         network,
@@ -145,14 +145,5 @@ def _train(network: Network, role: str, bench: Workbench, settings: DistillSetti
         recipe=settings.teacher_recipe or settings.recipe,
         augmentations=settings.augmentations if augmentations is None else augmentations,
     )
-    if bench.directory.path is not None:
-        save_model(
-            bench.directory.path / "teachers" / role.replace(" ", ""),
-            trained.module,
-            spec=network.name,
-            input_shape=bench.data.train.input_shape,
-            class_names=bench.data.train.class_names,
-            normalise=asdict(bench.normalise) if bench.normalise else None,
-            role=role,
-        )
+    bench.save_network(trained, f"teachers/{role.replace(' ', '')}")
     return trained

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.settings import DistillSettings
+from limbeck.distillation.settings import TaughtSettings
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
 from limbeck.targets import TargetStore
@@ -27,7 +27,7 @@ class Transfer:
     notes: list[str]
 
 
-def open_store(path: str | Path, bench: Workbench, settings: DistillSettings, fingerprints: Sequence[str]) -> Teacher:
+def open_store(path: str | Path, bench: Workbench, settings: TaughtSettings, fingerprints: Sequence[str]) -> Teacher:
     """Open a store of soft targets for this very job.
 
     Args:
@@ -55,7 +55,7 @@ def open_store(path: str | Path, bench: Workbench, settings: DistillSettings, fi
     return store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
 
 
-def transfer_for(teacher: Teacher, bench: Workbench, settings: DistillSettings) -> Transfer:
+def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> Transfer:
     """Return a teacher that has answered everything already where that is possible, and say which way it is.
 
     Where the job has a folder, the answers go to a store in it, which the job goes on with after a stop; otherwise
@@ -93,7 +93,7 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: DistillSettings) 
     return Transfer(stored, [_said_once(where, num_views or 1, settings)])
 
 
-def replayed_views(bench: Workbench, settings: DistillSettings) -> Views:
+def replayed_views(bench: Workbench, settings: TaughtSettings) -> Views:
     """Return the views that can be shown again: the clean one, or numbered ones of a seed that all runs share."""
     if settings.num_views is None:
         return bench.clean_views()
@@ -145,7 +145,7 @@ def collect_visibly(
     return store
 
 
-def _said_once(where: str, num_views: int, settings: DistillSettings) -> str:
+def _said_once(where: str, num_views: int, settings: TaughtSettings) -> str:
     """Return the note that shows the break-even: teacher passes that were made against those that were saved."""
     num_passes = len(settings.seeds) * settings.recipe.num_epochs
     of_views = "" if num_views == 1 else f" and each of {num_views} views"

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.data import Normalise, Samples, Views, augmentations_from
 from limbeck.distillation.measure import Examination, TrainedNetwork
@@ -17,10 +17,21 @@ from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import RunDirectory, plain
 from limbeck.distillation.sources import Network
 from limbeck.distillation.splits import JobData
-from limbeck.objectives import Objective
-from limbeck.records import DarkKnowledge, Measurement, NetworkRecord, RunRecord
+from limbeck.models import save_model
+from limbeck.objectives import MutualLearning, Objective
+from limbeck.records import Comparison, DarkKnowledge, EarlyExitRecord, Measurement, NetworkRecord, RunRecord
 from limbeck.teachers import Teacher
-from limbeck.training import Progress, Recipe, Runtime, count_batches, environment_facts, fit, progress_for
+from limbeck.training import (
+    FitResult,
+    Progress,
+    Recipe,
+    Runtime,
+    count_batches,
+    environment_facts,
+    fit,
+    fit_cohort,
+    progress_for,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +80,6 @@ class Workbench:
         """Return the views of a network's inputs."""
         return Views(augmentations_from(augmentations), self.normalise, seed)
 
-    def build(self, network: Network, *, seed: int) -> nn.Module:
-        """Return a new module of the right shape for the data."""
-        return network.build(
-            input_shape=self.data.train.input_shape, num_classes=self.data.train.num_classes, seed=seed
-        )
-
     def train_network(
         self,
         network: Network,
@@ -88,18 +93,18 @@ class Workbench:
         num_views: int | None = None,
         view_seed: int = 0,
         teacher: Teacher | None = None,
+        start_seed: int | None = None,
         origin: str = "trained",
     ) -> TrainedNetwork:
         """Train one network, or go on with it, or take it as it is where an earlier run finished it.
 
         An epoch has as many steps as one pass over the whole training set, also for a network that sees only its
-        labelled
-        part: so all networks of a job take the same number of steps.
+        labelled part: so all networks of a job take the same number of steps. ``start_seed`` is that of the initial
+        weights where it is another one than the run's.
         """
         name = f"{role.replace(' ', '')}-seed{seed}"
-        module = self.build(network, seed=seed)
         fitted = fit(
-            module,
+            self.data.build(network, seed=seed if start_seed is None else start_seed),
             samples,
             objective,
             recipe=recipe,
@@ -115,17 +120,64 @@ class Workbench:
             events=self.directory.events(),
             progress=self.progress,
         )
-        return TrainedNetwork(
-            role=role,
-            name=network.name,
+        return _trained(fitted, network, role=role, seed=seed, origin=origin)
+
+    def train_cohort(
+        self,
+        networks: Sequence[Network],
+        *,
+        role: str,
+        seed: int,
+        start_seeds: Sequence[int],
+        samples: Samples,
+        objective: MutualLearning,
+        recipe: Recipe,
+        update: str,
+        augmentations: Sequence[str],
+        num_views: int | None,
+        view_seed: int,
+        teacher: Teacher | None,
+    ) -> list[TrainedNetwork]:
+        """Train networks that learn from each other, or go on with them; roles are "ROLE 1", "ROLE 2", ...
+
+        The initial weights of each come from its own seed, order and dropout of all from ``seed``.
+        """
+        name = f"{role}-seed{seed}"
+        cohort = fit_cohort(
+            [self.data.build(network, seed=start) for network, start in zip(networks, start_seeds, strict=True)],
+            samples,
+            objective,
+            recipe=recipe,
+            update=update,
+            teacher=teacher,
+            validation=self.data.validation,
+            views=self.views(augmentations, seed=seed if num_views is None else view_seed),
+            num_views=num_views,
             seed=seed,
-            origin=origin,
-            module=fitted.student,
-            selected_weights=fitted.selected_weights,
-            last_weights=fitted.last_weights,
-            selected_epoch=fitted.selected_epoch,
-            history=fitted.history,
-            elapsed_seconds=fitted.elapsed_seconds,
+            steps_per_epoch=count_batches(len(self.data.train), recipe.batch_size),
+            runtime=self.runtime,
+            name=name,
+            checkpoint=self.directory.checkpoint(name),
+            events=self.directory.events(),
+            progress=self.progress,
+        )
+        return [
+            _trained(fitted, network, role=f"{role} {number}", seed=seed, origin="trained")
+            for number, (fitted, network) in enumerate(zip(cohort.members, networks, strict=True), start=1)
+        ]
+
+    def save_network(self, network: TrainedNetwork, folder: str) -> None:
+        """Save a trained network in a folder of the run; nothing where the run has none."""
+        if self.directory.path is None:
+            return
+        save_model(
+            self.directory.path / folder,
+            network.module,
+            spec=network.name,
+            input_shape=self.data.train.input_shape,
+            class_names=self.data.train.class_names,
+            normalise=asdict(self.normalise) if self.normalise else None,
+            role=network.role,
         )
 
     def examine(
@@ -142,6 +194,11 @@ class Workbench:
         examined = [examination.measure(network) for network in networks]
         return [record for record, _ in examined], [value for _, values in examined for value in values]
 
+    @staticmethod
+    def chosen(candidates: Sequence[TrainedNetwork]) -> TrainedNetwork:
+        """Return the network that validation chooses; that of the lowest seed without validation."""
+        return min(candidates, key=_validation_key)
+
     def finish(
         self,
         kind: str,
@@ -152,9 +209,11 @@ class Workbench:
         measurements: list[Measurement],
         dark: list[DarkKnowledge],
         notes: list[str],
+        comparisons: Sequence[Comparison] = (),
+        early_exits: Sequence[EarlyExitRecord] = (),
     ) -> RunResult:
         """Choose the network to deploy by validation, make the record, and write both where there is a folder."""
-        chosen = min(candidates, key=_validation_key)
+        chosen = self.chosen(candidates)
         record = RunRecord(
             kind=kind,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -168,6 +227,8 @@ class Workbench:
             measurements=measurements,
             dark_knowledge=dark,
             notes=notes,
+            comparisons=list(comparisons),
+            early_exits=list(early_exits),
         )
         assert chosen.seed is not None, "a candidate was trained here, from a seed"
         result = RunResult(
@@ -180,6 +241,21 @@ class Workbench:
         if self.directory.path is not None:
             result.save(self.directory.path)
         return result
+
+
+def _trained(fitted: FitResult, network: Network, *, role: str, seed: int, origin: str) -> TrainedNetwork:
+    return TrainedNetwork(
+        role=role,
+        name=network.name,
+        seed=seed,
+        origin=origin,
+        module=fitted.student,
+        selected_weights=fitted.selected_weights,
+        last_weights=fitted.last_weights,
+        selected_epoch=fitted.selected_epoch,
+        history=fitted.history,
+        elapsed_seconds=fitted.elapsed_seconds,
+    )
 
 
 def _validation_key(network: TrainedNetwork) -> tuple[float, float, int]:

@@ -17,10 +17,11 @@ from limbeck.metrics.classification import (
     top_k_accuracy,
 )
 from limbeck.metrics.cost import count_bytes, count_flops, count_parameters, latency
-from limbeck.metrics.early_exit import EarlyExitPoint, choose_threshold, early_exit_curve, first_confident_exit
+from limbeck.metrics.early_exit import choose_threshold, early_exit_curve, first_confident_exit
+from limbeck.metrics.exit_cost import ExitCost, exit_costs
 
 __all__ = [
-    "EarlyExitPoint",
+    "ExitCost",
     "accuracy",
     "brier_score",
     "choose_threshold",
@@ -30,6 +31,7 @@ __all__ = [
     "count_flops",
     "count_parameters",
     "early_exit_curve",
+    "exit_costs",
     "expected_calibration_error",
     "first_confident_exit",
     "latency",

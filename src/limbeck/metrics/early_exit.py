@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import InvalidValue, ShapeMismatch, require_fraction, require_not_negative
-
-
-@dataclass(frozen=True)
-class EarlyExitPoint:
-    """What a threshold gives.
-
-    Args:
-        threshold: least confidence with which an exit answers.
-        accuracy: fraction of samples that are answered rightly.
-        cost: mean over samples, in the unit of the costs that were given.
-        shares: fraction of samples that each exit answers, in order; of sum 1.
-    """
-
-    threshold: float
-    accuracy: float
-    cost: float
-    shares: tuple[float, ...]
+from limbeck.records import EarlyExitPoint
 
 
 def first_confident_exit(logits: Tensor, *, threshold: float) -> Tensor:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_max_norm
 from limbeck.models.dropout import Dropout
-from limbeck.models.exits import ExitNetwork, ExitOutputs, add_exits
+from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs, add_exits
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.heads import MultiHeadClassifier, multi_head_network
+from limbeck.models.hints import FeatureOutputs, TappedNetwork, add_taps
+from limbeck.models.leaving import EarlyAnswers
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.resolve import build
 from limbeck.models.saved import SavedModel, load_model, save_model
@@ -22,13 +24,18 @@ from limbeck.models.zoo import ZOO
 __all__ = [
     "ZOO",
     "Dropout",
+    "EarlyAnswers",
+    "EveryExit",
     "ExitNetwork",
     "ExitOutputs",
+    "FeatureOutputs",
     "ModelFactory",
     "ModelSpec",
     "MultiHeadClassifier",
     "SavedModel",
+    "TappedNetwork",
     "add_exits",
+    "add_taps",
     "buffers_fingerprint",
     "build",
     "check_output",

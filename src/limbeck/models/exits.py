@@ -9,9 +9,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import InvalidValue, ModelError
+from limbeck.errors import InvalidValue, ModelError, require_fraction, unknown_name
+from limbeck.models.leaving import EarlyAnswers, leave_early
 from limbeck.models.modes import check_output, evaluating, zeros_for
-from limbeck.models.taps import modules_at, tapped
+from limbeck.models.taps import modules_at, outputs_until, tapped
 
 _NARROWING = 4  # of the branch's channels against the deepest features', as in residual bottlenecks
 
@@ -35,7 +36,8 @@ class ExitNetwork(nn.Module):
     """A network and a branch with a classifier at each of some stages. Made by :func:`add_exits`.
 
     In train mode it returns :class:`ExitOutputs`; in eval mode the network's own logits, so that it is measured, saved
-    and used as the network itself. ``all_logits`` gives every exit's. ``network`` is the network without exits.
+    and used as the network itself. ``all_logits`` gives every exit's; ``answer_at`` and ``early_answers`` stop on the
+    way. ``network`` is the network without exits.
 
     Args:
         network: any module, (batch, *input_shape) to logits (batch, classes); untouched.
@@ -62,9 +64,63 @@ class ExitNetwork(nn.Module):
         """Return every exit's answer in train mode, the network's own logits in eval mode."""
         return self._all(inputs) if self.training else self.network(inputs)
 
-    def all_logits(self, inputs: Tensor) -> Tensor:
-        """Return the logits of every exit, shape (batch, exits, classes), in the order of ``exit_names``."""
-        return torch.stack(self._all(inputs).logits, dim=1)
+    def all_logits(self, inputs: Tensor, *, until: str | None = None) -> Tensor:
+        """Return the logits of every exit, shape (batch, exits, classes), in the order of ``exit_names``.
+
+        Args:
+            inputs: shape (batch, *input_shape).
+            until: name of the last exit that is wanted; the network is not run any further. All where not given.
+        Raises:
+            UnknownName: no such exit.
+        """
+        if until is None or self._number(until) == len(self.paths):
+            return torch.stack(self._all(inputs).logits, dim=1)
+        paths = self.paths[: self._number(until) + 1]
+        outputs = outputs_until(self.network, paths, inputs)
+        return torch.stack([self._branch(path)(outputs[path])[0] for path in paths], dim=1)
+
+    def answer_at(self, exit_name: str, inputs: Tensor) -> Tensor:
+        """Return one exit's logits, shape (batch, classes): the network runs up to it, and its branch alone.
+
+        Args:
+            exit_name: one of ``exit_names``.
+            inputs: shape (batch, *input_shape).
+        Raises:
+            UnknownName: no such exit.
+        """
+        if self._number(exit_name) == len(self.paths):
+            logits: Tensor = self.network(inputs)
+            return logits
+        logits, _ = self._branch(exit_name)(outputs_until(self.network, [exit_name], inputs)[exit_name])
+        return logits
+
+    def early_answers(self, inputs: Tensor, *, threshold: float) -> EarlyAnswers:
+        """Let every sample leave at the first exit whose largest probability reaches the threshold, else at the head.
+
+        A sample that has left is not computed any further: later modules see the others alone, and the pass ends
+        when none is left. Up to rounding it is what ``metrics.first_confident_exit`` picks from ``all_logits``.
+
+        Args:
+            inputs: shape (batch, *input_shape).
+            threshold: in [0, 1].
+        Raises:
+            InvalidValue: a threshold outside [0, 1].
+            ModelError: in train mode; or later modules see more of a sample than the features at an exit, such as
+                a shortcut around it.
+        """
+        require_fraction("threshold", threshold)
+        if self.training:
+            raise ModelError("Samples leave early in eval mode only.", received="train mode", remedy="call .eval()")
+        branches = dict(zip(self.paths, self.branches, strict=True))
+        return leave_early(self.network, branches, inputs, threshold=threshold)
+
+    def _number(self, exit_name: str) -> int:
+        if exit_name not in self.exit_names:
+            raise unknown_name("exit", exit_name, self.exit_names)
+        return self.exit_names.index(exit_name)
+
+    def _branch(self, path: str) -> nn.Module:
+        return self.branches[self.paths.index(path)]
 
     def _all(self, inputs: Tensor) -> ExitOutputs:
         with tapped(self.network, [*self.paths, self.deepest]) as outputs:
@@ -74,6 +130,23 @@ class ExitNetwork(nn.Module):
             logits=(*(own for own, _ in shallow), logits),
             features=(*(features for _, features in shallow), outputs[self.deepest]),
         )
+
+
+@final
+class EveryExit(nn.Module):
+    """A network with exits as a module that gives every exit's logits, (batch, exits, classes), in either mode.
+
+    Args:
+        network: made by :func:`add_exits`.
+    """
+
+    def __init__(self, network: ExitNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return :meth:`ExitNetwork.all_logits`."""
+        return self.network.all_logits(inputs)
 
 
 @final
@@ -117,8 +190,8 @@ def add_exits(
         The network with exits, in train mode, in the order in which the stages run.
     Raises:
         UnknownName: no module at a path; near ones are listed.
-        InvalidValue: no exits, a path twice, the deepest one among them, or features whose shapes cannot be matched by
-            halving.
+        InvalidValue: no exits, a path twice, the deepest one among them, an output that a later module changes in
+            place, or features whose shapes cannot be matched by halving.
         ModelError: a network that cannot run on such inputs, or a path that does not run.
     Example:
         >>> network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1),
@@ -131,9 +204,14 @@ def add_exits(
         Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094, section 3 (the branches).
     """
     if not paths or len(set(paths)) < len(paths):
-        raise InvalidValue("Exits need paths of their own.", received=list(paths), expected="at least one, each once")
+        raise InvalidValue(
+            "Exits need paths of their own.",
+            received=", ".join(paths) or "none",
+            expected="at least one, each once",
+            remedy="modules of this network: " + ", ".join(path for path, _ in network.named_modules() if path),
+        )
     check_output(network, input_shape=input_shape, num_classes=num_classes)
-    shapes = _output_shapes(network, input_shape)
+    shapes, changed = _output_shapes(network, input_shape)
     deepest = deepest or _deepest(shapes)
     for path in modules_at(network, [*paths, deepest]):
         if path not in shapes:
@@ -146,21 +224,34 @@ def add_exits(
             expected="exits at earlier modules",
             remedy="leave the last stage out: the network's own head is its exit",
         )
+    for path in paths:
+        if path in changed:
+            raise InvalidValue(
+                "The output at an exit is changed in place by a later module.",
+                received=path,
+                expected="an output that stays as it is",
+                remedy="name the module that changes it, such as the ReLU behind a batch norm",
+            )
     paths = sorted(paths, key=order.index)
     placed = zeros_for(network, batch_size=1, input_shape=input_shape)
     branches = [_branch(path, shapes[path], shapes[deepest], num_classes).to(placed) for path in paths]
     return ExitNetwork(network, branches, paths=paths, deepest=deepest)
 
 
-def _output_shapes(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str, torch.Size]:
-    """Return the output shapes of one sample, by path, in the order in which the modules finish."""
+def _output_shapes(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[dict[str, torch.Size], set[str]]:
+    """Return the output shapes of one sample, by path, in the order in which the modules finish.
+
+    And the paths whose outputs are changed in place afterwards.
+    """
     shapes: dict[str, torch.Size] = {}
+    given: dict[str, tuple[Tensor, int]] = {}
     handles = []
     for path, module in network.named_modules():
 
         def hook(module: nn.Module, inputs: object, output: object, path: str = path) -> None:
             if isinstance(output, Tensor):
                 shapes[path] = output.shape[1:]
+                given[path] = output, output._version
 
         if path:
             handles.append(module.register_forward_hook(hook))
@@ -170,7 +261,7 @@ def _output_shapes(network: nn.Module, input_shape: tuple[int, ...]) -> dict[str
     finally:
         for handle in handles:
             handle.remove()
-    return shapes
+    return shapes, {path for path, (output, version) in given.items() if output._version != version}
 
 
 def _deepest(shapes: dict[str, torch.Size]) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError, OutputError
+from limbeck.models.exits import ExitNetwork, add_exits
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.resolve import build
 from limbeck.models.spec import ModelSpec
@@ -30,6 +31,8 @@ from limbeck.records import make_folder, write_bytes, write_text
 FORMAT = "limbeck-model"
 VERSION = 1
 MANIFEST = "model.json"
+
+EXITS = "exits"  # key of a network's exits in ``extra``
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -71,6 +74,9 @@ def save_model(
 ) -> str:
     """Write ``{role}.safetensors`` and then ``model.json``; tensors that are tied are written once.
 
+    A network with exits is saved with them: ``spec`` names the plain network, ``extra`` gets where the exits are, and
+    ``load_model`` puts them back.
+
     Args:
         directory: made where it is missing; a model that is there already is replaced.
         module: the trained network, on any device, wrapped by ``torch.compile`` or data parallelism or not.
@@ -107,7 +113,7 @@ def save_model(
         "fingerprint": fingerprint(module),
         "weights": {"file": file_name, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)},
         "torch": str(torch.__version__),
-        "extra": dict(extra or {}),
+        "extra": {**(extra or {}), **_exits_of(module)},
     }
     try:
         text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
@@ -151,6 +157,8 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     else:
         builder = load_factory(factory) if isinstance(factory, str) else factory
         module = builder(input_shape=input_shape, num_classes=len(class_names))
+    if EXITS in manifest["extra"] and not isinstance(module, ExitNetwork):
+        module = _with_exits(module, manifest, directory)
     try:
         state: dict[str, Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError) as error:
@@ -173,6 +181,26 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
         role=manifest["role"],
         fingerprint=found,
         extra=manifest["extra"],
+    )
+
+
+def _exits_of(module: nn.Module) -> dict[str, Any]:
+    """Return where a network's exits are, for ``extra``; nothing for a network without."""
+    if not isinstance(module, ExitNetwork):
+        return {}
+    return {EXITS: {"paths": list(module.paths), "deepest": module.deepest}}
+
+
+def _with_exits(module: nn.Module, manifest: Mapping[str, Any], directory: Path) -> ExitNetwork:
+    exits = manifest["extra"][EXITS]
+    if not isinstance(exits, dict) or set(exits) != {"paths", "deepest"}:
+        raise _damaged(directory / MANIFEST, "exits without paths and deepest")
+    return add_exits(
+        module,
+        exits["paths"],
+        input_shape=tuple(manifest["input_shape"]),
+        num_classes=len(manifest["class_names"]),
+        deepest=exits["deepest"],
     )
 
 

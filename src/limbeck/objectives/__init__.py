@@ -1,6 +1,7 @@
 """Objectives: what one training step minimises, ``(outputs, targets, batch) -> LossParts``."""
 
 from limbeck.objectives.distillation import Distillation
+from limbeck.objectives.feature_hints import FeatureHints
 from limbeck.objectives.hard_labels import HardLabels
 from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
@@ -8,11 +9,13 @@ from limbeck.objectives.mutual import CohortTargets, MutualLearning
 from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
 from limbeck.objectives.self_distillation import SelfDistillation
 from limbeck.objectives.stacked import StackedObjective
+from limbeck.objectives.stacked_mutual import StackedMutual
 
 __all__ = [
     "CohortTargets",
     "Counts",
     "Distillation",
+    "FeatureHints",
     "HardLabels",
     "LogitMatching",
     "LossParts",
@@ -20,6 +23,7 @@ __all__ = [
     "MutualLearning",
     "Objective",
     "SelfDistillation",
+    "StackedMutual",
     "StackedObjective",
     "UnreadLoss",
     "count_valid",

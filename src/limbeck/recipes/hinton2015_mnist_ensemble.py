@@ -1,12 +1,16 @@
 """Hinton 2015, an ensemble on MNIST: one student from the means of ten teachers, and from their ten losses.
 
-Ten 1200-1200 nets differ in their seed alone. An 800-800 student learns from the arithmetic mean of their distributions
-(at T), from the geometric mean (of their logits), from the sum of ten soft-target losses with one teacher each, and
-from the first teacher alone. Since the cross-entropy is linear in its target, the sum's gradient is that of the
-arithmetic mean, and their students can differ by rounding only; it becomes another method where the student has a head
-for each teacher on one trunk (multi-task), its heads' distributions averaged when it is used.
+Ten 800-800 nets, regularised and jittered, differ in their seed alone. A student of their shape learns from the
+arithmetic mean of their distributions (at T), from the geometric mean (of their logits), from the sum of ten
+soft-target losses with one teacher each, and from the first teacher alone. Since the cross-entropy is linear in its
+target, the sum's gradient is that of the arithmetic mean, and their students can differ by rounding only; it becomes
+another method where the student has a head for each teacher on one trunk (multi-task), its heads' distributions
+averaged when it is used.
 
-The full run takes about four hours on two CPU cores: ten teachers of 10 minutes, then 30 students of 4 minutes.
+The teachers' dropout was chosen on 10,000 training images held out, of networks of 40 epochs: 114 errors where half of
+the hidden units are dropped, 94 where a quarter is. The full run takes about two hours on one CPU core where
+``hinton2015-mnist`` was run (its students of the labels alone are found): ten teachers of 5 minutes, then 15 students
+of 4 minutes.
 """
 
 from __future__ import annotations
@@ -23,8 +27,6 @@ from limbeck.recipes.hinton2015_mnist import STUDENT_RECIPE
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
-    TEACHER,
-    TEACHER_DEPARTURE,
     TEACHER_RECIPE,
     section_teacher,
 )
@@ -51,12 +53,14 @@ CLAIMS = [
           "mean gives: they predict the same.", at_least=0.995, unit="fraction"),
 ]  # fmt: skip
 DEPARTURES = [
-    "The paper distils an ensemble in speech recognition (section 4), of ten nets of the student's own shape; here the "
-    "teachers are those of its MNIST section, larger than the student and regularised.",
-    f"{TEACHER_DEPARTURE} Here 60 epochs each, so that ten of them can be trained.",
+    "The paper distils an ensemble in speech recognition (section 4), of ten nets of the student's own shape, as here; "
+    "on MNIST its one teacher is larger than the student.",
+    "The teachers: AdamW without weight decay on a one-cycle schedule of 60 epochs; 10 % of the inputs and 25 % of the "
+    "hidden units are dropped.",
     "The sum of ten losses and a head for each teacher are not the paper's.",
 ]
 
+MEMBER = "mlp:widths=800x800,input_dropout=0.1,hidden_dropout=0.25,max_norm=3.87"
 MEMBER_RECIPE = replace(TEACHER_RECIPE, num_epochs=60)
 
 
@@ -64,10 +68,10 @@ MEMBER_RECIPE = replace(TEACHER_RECIPE, num_epochs=60)
 class Settings:
     """What a run is made of. A network's architecture is text of the zoo."""
 
-    teacher: str = TEACHER
+    teacher: str = MEMBER  # ours; the student's shape, regularised
     num_teachers: int = 10  # paper
     jitter_pixels: int = 2  # paper; of the teachers' images, in any direction
-    teacher_recipe: Recipe = MEMBER_RECIPE  # ours; 60 epochs instead of 200
+    teacher_recipe: Recipe = MEMBER_RECIPE  # ours; the table's teacher takes 200 epochs
     teacher_seed: int = 0  # of the first; the others follow
     student: str = "mlp:widths=800x800"  # paper; no regularisation
     student_recipe: Recipe = STUDENT_RECIPE  # ours; that of hinton2015-mnist
@@ -75,7 +79,7 @@ class Settings:
     soft_weight: float = 0.9  # ours; of the sum, too, in which each teacher's loss weighs a tenth of it
     hard_weight: float = 0.1  # ours; "considerably lower" in the paper
     held_out: int = 0  # training images measured in place of the test set
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of the students
+    seeds: tuple[int, ...] = (0, 1, 2)  # of the students
 
 
 SMOKE = Settings(

@@ -10,8 +10,8 @@ to 4 save, against T = 1 and against T = 8 and above, each with a 95 % interval.
 difference that was not found: the smallest margin within which every two temperatures above 8 are alike, at 5 %. Our
 goal for it is 15 errors, a fifth of the 72 that soft targets save in the paper's table.
 
-About an hour and a half on one CPU core once the teacher is there: 240 networks, twelve of one width and seed in each pass. The
-five passes with 800 units take most of it, so that a stopped one costs at most twenty minutes.
+About an hour and a half on one CPU core once the teacher is there: 240 networks, twelve of one width and seed in each
+pass. The five passes with 800 units take most of it, so that a stopped one costs at most twenty minutes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ CLAIMS = [
 ]  # fmt: skip
 DEPARTURES = [
     *table.DEPARTURES,
-    "The students train for a third of the table's epochs, since there are 240, and clip their gradient: without, one in "
-    "five of 30 units collapses at T = 20 (in the record of logit matching).",
+    "The students train for a third of the table's epochs, since there are 240, and clip their gradient: without, one "
+    "in five of 30 units collapses at T = 20 (in the record of logit matching).",
     "The paper names neither all of its temperatures nor the number of its runs: these are ours.",
 ]
 STUDENT_RECIPE = replace(table.STUDENT_RECIPE, num_epochs=table.STUDENT_RECIPE.num_epochs // 3, clip_norm=1.0)

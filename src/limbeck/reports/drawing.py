@@ -61,6 +61,9 @@ OTHER_STYLES = (
     RoleStyle("#cc79a7", (2.5, 1.2), "v"),
     RoleStyle("#009e73", (1.2, 2.4), "P"),
     RoleStyle("#cc79a7", (6, 1.2, 1.2, 1.2, 1.2, 1.2), "X"),
+    RoleStyle("#0072b2", (3, 1.5, 1, 1.5), "*"),
+    RoleStyle("#d55e00", (1.2, 3), "<"),
+    RoleStyle("#0072b2", (6, 3), ">"),
 )
 SERIES_STYLES = (  # of series in their order, told apart by colour, dashes and marker
     ROLE_STYLES["distilled"],

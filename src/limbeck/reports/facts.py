@@ -37,7 +37,7 @@ class HtmlTable:
 
 def key_facts(record: RunRecord, summary: RunSummary) -> list[Fact]:
     """Return the numbers that a busy reader needs: errors, accuracy, the share of the lead kept, size and speed."""
-    student = "distilled" if summary.row("distilled") else max(record.roles(), key=role_order, default="")
+    student = summary.leading[0].comparison.network if summary.judged else _last_role(record)
     facts = [
         _errors_fact(summary, student),
         _lead_fact(summary) or _accuracy_fact(summary, student),
@@ -45,6 +45,10 @@ def key_facts(record: RunRecord, summary: RunSummary) -> list[Fact]:
         _cost_fact(summary, student, "latency_batch1", "faster", "slower", _microseconds),
     ]
     return [fact for fact in facts if fact is not None]
+
+
+def _last_role(record: RunRecord) -> str:
+    return max(record.roles(), key=role_order, default="")
 
 
 def summary_tables(summary: RunSummary) -> list[HtmlTable]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from limbeck.records import RunRecord
+from limbeck.records import Comparison, RunRecord
 from limbeck.reports.quantities import QUANTITIES, Column, column_for
 from limbeck.reports.wording import plain_number
-from limbeck.statistics import PairedDifference, Summary, paired_difference, summarise, verdict
+from limbeck.statistics import PairedDifference, Summary, common_verdict, paired_difference, summarise
 
 LISTED_MEMBERS = 4  # an ensemble of more members is shown as one row
 _NUMBERED = re.compile(r"(.+?) \d+")
@@ -27,6 +27,14 @@ class SummaryRow:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A comparison that the run has numbers for: errors, with the effect less without it."""
+
+    comparison: Comparison
+    difference: PairedDifference
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What a reader wants to know first of a run."""
 
@@ -34,9 +42,18 @@ class RunSummary:
     evidence: str  # the numbers behind it, in one or two sentences
     rows: list[SummaryRow]  # at the epoch that validation selected
     last_rows: list[SummaryRow]  # at the last epoch; empty where it was not measured
-    difference: PairedDifference | None  # errors, distilled - baseline; None where the run has not both
-    last_difference: PairedDifference | None
+    judged: list[Judged]  # in the record's order; the verdict is about those of the first one's effect
     columns: list[Column]  # of the quantities that at least one row has
+
+    @property
+    def difference(self) -> PairedDifference | None:
+        """The first comparison's difference; None where the run compares nothing."""
+        return self.judged[0].difference if self.judged else None
+
+    @property
+    def leading(self) -> list[Judged]:
+        """The comparisons that the verdict is about."""
+        return leading_of(self.judged)
 
     def row(self, role: str) -> SummaryRow | None:
         """Return the row of a role, if the run has it."""
@@ -56,21 +73,21 @@ class RunSummary:
 def summarise_run(record: RunRecord) -> RunSummary:
     """Return the summary of a run: rows of networks, the paired difference in errors, and the verdict.
 
-    Rows come in the order teacher, ensemble members, others, baseline, distilled. The members of an ensemble have a row
+    Rows come in the order teacher, ensemble members, others, baseline, distilled; where the run compares more than one
+    pair, in the record's order. The members of an ensemble have a row
     each up to four, and share one row above that.
     """
     groups = _grouped_roles(record)
     rows = [_row(record, label, roles, "selected") for label, roles in groups]
     last = [_row(record, label, roles, "last") for label, roles in groups]
-    difference = _difference(record, "selected")
+    judged = _judged(record)
     present = [q for q in QUANTITIES if any(q.name in row.values for row in rows)]
     return RunSummary(
-        verdict=_headline(record, difference),
-        evidence=_evidence(record, difference, rows),
+        verdict=_headline(record, judged),
+        evidence=_evidence(record, judged, rows),
         rows=rows,
         last_rows=[row for row in last if row.values],
-        difference=difference,
-        last_difference=_difference(record, "last"),
+        judged=judged,
         columns=[column_for(q, [row.values[q.name] for row in rows if q.name in row.values]) for q in present],
     )
 
@@ -87,7 +104,7 @@ def role_order(role: str) -> int:
 
 def _grouped_roles(record: RunRecord) -> list[tuple[str, tuple[str, ...]]]:
     """Return (label, roles) of each row; more than four roles "x 1", "x 2", ... become one row "xs (n)"."""
-    roles = sorted(record.roles(), key=role_order)
+    roles = record.roles() if record.comparisons[1:] else sorted(record.roles(), key=role_order)
     families: dict[str, list[str]] = {}
     for role in roles:
         numbered = _NUMBERED.fullmatch(role)
@@ -131,15 +148,29 @@ def _first_of(texts: list[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{texts[0]} and {len(texts) - 1} more"
 
 
-def _difference(record: RunRecord, weights: str) -> PairedDifference | None:
-    baseline = record.values("baseline", "errors", weights=weights)
-    distilled = record.values("distilled", "errors", weights=weights)
-    return paired_difference(baseline, distilled) if baseline.keys() & distilled.keys() else None
+def comparisons_of(record: RunRecord) -> list[Comparison]:
+    """Return what a run compares; records of older releases do not say it, and mean baseline and distilled student."""
+    return record.comparisons or [Comparison("baseline", "distilled", "the teacher")]
 
 
-def _headline(record: RunRecord, difference: PairedDifference | None) -> str:
-    if difference is not None:
-        return verdict(difference)
+def _judged(record: RunRecord) -> list[Judged]:
+    judged = []
+    for comparison in comparisons_of(record):
+        reference, network = (record.values(role, "errors") for role in (comparison.reference, comparison.network))
+        if reference.keys() & network.keys():
+            judged.append(Judged(comparison, paired_difference(reference, network)))
+    return judged
+
+
+def leading_of(judged: list[Judged]) -> list[Judged]:
+    """Return the comparisons that share the first one's effect: the verdict is about these."""
+    return [one for one in judged if one.comparison.effect == judged[0].comparison.effect]
+
+
+def _headline(record: RunRecord, judged: list[Judged]) -> str:
+    if judged:
+        differences = [one.difference for one in leading_of(judged)]
+        return common_verdict(differences, effect=judged[0].comparison.effect)
     if record.kind == "distill":
         return "Without a baseline nothing can be said of the teacher."
     role = next(iter(sorted(record.roles(), key=role_order, reverse=True)), None)
@@ -149,32 +180,49 @@ def _headline(record: RunRecord, difference: PairedDifference | None) -> str:
     return f"{100 * summarise(accuracies).mean:.2f} % of the test samples are classified correctly."
 
 
-def _evidence(record: RunRecord, difference: PairedDifference | None, rows: list[SummaryRow]) -> str:
+def _evidence(record: RunRecord, judged: list[Judged], rows: list[SummaryRow]) -> str:
     tested = f"{record.data.num_test:,} test samples"
-    if difference is None:
+    if not judged:
         errors = [(row.label, row.values["errors"].mean) for row in rows if "errors" in row.values]
         if not errors:
             return f"The run holds no errors measured on the {tested}."
         listed = ", ".join(f"{label} {plain_number(mean)}" for label, mean in errors)
         return f"Mean errors on {tested}: {listed}."
-    return f"{_difference_sentence(difference, tested)} {_interval_sentence(difference)}"
+    leading = leading_of(judged)
+    if len(leading) == 1:
+        return f"{_difference_sentence(leading[0], tested)} {_interval_sentence(leading[0])}"
+    changes = "; ".join(f"{one.comparison.network} {_change(one.difference)}" for one in leading)
+    return (
+        f"Change of errors on {tested} with {judged[0].comparison.effect}: {changes}. Means over seeds, with 95 % "
+        "intervals where there are at least two."
+    )
 
 
-def _difference_sentence(difference: PairedDifference, tested: str) -> str:
+def _change(difference: PairedDifference) -> str:
+    mean = plain_number(difference.mean)
+    if difference.low is None or difference.high is None:
+        return mean
+    return f"{mean} ({plain_number(difference.low)} to {plain_number(difference.high)})"
+
+
+def _difference_sentence(judged: Judged, tested: str) -> str:
+    difference, effect = judged.difference, judged.comparison.effect
     if difference.mean == 0:
-        return f"With the teacher the student makes as many errors as without, on {tested}."
+        return f"With {effect} the student makes as many errors as without, on {tested}."
     change = "fewer" if difference.mean < 0 else "more"
     number = plain_number(abs(difference.mean))
     noun = "error" if number == "1" else "errors"
     average = " on average" if difference.count > 1 else ""
-    return f"With the teacher the same student makes {number} {change} {noun}{average}, on {tested}."
+    return f"With {effect} the same student makes {number} {change} {noun}{average}, on {tested}."
 
 
-def _interval_sentence(difference: PairedDifference) -> str:
+def _interval_sentence(judged: Judged) -> str:
+    difference = judged.difference
     if difference.low is None or difference.high is None:
         return "That is one pair of networks from one seed: train more seeds to tell chance from effect."
     interval = f"{plain_number(difference.low)} to {plain_number(difference.high)}"
+    roles = f"{judged.comparison.network} − {judged.comparison.reference}"
     return (
-        f"The {100 * difference.confidence:g} % interval of the difference (distilled − baseline) is {interval} "
+        f"The {100 * difference.confidence:g} % interval of the difference ({roles}) is {interval} "
         f"errors, paired over {difference.count} seeds."
     )

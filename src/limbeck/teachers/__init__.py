@@ -2,6 +2,7 @@
 
 from limbeck.teachers.collecting import CollectionProgress, collect, prepare_collection, verify_answers
 from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
+from limbeck.teachers.feature_teacher import FeatureTeacher
 from limbeck.teachers.from_store import StoreTeacher, store_teacher
 from limbeck.teachers.module import ModuleTeacher
 from limbeck.teachers.specialists import SpecialistsTeacher
@@ -12,6 +13,7 @@ __all__ = [
     "POOLINGS",
     "CollectionProgress",
     "EnsembleTeacher",
+    "FeatureTeacher",
     "LogitsTeacher",
     "ModuleTeacher",
     "PooledTargets",

@@ -1,6 +1,6 @@
 """Training: one loop for every objective, with checkpoints that resume to the bit."""
 
-from limbeck.training.cohort import CohortResult, fit_cohort
+from limbeck.training.cohort import UPDATES, CohortResult, fit_cohort
 from limbeck.training.evaluate import evaluate, predict
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import TrainingInterrupted
@@ -12,6 +12,7 @@ from limbeck.training.runtime import Runtime, environment_facts, set_threads
 from limbeck.training.stacked import fit_stacked
 
 __all__ = [
+    "UPDATES",
     "CohortResult",
     "EventLog",
     "FitResult",

@@ -20,7 +20,7 @@ from limbeck.errors import DataError, InvalidValue, TrainingDiverged
 from limbeck.memory import keep_freed_memory
 from limbeck.metrics import sum_errors_and_nll
 from limbeck.models import evaluating
-from limbeck.objectives import Objective, StackedObjective
+from limbeck.objectives import MutualLearning, Objective, StackedMutual, StackedObjective
 from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
 from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
@@ -66,7 +66,9 @@ def fit_stacked(
         students: map inputs (batch, ...) to logits (batch, classes); they differ in their numbers alone, and have no
             dropout and no batch norm. Moved to the runtime's device.
         train: the samples; unlabelled ones serve objectives with a teacher.
-        objectives: one for all, or one for each student: :class:`Distillation` and :class:`HardLabels`, mixed at will.
+        objectives: one for all, or one for each student: :class:`Distillation` and :class:`HardLabels`, mixed at will;
+            or the same :class:`MutualLearning` for all: students of one seed (and views) are then peers, as many for
+            each seed, and learn as ``fit_cohort(..., update="simultaneous")`` would teach them.
         recipe: settings of the optimiser and the schedule.
         teacher: gives soft targets; needed where an objective says so. Where views are constant it is asked once per
             sample.
@@ -160,7 +162,7 @@ class _StackedTraining:
         students = [self.students[k] for k in self.order]
         self.networks = StackedNetworks(students, input_shape=self.train.input_shape, device=device)
         objectives = [self.objectives[k] for k in self.order]
-        self.objective = StackedObjective(objectives).to(device)
+        self.objective = self._stacked(objectives).to(device)
         self.answers = None
         if self.teacher is not None:
             self.answers = TeacherAnswers(self.teacher, self.objective.temperatures, runtime=self.runtime)
@@ -173,6 +175,11 @@ class _StackedTraining:
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
         self.labelled = self._labelled_validation()
         self._clock, self._wait_seconds, self._epoch_seconds, self._elapsed_seconds = time.perf_counter(), 0.0, 0.0, 0.0
+
+    def _stacked(self, objectives: Sequence[Objective]) -> StackedObjective | StackedMutual:
+        if any(isinstance(objective, MutualLearning) for objective in objectives):
+            return StackedMutual(objectives, cohort_size=len(objectives) // self.batches.num_groups)
+        return StackedObjective(objectives)
 
     def run(self, stop: StopRequest) -> list[FitResult]:
         """Train all networks to their ends."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from limbeck.records import RunRecord
 from limbeck.reports.drawing import ReportFigure, drawing_style
+from limbeck.reports.figures.comparisons import comparisons_figure
 from limbeck.reports.figures.confusion import confusion_figure
 from limbeck.reports.figures.curves import curves_figure
 from limbeck.reports.figures.dark_knowledge import dark_knowledge_figure
+from limbeck.reports.figures.early_exits import early_exits_figure, exit_shares_figure
 from limbeck.reports.figures.heat_map import heat_map_figure
 from limbeck.reports.figures.lines import lines_figure
 from limbeck.reports.figures.points import points_figure
@@ -24,6 +26,9 @@ def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigu
     with drawing_style():
         figures = [
             seeds_figure(record, summary),
+            comparisons_figure(record, summary),
+            early_exits_figure(record, summary),
+            exit_shares_figure(record, summary),
             tradeoff_figure(record, summary),
             curves_figure(record, summary),
             confusion_figure(record),

@@ -18,7 +18,7 @@ from limbeck.reports.drawing import (
     set_margins,
     to_svg,
 )
-from limbeck.reports.summary import RunSummary
+from limbeck.reports.summary import RunSummary, comparisons_of
 from limbeck.reports.wording import plain_number
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ HOW_TO_READ = (
     "that its validation samples selected; the test samples had no part in that choice."
 )
 HOW_TO_READ_LOSSES = (
-    " Training losses of different objectives (with and without the teacher) are not comparable in height, only in "
-    "shape; validation results are."
+    " Training losses of different objectives are not comparable in height, only in shape; validation results are."
 )
 LOGARITHMIC_RANGE = 12  # highest over lowest value from which an axis becomes logarithmic
 Curve = dict[int, list[float]]  # values of the seeds by epoch
@@ -44,7 +43,8 @@ def curves_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None
     roles = record.roles()
     trained = {role: [n for n in record.networks if n.role == role and n.history] for role in roles}
     trained = {role: networks for role, networks in trained.items() if networks}
-    students = {role: networks for role, networks in trained.items() if role in ("baseline", "distilled")}
+    compared = {role for one in comparisons_of(record) for role in (one.reference, one.network)}
+    students = {role: networks for role, networks in trained.items() if role in compared}
     drawn = students or trained
     if not drawn:
         return None

@@ -1,0 +1,299 @@
+"""``distill_mutual``: a cohort whose networks learn from each other, beside the same networks alone.
+
+The data's way: splits -> a frozen teacher's answers, where there is one -> for each seed every network alone, then the
+cohort from the same initial weights -> their ensembles -> one reading of the test set -> record -> report.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limbeck.data import Normalise
+from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.settings import MutualSettings, seed_numbers
+from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.splits import JobData, job_data
+from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.transfer import transfer_for
+from limbeck.distillation.workbench import Workbench
+from limbeck.errors import InvalidValue, TeacherError
+from limbeck.models import fingerprint
+from limbeck.objectives import HardLabels
+from limbeck.records import Comparison
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
+from limbeck.training import Progress, Recipe
+
+START_STRIDE = 1000  # network k of run s starts from the weights of seed s + START_STRIDE * (k - 1)
+
+
+def distill_mutual(
+    students: Sequence[NetworkSource],
+    train: Any,
+    *,
+    teachers: TeacherSource | Sequence[TeacherSource] = (),
+    test: Any = None,
+    validation: Any = None,
+    temperature: float = 1.0,
+    hard_weight: float = 1.0,
+    soft_weight: float = 1.0,
+    beside_weight: float | None = None,
+    targets: str = "each",
+    update: str = "alternating",
+    teacher_weights: Sequence[float] | None = None,
+    pooling: str = "arithmetic",
+    recipe: Recipe | None = None,
+    teacher_recipe: Recipe | None = None,
+    augmentations: Sequence[str] = (),
+    teacher_augmentations: Sequence[str] | None = None,
+    num_views: int | None = None,
+    view_seed: int = 0,
+    codec: str = "dense16",
+    normalise: Normalise | None = None,
+    seeds: int | Sequence[int] = 3,
+    teacher_seed: int = 0,
+    num_labelled: int | None = None,
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | str = "auto",
+    command: str = "limbeck.distill_mutual(...)",
+    config: dict[str, Any] | None = None,
+) -> RunResult:
+    r"""Train a cohort by Deep Mutual Learning, beside each of its networks alone, over several seeds.
+
+    .. math:: L_k = w_{hard}\, \overline{CE(y, p_k)} + \frac{w_{soft} T^2}{K - 1} \sum_{l \ne k}
+        \overline{KL(p_l \| p_k)} + w_{beside}\, T^2\, \overline{KL(p_t \| p_k)}
+
+    Network k starts from the same weights in the cohort and alone, and sees the same samples in the same order for the
+    same number of steps. Measured are every network both ways, and both ensembles (the mean of the distributions).
+
+    Args:
+        students: two or more sources of networks, as ``distill`` takes them, equal or not.
+        train: training set, as in ``distill``.
+        teachers: frozen teachers beside the peers, pooled into one; none by default.
+        test: test set, as in ``distill``.
+        validation: chooses each network's epoch, and the network to deploy; as in ``distill``.
+        temperature: T > 0 (the paper: 1).
+        hard_weight: >= 0, of the labels.
+        soft_weight: > 0, of the peers.
+        beside_weight: > 0 with teachers, of their soft targets; 1 where not given. Without teachers there is none.
+        targets: "each" peer's distribution, or their "mean".
+        update: "alternating" as in the paper, or "simultaneous".
+        teacher_weights: one for each teacher.
+        pooling: of several teachers.
+        recipe: of every network, alone and in the cohort.
+        teacher_recipe: of teachers trained here.
+        augmentations: of all networks' inputs.
+        teacher_augmentations: of teachers trained here.
+        num_views: augmented views shown in turn; new ones in every pass where not given.
+        view_seed: of views that are shown in turn.
+        codec: of the teachers' soft targets in the folder.
+        normalise: of the inputs.
+        seeds: how many runs, or which.
+        teacher_seed: of teachers trained here.
+        num_labelled: labels kept; the unlabelled rest counts in the divergences.
+        validation_fraction: held out of train where no validation set is given.
+        split_seed: of what is held out, and of the labels kept.
+        class_names: in the order of the labels.
+        out: folder to write into, which a stopped job goes on from.
+        overwrite: remove a run that is in the folder already.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: "auto", "fp32", "bf16", "fp16".
+        progress: "auto", "bar", "plain", "silent", or a Progress.
+        command: kept in the record.
+        config: kept in the record and in ``config.yaml``; made from the arguments where not given.
+    Returns:
+        The cohort's network that validation chose over all seeds, and the record. All members of all seeds are saved
+        under ``members/`` of the folder, each for itself.
+    Raises:
+        InvalidValue: a cohort of one, or a number outside its range.
+        TeacherError: a weight without a teacher, or what ``distill`` refuses.
+        LimbeckError: as in ``distill``; nothing has been trained then.
+        TrainingDiverged: a loss became NaN or infinite.
+    References:
+        Zhang, Xiang, Hospedales, Lu 2018, "Deep Mutual Learning", arXiv:1706.00384.
+    """
+    has_teachers = not isinstance(teachers, Sequence) or isinstance(teachers, str) or len(teachers) > 0
+    settings = MutualSettings(
+        temperature=temperature,
+        hard_weight=hard_weight,
+        soft_weight=soft_weight,
+        beside_weight=float(has_teachers) if beside_weight is None else beside_weight,
+        targets=targets,
+        update=update,
+        teacher_weights=None if teacher_weights is None else tuple(float(weight) for weight in teacher_weights),
+        pooling=pooling,
+        recipe=recipe or Recipe(),
+        teacher_recipe=teacher_recipe,
+        augmentations=tuple(augmentations),
+        teacher_augmentations=None if teacher_augmentations is None else tuple(teacher_augmentations),
+        num_views=num_views,
+        view_seed=view_seed,
+        codec=codec,
+        seeds=seed_numbers(seeds),
+        teacher_seed=teacher_seed,
+        num_labelled=num_labelled,
+        validation_fraction=validation_fraction,
+        split_seed=split_seed,
+    )
+    if has_teachers != (settings.beside_weight > 0):
+        raise TeacherError(
+            "A teacher beside the peers and its weight go together.",
+            received=f"{'a teacher' if has_teachers else 'no teacher'}, beside_weight {settings.beside_weight:g}",
+            expected="a teacher and a weight above 0, or neither",
+        )
+    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
+    networks = [network_from(student) for student in students]
+    _check_cohort(data, networks, settings.seeds[0])
+    sources = teacher_sources(teachers, data=data, settings=settings) if has_teachers else []
+    config = config or {
+        "data": data.name,
+        "students": [network.name for network in networks],
+        "teachers": [source.name for source in sources],
+        **settings.describe(),
+        "normalise": asdict(normalise) if normalise else None,
+    }
+    bench = Workbench.open(
+        data,
+        normalise=normalise,
+        config=config,
+        device=device,
+        precision=precision,
+        progress=progress,
+        out=out,
+        overwrite=overwrite,
+        command=command,
+    )
+    notes = [*data.notes]
+    staff, teacher = None, None
+    if sources:
+        staff = hire(sources, bench, settings)
+        transfer = transfer_for(staff.teacher, bench, settings)
+        teacher = transfer.teacher
+        notes += [*staff.notes, *transfer.notes]
+    if any(network.shares_start for network in networks):
+        notes.append("A student was given as a module: every seed starts from its weights.")
+    trained = _train(bench, networks, teacher, settings, notes)
+    return _finish(bench, staff, trained, settings, notes)
+
+
+def _check_cohort(data: JobData, networks: Sequence[Network], seed: int) -> None:
+    """Raise for a cohort of one, a network that does not fit, or two that start from the same weights."""
+    if len(networks) < 2:
+        raise InvalidValue(
+            "A cohort is at least two networks.",
+            received=", ".join(network.name for network in networks) or "none",
+            expected="two or more students",
+            remedy="name each student, the same twice for two of a kind; or distil one from a teacher",
+        )
+    starts = zip(networks, _start_seeds(networks, seed), strict=True)
+    fingerprints = [fingerprint(data.build(network, seed=start)) for network, start in starts]
+    if len(set(fingerprints)) < len(fingerprints):
+        raise InvalidValue(
+            "Peers must not start from the same weights: they would stay the same network.",
+            received=", ".join(network.name for network in networks),
+            expected="names of the zoo, or callables that build a network from the current seed",
+        )
+
+
+def _start_seeds(networks: Sequence[Network], seed: int) -> list[int]:
+    return [seed + START_STRIDE * index for index in range(len(networks))]
+
+
+def _train(
+    bench: Workbench, networks: Sequence[Network], teacher: Teacher | None, settings: MutualSettings, notes: list[str]
+) -> dict[str, list[TrainedNetwork]]:
+    """Train every network alone, then all together, for every seed; by "alone" and "mutual", seed after seed."""
+    data: JobData = bench.data
+    if len(data.labelled) < len(data.train):
+        notes.append(
+            f"{len(data.labelled)} of {len(data.train)} training samples have labels. Networks alone see these, for as "
+            "many steps as the cohort, which sees all: the unlabelled ones through its peers."
+        )
+    trained: dict[str, list[TrainedNetwork]] = {"alone": [], "mutual": []}
+    for seed in settings.seeds:
+        starts = _start_seeds(networks, seed)
+        for number, (network, start) in enumerate(zip(networks, starts, strict=True), start=1):
+            alone = bench.train_network(
+                network,
+                role=f"alone {number}",
+                seed=seed,
+                start_seed=start,
+                samples=data.labelled,
+                objective=HardLabels(),
+                recipe=settings.recipe,
+                augmentations=settings.augmentations,
+                num_views=settings.num_views,
+                view_seed=settings.view_seed,
+            )
+            trained["alone"].append(alone)
+        members = bench.train_cohort(
+            networks,
+            role="mutual",
+            seed=seed,
+            start_seeds=starts,
+            samples=data.train,
+            objective=settings.objective(),
+            recipe=settings.recipe,
+            update=settings.update,
+            teacher=teacher,
+            augmentations=settings.augmentations,
+            num_views=settings.num_views,
+            view_seed=settings.view_seed,
+        )
+        for number, member in enumerate(members, start=1):
+            bench.save_network(member, f"members/{number}-seed{seed}")
+        trained["mutual"] += members
+    return trained
+
+
+def _finish(
+    bench: Workbench,
+    staff: Staff | None,
+    trained: dict[str, list[TrainedNetwork]],
+    settings: MutualSettings,
+    notes: list[str],
+) -> RunResult:
+    """Pool each way's networks, read the test set once, and write the record."""
+    if staff is not None:
+        staff.teacher.check_unchanged()
+    num_students = len(trained["mutual"]) // len(settings.seeds)
+    ensembles = [
+        _ensemble(way, seed, [network for network in networks if network.seed == seed])
+        for way, networks in trained.items()
+        for seed in settings.seeds
+    ]
+    given = staff.networks if staff is not None else []
+    networks, measurements = bench.examine(
+        [*given, *trained["alone"], *trained["mutual"], *ensembles], teacher_logits=None
+    )
+    effect = "its peers" if staff is None else "its peers and the teacher"
+    numbers = range(1, num_students + 1)
+    return bench.finish(
+        "mutual",
+        trained["mutual"],
+        seeds=settings.seeds,
+        networks=networks,
+        measurements=measurements,
+        dark=[],
+        notes=notes,
+        comparisons=[
+            *(Comparison(f"alone {number}", f"mutual {number}", effect) for number in numbers),
+            Comparison("ensemble, alone", "ensemble, mutual", "mutual learning of its members"),
+        ],
+    )
+
+
+def _ensemble(way: str, seed: int, members: Sequence[TrainedNetwork]) -> TrainedNetwork:
+    copies = [copy.deepcopy(member.module) for member in members]  # a teacher freezes what it is made of
+    teacher = EnsembleTeacher([ModuleTeacher(network) for network in copies])
+    return TrainedNetwork(f"ensemble, {way}", teacher.name, seed, "pooled (arithmetic mean)", PooledNetwork(teacher))

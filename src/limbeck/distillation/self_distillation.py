@@ -1,0 +1,325 @@
+"""``distill_self``: a network with exits that learns from its own deepest one, beside itself without any of that.
+
+The data's way: splits -> for each seed, from the same initial weights: the plain network, the network whose exits
+learn from the labels alone (deep supervision), the self-distilled one -> a confidence threshold, by validation -> one
+reading of the test set, with every exit -> record -> report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Normalise, Samples
+from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.settings import SelfSettings, seed_numbers
+from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.splits import job_data
+from limbeck.distillation.workbench import Workbench
+from limbeck.metrics import ExitCost, choose_threshold, early_exit_curve, exit_costs, measure_predictions
+from limbeck.models import EveryExit, ExitNetwork, add_exits
+from limbeck.objectives import HardLabels, Objective, SelfDistillation
+from limbeck.pooling import arithmetic_mean
+from limbeck.records import Comparison, EarlyExitPoint, EarlyExitRecord, Measurement, NetworkRecord
+from limbeck.training import Progress, Recipe, predict
+
+PLAIN, SUPERVISED, DISTILLED = "baseline", "deep supervision", "distilled"
+WAYS = (PLAIN, SUPERVISED, DISTILLED)
+DEEP_SUPERVISION = SelfDistillation(hard_weight=1.0, soft_weight=0.0, hint_weight=0.0)
+ALL_EXITS = "all exits"
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
+
+
+def distill_self(
+    student: NetworkSource,
+    train: Any,
+    *,
+    exits: Sequence[str],
+    deepest: str | None = None,
+    test: Any = None,
+    validation: Any = None,
+    temperature: float = 3.0,
+    hard_weight: float = 0.7,
+    soft_weight: float = 0.3,
+    hint_weight: float = 0.03,
+    tolerance: float = 0.005,
+    recipe: Recipe | None = None,
+    augmentations: Sequence[str] = (),
+    num_views: int | None = None,
+    view_seed: int = 0,
+    normalise: Normalise | None = None,
+    seeds: int | Sequence[int] = 3,
+    num_labelled: int | None = None,
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | str = "auto",
+    command: str = "limbeck.distill_self(...)",
+    config: dict[str, Any] | None = None,
+) -> RunResult:
+    r"""Distil a network into its own shallower exits, beside its two ablations, over several seeds.
+
+    .. math:: L = \overline{CE(y, q^C)} + \sum_{i < C} \left( w_{hard}\, \overline{CE(y, q^i)} +
+        w_{soft}\, T^2\, \overline{KL(q^C \| q^i)} + w_{hint}\, \overline{\| F_i - F_C \|^2 / D} \right)
+
+    The ablations always stand beside it: the plain network ("baseline"), and the same network with the same exits that
+    learn from the labels alone ("deep supervision"). All three start from the same weights and take the same steps.
+    Validation chooses each network's epoch, by its own head, and the confidence at which an exit may answer: the
+    cheapest threshold that costs at most ``tolerance`` of the head's accuracy.
+
+    Args:
+        student: source of the network, as ``distill`` takes it.
+        train: training set, as in ``distill``.
+        exits: paths of the modules whose outputs get an exit ("layer1"); see ``limbeck.models.add_exits``.
+        deepest: path of the features that the exits' bottlenecks imitate; the last feature map where not given.
+        test: test set, as in ``distill``.
+        validation: likewise.
+        temperature: T > 0.
+        hard_weight: >= 0, of the labels at each exit but the last.
+        soft_weight: >= 0, of the divergence from the last exit.
+        hint_weight: >= 0, of the features, a mean over their elements.
+        tolerance: in [0, 1], accuracy on validation that answers on the way may cost.
+        recipe: of all networks.
+        augmentations: of all networks' inputs.
+        num_views: augmented views shown in turn; new ones in every pass where not given.
+        view_seed: of views that are shown in turn.
+        normalise: of the inputs.
+        seeds: how many runs, or which.
+        num_labelled: labels kept; the unlabelled rest counts in divergences and hints.
+        validation_fraction: held out of train where no validation set is given.
+        split_seed: of what is held out, and of the labels kept.
+        class_names: in the order of the labels.
+        out: folder to write into, which a stopped job goes on from.
+        overwrite: remove a run that is in the folder already.
+        device: "auto", "cpu", "cuda", "mps".
+        precision: "auto", "fp32", "bf16", "fp16".
+        progress: "auto", "bar", "plain", "silent", or a Progress.
+        command: kept in the record.
+        config: kept in the record and in ``config.yaml``; made from the arguments where not given.
+    Returns:
+        The self-distilled network that validation chose, *stripped of its exits*, which costs what the plain one costs,
+        and the record. With its exits it is saved under ``exits/`` of the folder.
+    Raises:
+        UnknownName: no module at a path; near ones are listed.
+        InvalidValue: no exits, or a number outside its range.
+        LimbeckError: as in ``distill``; nothing has been trained then.
+        TrainingDiverged: a loss became NaN or infinite.
+    References:
+        Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094.
+    """
+    settings = SelfSettings(
+        exits=tuple(exits),
+        deepest=deepest,
+        temperature=temperature,
+        hard_weight=hard_weight,
+        soft_weight=soft_weight,
+        hint_weight=hint_weight,
+        tolerance=tolerance,
+        recipe=recipe or Recipe(),
+        augmentations=tuple(augmentations),
+        num_views=num_views,
+        view_seed=view_seed,
+        seeds=seed_numbers(seeds),
+        num_labelled=num_labelled,
+        validation_fraction=validation_fraction,
+        split_seed=split_seed,
+    )
+    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
+    plain = network_from(student)
+    with_exits = _with_exits(plain, settings)
+    data.build(with_exits, seed=settings.seeds[0])
+    config = config or {
+        "data": data.name,
+        "student": plain.name,
+        **settings.describe(),
+        "normalise": asdict(normalise) if normalise else None,
+    }
+    bench = Workbench.open(
+        data,
+        normalise=normalise,
+        config=config,
+        device=device,
+        precision=precision,
+        progress=progress,
+        out=out,
+        overwrite=overwrite,
+        command=command,
+    )
+    notes = list(data.notes)
+    if len(data.labelled) < len(data.train):
+        notes.append(
+            f"{len(data.labelled)} of {len(data.train)} training samples have labels. The ablations see these alone, "
+            "for as many steps as the self-distilled network, whose exits also learn from the unlabelled ones."
+        )
+    if plain.shares_start:
+        notes.append("The student was given as a module: every seed starts from its weights.")
+    ways: list[tuple[str, Network, Samples, Objective]] = [
+        (PLAIN, plain, data.labelled, HardLabels()),
+        (SUPERVISED, with_exits, data.labelled, DEEP_SUPERVISION),
+        (DISTILLED, with_exits, data.train, settings.objective()),
+    ]
+    trained = [
+        bench.train_network(
+            network,
+            role=role,
+            seed=seed,
+            samples=samples,
+            objective=objective,
+            recipe=settings.recipe,
+            augmentations=settings.augmentations,
+            num_views=settings.num_views,
+            view_seed=settings.view_seed,
+        )
+        for seed in settings.seeds
+        for role, network, samples, objective in ways
+    ]
+    return _finish(bench, trained, settings, notes)
+
+
+def _with_exits(plain: Network, settings: SelfSettings) -> Network:
+    """Return how to make the network with its exits; the network in it starts as the plain one of the same seed."""
+
+    def make(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        network = plain.make(input_shape, num_classes)
+        return add_exits(
+            network, settings.exits, input_shape=input_shape, num_classes=num_classes, deepest=settings.deepest
+        )
+
+    return Network(plain.name, make, plain.shares_start)
+
+
+def _finish(bench: Workbench, trained: list[TrainedNetwork], settings: SelfSettings, notes: list[str]) -> RunResult:
+    """Choose the threshold on validation, read the test set once with every exit, and write the record."""
+    chosen = bench.chosen([network for network in trained if network.role == DISTILLED])
+    bench.save_network(chosen, "exits")
+    with_exits = {network: network.module for network in trained if isinstance(network.module, ExitNetwork)}
+    thresholds = {network: _choose(bench, module, settings.tolerance) for network, module in with_exits.items()}
+    heads = [_stripped(network) for network in trained]
+    networks, measurements = bench.examine(heads, teacher_logits=None)
+    curves = []
+    for network, module in with_exits.items():
+        logits = predict(EveryExit(module), bench.data.test, bench.clean_views(), runtime=bench.runtime)
+        records, measured = _exit_rows(bench, network, module, logits)
+        networks += records
+        measurements += measured
+        curves.append(_curve(bench, network, module, logits, thresholds[network]))
+    if thresholds and all(threshold is None for threshold in thresholds.values()):
+        notes.append("There is no validation split: no confidence threshold was chosen.")
+    networks.sort(key=lambda record: WAYS.index(record.role.partition(",")[0]))
+    exits = [*next(iter(with_exits.values())).paths, ALL_EXITS]
+    return bench.finish(
+        "self",
+        [head for head in heads if head.role == DISTILLED],
+        seeds=settings.seeds,
+        networks=networks,
+        measurements=measurements,
+        dark=[],
+        notes=notes,
+        comparisons=[
+            Comparison(PLAIN, DISTILLED, "self-distillation"),
+            Comparison(SUPERVISED, DISTILLED, "the deepest exit's soft targets and features"),
+            Comparison(PLAIN, SUPERVISED, "exits that learn from labels"),
+            *(Comparison(f"{SUPERVISED}, {name}", f"{DISTILLED}, {name}", f"soft targets at {name}") for name in exits),
+        ],
+        early_exits=curves,
+    )
+
+
+def _stripped(network: TrainedNetwork) -> TrainedNetwork:
+    """Return a trained network without its exits: the plain one, with the weights that it learned beside them."""
+    if not isinstance(network.module, ExitNetwork):
+        return network
+    prefix = "network."
+
+    def own(weights: Any) -> dict[str, Tensor] | None:
+        if weights is None:
+            return None
+        return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+    return replace(
+        network,
+        module=network.module.network,
+        selected_weights=own(network.selected_weights),
+        last_weights=own(network.last_weights),
+    )
+
+
+def _choose(bench: Workbench, module: ExitNetwork, tolerance: float) -> float | None:
+    """Return the cheapest threshold whose validation accuracy is near enough to the head's; None without validation."""
+    validation = bench.data.validation
+    if validation is None:
+        return None
+    validation = validation.take(validation.labelled_positions())
+    logits = predict(EveryExit(module), validation, bench.clean_views(), runtime=bench.runtime)
+    points = _points(bench, module, logits, validation, THRESHOLDS)
+    head = float((logits[:, -1].argmax(dim=1) == validation.labels.cpu()).double().mean())
+    point = choose_threshold(points, least_accuracy=max(head - tolerance, 0.0))
+    return point.threshold if point is not None else 1.0
+
+
+def _points(
+    bench: Workbench, module: ExitNetwork, logits: Tensor, samples: Samples, thresholds: Sequence[float]
+) -> list[EarlyExitPoint]:
+    costs = [cost.flops for cost in exit_costs(module, bench.data.train.input_shape, num_runs=1)]
+    return early_exit_curve(logits, samples.labels.cpu(), costs=costs, thresholds=thresholds)
+
+
+def _curve(
+    bench: Workbench, network: TrainedNetwork, module: ExitNetwork, logits: Tensor, threshold: float | None
+) -> EarlyExitRecord:
+    points = _points(bench, module, logits, bench.data.test, THRESHOLDS)
+    chosen = next((point for point in points if point.threshold == threshold), None)
+    assert network.seed is not None, "it was trained here, from a seed"
+    return EarlyExitRecord(network.role, network.seed, list(module.exit_names), points, chosen)
+
+
+def _exit_rows(
+    bench: Workbench, network: TrainedNetwork, module: ExitNetwork, logits: Tensor
+) -> tuple[list[NetworkRecord], list[Measurement]]:
+    """Return a row for each exit before the head, and one for all together: the mean of their distributions."""
+    shape = bench.data.train.input_shape
+    alone, together = exit_costs(module, shape, alone=True), exit_costs(module, shape)[-1]
+    answers = [*zip(alone[:-1], logits.unbind(dim=1)[:-1], strict=True)]
+    pooled = arithmetic_mean(torch.log_softmax(logits, dim=2).transpose(0, 1))
+    answers.append((replace(together, name=ALL_EXITS), pooled))
+    records, measurements = [], []
+    for cost, own in answers:
+        role = f"{network.role}, {cost.name}"
+        records.append(
+            NetworkRecord(
+                role=role,
+                name=network.name,
+                seed=network.seed,
+                origin=f"exits of {network.role}",
+                num_parameters=cost.num_parameters,
+                selected_epoch=network.selected_epoch,
+            )
+        )
+        measurements += _measured(role, network.seed, own, bench.data.test, cost)
+    return records, measurements
+
+
+def _measured(role: str, seed: int | None, logits: Tensor, test: Samples, cost: ExitCost) -> list[Measurement]:
+    of_test = measure_predictions(logits, test.labels.cpu())
+    of_machine = {
+        "parameters": (float(cost.num_parameters), "count"),
+        "flops": (float(cost.flops), "FLOP per sample"),
+        "latency_batch1": (cost.seconds, "seconds per sample"),
+    }
+    return [
+        *(Measurement(role, seed, "test", "selected", name, value, unit) for name, (value, unit) in of_test.items()),
+        *(
+            Measurement(role, seed, "machine", "selected", name, value, unit)
+            for name, (value, unit) in of_machine.items()
+        ),
+    ]
