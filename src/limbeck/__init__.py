@@ -18,6 +18,7 @@ _HOMES = {
     "LogitsTeacher": "limbeck.teachers",
     "ModuleTeacher": "limbeck.teachers",
     "Recipe": "limbeck.training",
+    "SpecialistsTeacher": "limbeck.teachers",
     "Views": "limbeck.data",
     "add_class_bias": "limbeck.calibration",
     "best_class_bias": "limbeck.calibration",
@@ -42,6 +43,7 @@ __all__ = [
     "LogitsTeacher",
     "ModuleTeacher",
     "Recipe",
+    "SpecialistsTeacher",
     "Views",
     "__version__",
     "add_class_bias",
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
     from limbeck.models import load_model
     from limbeck.objectives import Distillation, HardLabels
     from limbeck.reports import read_record, write_report
-    from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher
+    from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, SpecialistsTeacher
     from limbeck.training import Recipe, fit
 
 

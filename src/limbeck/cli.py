@@ -258,6 +258,52 @@ def verify(
     typer.echo(json.dumps(command.described(store, passed), indent=1) if as_json else f"{store} is good")
 
 
+specialists = typer.Typer(help="A generalist's specialists.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(specialists, name="specialists")
+
+
+@specialists.command()
+def plan(
+    generalist: Annotated[str, typer.Option(help="A folder that limbeck saved a network in, or SPEC@WEIGHTS.")],
+    count: Annotated[int, typer.Option(help="Of specialists.")],
+    out: Annotated[Path, typer.Option(help="The plan, a YAML file; its picture is written beside it.")],
+    data: options.Data = None,
+    split: Annotated[
+        str, typer.Option(help="Whose samples the generalist is asked about; no label is read.")
+    ] = "train",
+    method: Annotated[
+        str, typer.Option(help="kmeans (the paper's), spectral, or confusion (reads labels).")
+    ] = "kmeans",
+    size: Annotated[int | None, typer.Option(help="Classes of every specialist, exactly.")] = None,
+    max_size: Annotated[int | None, typer.Option(help="The most classes of a specialist.")] = None,
+    overlap: Annotated[int, typer.Option(help="Classes of others that each takes in.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of K-means.")] = 0,
+    image_size: options.ImageSize = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    assignments: options.Assignments = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Decide which classes each specialist learns: those that the generalist takes for each other."""
+    from limbeck.commands import specialists as command
+
+    flags = {"data": data, "image_size": image_size, "device": device, "num_threads": threads}
+    summary = command.plan(
+        generalist,
+        flags=_given(flags),
+        assignments=assignments or [],
+        split=split,
+        method=method,
+        num_specialists=count,
+        size=size,
+        max_size=max_size,
+        overlap=overlap,
+        seed=seed,
+        out=out,
+    )
+    typer.echo(json.dumps(summary, indent=1) if as_json else command.as_text(summary))
+
+
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Folder with student.safetensors and model.json: a run, or a teacher.")],
@@ -356,7 +402,7 @@ def report(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="chunked, cohort, loss, stacked, step or store.")],
+    what: Annotated[str, typer.Argument(help="chunked, cohort, combine, loss, stacked, step or store.")],
     as_json: options.AsJson = False,
     rounds: Annotated[int | None, typer.Option(help="Interleaved rounds; medians are taken.")] = None,
     threads: options.Threads = None,

@@ -80,6 +80,10 @@ class RecordError(LimbeckError):
     """A record that cannot be read."""
 
 
+class NotConverged(LimbeckError):
+    """An iteration that stopped before its result was as good as asked for."""
+
+
 class TrainingDiverged(LimbeckError):
     """A loss that became NaN or infinite."""
 

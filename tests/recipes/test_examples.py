@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from limbeck.specialists import load_plan
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 needs_mnist = pytest.mark.skipif(
     not (Path(os.environ.get("LIMBECK_DATA", "absent")) / "mnist").is_dir(), reason="LIMBECK_DATA has no mnist"
@@ -64,12 +66,26 @@ def test_python_in_the_documents_is_valid(name):
 
 def test_python_in_the_guide_to_peers_and_exits_runs():
     name = "docs/guide/peers-and-exits.md"
-    peers, exits = ({} for _ in range(2))
-    for block, names in zip(python_in(name), (peers, exits), strict=True):
+    peers, exits, hints = ({} for _ in range(3))
+    for block, names in zip(python_in(name), (peers, exits, hints), strict=True):
         exec(compile(block, name, "exec"), names)
     assert peers["best"].history[-1].validation["accuracy"] > 0.8
     assert exits["point"] in exits["points"]
     assert exits["logits"].shape[1:] == (2, 10)
+    assert "projections" not in "".join(hints["plain"].state_dict())
+
+
+def test_python_in_the_guide_to_specialists_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, names = "docs/guide/specialists.md", {}
+    for block in python_in(name):
+        exec(compile(block, name, "exec"), names)
+    assert load_plan("plan.yaml") == names["plan"]
+    assert Path("plan.png").stat().st_size > 10_000
+    assert min(names["plan"].coverage().values()) >= 1
+    assert all(offset > 0 for offset in names["offsets"])
+    assert names["together"] < 0.2 * len(names["held_out"])
+    assert names["result"].record.networks[0].name == "generalist and 4 specialists"
 
 
 def python_in(name: str) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, cohort, loss, stacked, step, store
+from limbeck.bench import chunked, cohort, combine, loss, stacked, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "chunked": chunked.run,
     "cohort": cohort.run,
+    "combine": combine.run,
     "loss": loss.run,
     "stacked": stacked.run,
     "step": step.run,
@@ -37,7 +38,9 @@ def as_text(result: dict[str, Any]) -> str:
     ]
     for name, seconds in result["seconds"].items():
         text = f"  {name:<22}{1e3 * seconds['median']:>10.2f} ms"
-        lines.append(text + _against(result["ratios"].get(name), result["targets"].get(name)))
+        text += _against(result["ratios"].get(name), result["targets"].get(name))
+        limit = result.get("second_targets", {}).get(name)
+        lines.append(text + (f"   target {1e3 * limit:.0f} ms" if limit is not None else ""))
     for name, count in result.get("memory_bytes", {}).items():
         text = f"  {name:<22}{1e-6 * count:>10.2f} MB"
         lines.append(text + _against(result["memory_ratios"].get(name), result["memory_targets"].get(name)))

@@ -127,7 +127,7 @@ class Examination:
 
 
 class PooledNetwork(nn.Module):
-    """An ensemble as one module, so that it can be predicted with, counted and timed like any network.
+    """An ensemble or a committee as one module, so that it can be predicted with, counted and timed like any network.
 
     Args:
         teacher: answers any view; its modules are the members.

@@ -15,7 +15,7 @@ from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
 from limbeck.models import check_output
 from limbeck.objectives import HardLabels
-from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher, as_teacher, check_weights
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher, as_teacher, check_weights
 
 TeacherSource = Teacher | Tensor | NetworkSource
 
@@ -71,7 +71,7 @@ def _source(item: TeacherSource) -> Teacher | Network:
 
 
 def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
-    for module in teacher.modules:
+    for module in _answering_modules(teacher):
         check_output(module, input_shape=data.train.input_shape, num_classes=data.train.num_classes)
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
@@ -93,6 +93,15 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
             received=f"num_views {settings.num_views}",
             expected=f"num_views {teacher.num_views}",
         )
+
+
+def _answering_modules(teacher: Teacher) -> tuple[nn.Module, ...]:
+    """Return the modules that answer with all classes: of a committee, the generalist's."""
+    if isinstance(teacher, SpecialistsTeacher):
+        return _answering_modules(teacher.generalist)
+    if isinstance(teacher, EnsembleTeacher):
+        return tuple(module for member in teacher.teachers for module in _answering_modules(member))
+    return teacher.modules
 
 
 def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: TaughtSettings) -> Staff:

@@ -11,6 +11,7 @@ from limbeck.models.dropout import Dropout
 from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs, add_exits, exit_network
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.heads import MultiHeadClassifier, multi_head_network
+from limbeck.models.hints import FeatureOutputs, TappedNetwork, add_taps
 from limbeck.models.leaving import EarlyAnswers
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.resolve import build
@@ -27,11 +28,14 @@ __all__ = [
     "EveryExit",
     "ExitNetwork",
     "ExitOutputs",
+    "FeatureOutputs",
     "ModelFactory",
     "ModelSpec",
     "MultiHeadClassifier",
     "SavedModel",
+    "TappedNetwork",
     "add_exits",
+    "add_taps",
     "buffers_fingerprint",
     "build",
     "check_output",

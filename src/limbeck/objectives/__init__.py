@@ -1,6 +1,7 @@
 """Objectives: what one training step minimises, ``(outputs, targets, batch) -> LossParts``."""
 
 from limbeck.objectives.distillation import Distillation
+from limbeck.objectives.feature_hints import FeatureHints
 from limbeck.objectives.hard_labels import HardLabels
 from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
@@ -14,6 +15,7 @@ __all__ = [
     "CohortTargets",
     "Counts",
     "Distillation",
+    "FeatureHints",
     "HardLabels",
     "LogitMatching",
     "LossParts",

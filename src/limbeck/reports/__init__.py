@@ -1,6 +1,7 @@
 """The report of a run: a table for the terminal, and one self-contained HTML file with every figure, without torch."""
 
 from limbeck.reports.claims import reproduction_table
+from limbeck.reports.class_sets import save_class_sets_picture
 from limbeck.reports.html import render_report, render_reproduction, write_report
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown
@@ -18,6 +19,7 @@ __all__ = [
     "render_reproduction",
     "reproduction_table",
     "results_markdown",
+    "save_class_sets_picture",
     "summarise_run",
     "summary_table",
     "summary_text",

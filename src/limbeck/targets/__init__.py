@@ -4,6 +4,7 @@ from limbeck.targets.choosing import CODECS, Choice, choose_codec, codec_from, n
 from limbeck.targets.codec import Codec
 from limbeck.targets.compact_targets import LowRankTargets, SparseTargets, TailMass
 from limbeck.targets.dense_codecs import Dense8, Dense16
+from limbeck.targets.feature_targets import FeatureTargets
 from limbeck.targets.fidelity import Divergence, Fidelity, measure_fidelity
 from limbeck.targets.lowrank_codec import LowRank
 from limbeck.targets.lowrank_fit import LowRankFit, fit_lowrank
@@ -20,6 +21,7 @@ __all__ = [
     "Dense16",
     "DenseTargets",
     "Divergence",
+    "FeatureTargets",
     "Fidelity",
     "FileRecord",
     "LowRank",

@@ -2,8 +2,10 @@
 
 from limbeck.teachers.collecting import CollectionProgress, collect, prepare_collection, verify_answers
 from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
+from limbeck.teachers.feature_teacher import FeatureTeacher
 from limbeck.teachers.from_store import StoreTeacher, store_teacher
 from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.stored import LogitsTeacher, collect_logits
 from limbeck.teachers.teacher import Teacher, as_teacher
 
@@ -11,9 +13,11 @@ __all__ = [
     "POOLINGS",
     "CollectionProgress",
     "EnsembleTeacher",
+    "FeatureTeacher",
     "LogitsTeacher",
     "ModuleTeacher",
     "PooledTargets",
+    "SpecialistsTeacher",
     "StoreTeacher",
     "Teacher",
     "as_teacher",

@@ -12,6 +12,7 @@ from limbeck.errors import ShapeMismatch, TeacherError
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers.ensemble import EnsembleTeacher
 from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.teacher import Teacher
 
 
@@ -134,9 +135,10 @@ def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_si
     if isinstance(teacher, EnsembleTeacher):
         members = [collect_logits(member, samples, views, batch_size=batch_size) for member in teacher.teachers]
         return EnsembleTeacher(members, weights=teacher.weights, pooling=teacher.pooling)
-    if not isinstance(teacher, ModuleTeacher):
+    if not isinstance(teacher, (ModuleTeacher, SpecialistsTeacher)) or not teacher.answers_any_view:
         return teacher
-    device = next((tensor.device for tensor in teacher.modules[0].parameters()), torch.device("cpu"))
+    parameters = (tensor for module in teacher.modules for tensor in module.parameters())
+    device = next((tensor.device for tensor in parameters), torch.device("cpu"))
     positions = torch.arange(len(samples))
     rows = [
         teacher(batch.ids, batch.inputs.to(device)).logits_at(1.0).cpu()

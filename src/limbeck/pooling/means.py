@@ -1,4 +1,4 @@
-"""Many teachers as one: arithmetic and geometric means of their distributions, with a weight per teacher."""
+"""Means of distributions: arithmetic and geometric, with a weight per teacher."""
 
 from __future__ import annotations
 

@@ -1,0 +1,14 @@
+"""Many teachers as one: means of their distributions, and a generalist with its specialists."""
+
+from limbeck.pooling.class_sets import class_set_numbers
+from limbeck.pooling.means import arithmetic_mean, geometric_mean
+from limbeck.pooling.specialists import METHODS, active_specialists, combine_specialists
+
+__all__ = [
+    "METHODS",
+    "active_specialists",
+    "arithmetic_mean",
+    "class_set_numbers",
+    "combine_specialists",
+    "geometric_mean",
+]

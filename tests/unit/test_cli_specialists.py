@@ -1,0 +1,67 @@
+"""limbeck specialists plan: from a saved generalist to a plan and its picture, with one message for a mistake."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from limbeck.models import load_model
+from limbeck.specialists import load_plan
+
+SMALL = ["--epochs", "2", "--seeds", "1", "--labels", "200", "--progress", "silent"]
+
+
+@pytest.fixture
+def generalist(limbeck):
+    trained = limbeck("train", "--data", "digits", "--student", "mlp:widths=12", *SMALL, "--out", "generalist")
+    assert trained.returncode == 0, trained.stderr
+
+
+@pytest.mark.usefixtures("generalist")
+def test_a_plan_is_written_with_its_picture_and_named_after_its_generalist(limbeck, tmp_path):
+    job = ["specialists", "plan", "--generalist", "generalist", "--data", "digits", "--count", "3", "--max-size", "5"]
+    made = limbeck(*job, "--overlap", "1", "--method", "spectral", "--out", "plans/plan.yaml")
+    assert made.returncode == 0, made.stderr
+    plan = load_plan(tmp_path / "plans" / "plan.yaml")
+    assert len(plan.class_sets) == 3
+    assert all(1 <= len(names) <= 5 for names in plan.class_sets)
+    assert plan.generalist_fingerprint == load_model(tmp_path / "generalist").fingerprint
+    for number, names in enumerate(plan.class_sets):
+        assert f"  {number}: {', '.join(names)}" in made.stdout
+    assert (tmp_path / "plans" / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+    again = limbeck(*job, "--overlap", "1", "--method", "spectral", "--out", "again.yaml", "--json")
+    summary = json.loads(again.stdout)
+    assert summary["class_sets"] == plan.class_sets
+    assert summary["coverage"] == plan.coverage()
+    assert (tmp_path / "again.yaml").read_bytes() == (tmp_path / "plans" / "plan.yaml").read_bytes()
+
+
+@pytest.mark.usefixtures("generalist")
+def test_the_confusion_matrix_reads_labels_and_gives_other_sets_of_the_size_asked_for(limbeck, tmp_path):
+    job = ["specialists", "plan", "--generalist", "generalist", "--data", "digits", "--count", "3", "--size", "4"]
+    made = limbeck(*job, "--method", "confusion", "--split", "validation", "--out", "plan.yaml")
+    assert made.returncode == 0, made.stderr
+    plan = load_plan(tmp_path / "plan.yaml")
+    assert [len(names) for names in plan.class_sets] == [4, 4, 4]
+    assert plan.method == "confusion"
+
+
+@pytest.mark.usefixtures("generalist")
+def test_mistakes_get_one_message_and_write_nothing(limbeck, tmp_path):
+    for arguments, words in (
+        (["--count", "0"], "num_specialists"),
+        (["--count", "2", "--size", "10"], "size is out of range"),
+        (["--count", "2", "--method", "kmean"], "did you mean kmeans"),
+        (["--count", "2", "--split", "trian"], "did you mean train"),
+        (["--count", "2", "--data", "digit"], "did you mean digits"),
+        (["--count", "2", "--generalist", "convnet"], "not trained"),
+    ):
+        refused = limbeck("specialists", "plan", "--generalist", "generalist", *arguments, "--out", "plan.yaml")
+        assert refused.returncode == 2, (arguments, refused.stderr)
+        assert refused.stderr.startswith("limbeck: ")
+        assert words in refused.stderr
+    refused = limbeck("specialists", "plan", "--generalist", "generalist", "--count", "2", "--out", "plan.json")
+    assert (refused.returncode, "YAML" in refused.stderr) == (2, True)
+    assert not list(tmp_path.glob("plan.*"))
