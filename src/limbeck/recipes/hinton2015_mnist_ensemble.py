@@ -2,15 +2,12 @@
 
 Ten 800-800 nets, regularised and jittered, differ in their seed alone. A student of their shape learns from the
 arithmetic mean of their distributions (at T), from the geometric mean (of their logits), from the sum of ten
-soft-target losses with one teacher each, and from the first teacher alone. Since the cross-entropy is linear in its
-target, the sum's gradient is that of the arithmetic mean, and their students can differ by rounding only; it becomes
-another method where the student has a head for each teacher on one trunk (multi-task), its heads' distributions
-averaged when it is used.
+soft-target losses, and from the first teacher alone. The sum's gradient is that of the arithmetic mean, since the
+cross-entropy is linear in its target; it becomes another method where the student has a head for each teacher.
 
-The teachers' dropout was chosen on 10,000 training images held out, of networks of 40 epochs: 114 errors where half of
-the hidden units are dropped, 94 where a quarter is. The full run takes about two hours on one CPU core where
-``hinton2015-mnist`` was run (its students of the labels alone are found): ten teachers of 5 minutes, then 15 students
-of 4 minutes.
+The teachers' dropout was chosen on 10,000 training images held out: 114 errors with half of the hidden units dropped,
+94 with a quarter (40 epochs). About two hours on one CPU core where ``hinton2015-mnist`` was run: ten teachers of 5
+minutes, 15 students of 4.
 """
 
 from __future__ import annotations
