@@ -3,6 +3,7 @@
 from limbeck.data.adopt import DatasetInputs, as_samples
 from limbeck.data.archives import unpack
 from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, augmentations_from
+from limbeck.data.balance import BalancedOrder
 from limbeck.data.catalog import data_set_names, load_archive, load_data, load_npz
 from limbeck.data.checks import UNLABELLED
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
@@ -21,6 +22,7 @@ __all__ = [
     "UNLABELLED",
     "Affine",
     "Augmentation",
+    "BalancedOrder",
     "Batch",
     "Crop",
     "DatasetInputs",

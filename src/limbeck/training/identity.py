@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from torch import nn
 
-from limbeck.data import Samples, Views
+from limbeck.data import BalancedOrder, Samples, Views
 from limbeck.objectives import Objective
 from limbeck.teachers import Teacher
 from limbeck.training.recipe import Recipe
@@ -26,6 +26,7 @@ def training_identity(
     seed: int,
     num_steps: int,
     precision: str,
+    order: BalancedOrder | None = None,
 ) -> dict[str, str]:
     """Return what must be equal for two runs of ``fit`` to be the same run, name by name.
 
@@ -33,7 +34,7 @@ def training_identity(
     leaves no trace in the shapes (dropout, constraints) are the caller's to compare.
     """
     shapes = {key: list(value.shape) for key, value in student.state_dict().items()}
-    return {
+    decided = {
         "network": json.dumps(shapes),
         "objective": repr(objective),
         "recipe": json.dumps(asdict(recipe)),
@@ -45,3 +46,4 @@ def training_identity(
         "teacher": teacher.fingerprint if teacher else "none",
         "precision": precision,
     }
+    return decided if order is None else {**decided, "order": repr(order)}

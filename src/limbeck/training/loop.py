@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limbeck.data import Batch, Samples, Views
+from limbeck.data import BalancedOrder, Batch, Samples, Views
 from limbeck.objectives import Objective
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import FitResult, TrainingRun, count_batches, do_steps
+from limbeck.training.run import FitResult, TrainingRun, batches_of_pass, do_steps
 from limbeck.training.runtime import Runtime
 
 CHECKPOINT_SECONDS = 60.0
@@ -38,6 +38,7 @@ def fit(
     num_views: int | None = None,
     seed: int = 0,
     steps_per_epoch: int | None = None,
+    order: BalancedOrder | None = None,
     runtime: Runtime | None = None,
     name: str = "student",
     checkpoint: Path | None = None,
@@ -64,6 +65,8 @@ def fit(
         seed: of order, augmentation (through ``views.seed``, which is the caller's) and dropout.
         steps_per_epoch: steps between evaluations, one pass over ``train`` where not given. A baseline on few labels
             gets the step count of its distilled twin through this.
+        order: of the samples in a pass: each once, shuffled, where not given; or batches with a fixed share of some
+            classes.
         runtime: device and precision; chosen automatically where not given.
         name: shown in progress, events and errors.
         checkpoint: file to keep the state in; without it a stopped run is lost.
@@ -89,7 +92,8 @@ def fit(
         views=views or Views(),
         num_views=num_views if num_views is not None or teacher is None else teacher.num_views,
         seed=seed,
-        steps_per_epoch=steps_per_epoch or count_batches(len(train), recipe.batch_size),
+        steps_per_epoch=steps_per_epoch or batches_of_pass(train, recipe.batch_size, order),
+        order=order,
         runtime=runtime or Runtime.resolve(),
         name=name,
         checkpoint=checkpoint,

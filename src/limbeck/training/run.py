@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from limbeck.data import UNLABELLED, Batch, Samples, Views, epoch_order, iterate_batches
+from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.errors import InvalidValue, ModelError, TeacherError, TrainingDiverged
 from limbeck.memory import keep_freed_memory
 from limbeck.objectives import Counts, Objective, UnreadLoss, count_valid
@@ -65,6 +65,7 @@ class TrainingRun:
     checkpoint: Path | None
     events: EventLog
     progress: Progress
+    order: BalancedOrder | None = None
 
     def __post_init__(self) -> None:
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
@@ -72,7 +73,7 @@ class TrainingRun:
             keep_freed_memory()
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
-        self.batches_per_pass = count_batches(len(self.train), self.recipe.batch_size)
+        self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
         self.state = TrainingState(self.student, recipe=self.recipe, runtime=self.runtime, objective=self.objective)
@@ -92,6 +93,7 @@ class TrainingRun:
             seed=self.seed,
             num_steps=self.num_steps,
             precision=self.runtime.precision,
+            order=self.order,
         )
 
     def begin(self) -> None:
@@ -107,11 +109,17 @@ class TrainingRun:
         samples = self.views.prepared(self.train)
         first_pass, start = divmod(self.state.step, self.batches_per_pass)
         for index in itertools.count(first_pass):
-            order = epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
+            order = self._positions(samples, index)
             view = index if self.num_views is None else index % self.num_views
             for batch in iterate_batches(samples, self.views, order, batch_size=size, view=view, start_batch=start):
                 yield self._on_device(batch)
             start = 0
+
+    def _positions(self, samples: Samples, index: int) -> Tensor:
+        size = self.recipe.batch_size
+        if self.order is not None:
+            return self.order.positions(samples, seed=self.seed, epoch=index, batch_size=size)
+        return epoch_order(samples.ids, seed=self.seed, epoch=index)[: self.batches_per_pass * size]
 
     def _on_device(self, batch: Batch) -> Batch:
         if self.runtime.device.type == "cpu":
@@ -277,6 +285,11 @@ def check_apart(networks: Sequence[nn.Module]) -> None:
                     expected="networks of their own",
                     remedy="copy.deepcopy one of them",
                 )
+
+
+def batches_of_pass(train: Samples, batch_size: int, order: BalancedOrder | None) -> int:
+    """Return the batches of one pass in an order; in the usual one where there is none."""
+    return count_batches(len(train), batch_size) if order is None else order.num_batches(train, batch_size)
 
 
 def count_batches(num_samples: int, batch_size: int) -> int:
