@@ -264,7 +264,7 @@ app.add_typer(specialists, name="specialists")
 
 @specialists.command()
 def plan(
-    generalist: Annotated[str, typer.Option(help="A folder that limbeck saved a network in, or SPEC@WEIGHTS.")],
+    generalist: Annotated[str, typer.Option(help="A folder that limbeck saved a network in.")],
     count: Annotated[int, typer.Option(help="Of specialists.")],
     out: Annotated[Path, typer.Option(help="The plan, a YAML file; its picture is written beside it.")],
     data: options.Data = None,
@@ -302,6 +302,56 @@ def plan(
         out=out,
     )
     typer.echo(json.dumps(summary, indent=1) if as_json else command.as_text(summary))
+
+
+@specialists.command("train")
+def train_specialists(
+    generalist: Annotated[str, typer.Option(help="A folder that limbeck saved a network in.")],
+    plan: Annotated[Path, typer.Option(help="YAML file that limbeck specialists plan wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the committee; what is trained in it already stays.")],
+    data: options.Data = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The schedule's peak.")] = None,
+    labels: options.Labels = None,
+    augment: options.Augment = None,
+    special_share: Annotated[float, typer.Option(help="Of each batch, that is of the specialist's classes.")] = 0.5,
+    form: Annotated[str, typer.Option(help="Of the dustbin's correction: exact, or as the paper words it.")] = "exact",
+    seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
+    image_size: options.ImageSize = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    threads: options.Threads = None,
+    progress: options.ProgressChoice = "auto",
+    assignments: options.Assignments = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a plan's specialists from the generalist's weights; the committee is then a teacher."""
+    from limbeck.commands import specialists as command
+
+    flags = {
+        "data": data,
+        "recipe": {"num_epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
+        "num_labelled": labels,
+        "augmentations": augment,
+        "image_size": image_size,
+        "device": device,
+        "precision": precision,
+        "num_threads": threads,
+    }
+    with _stopping_cleanly(kept=str(out)):
+        summary = command.train(
+            generalist,
+            plan,
+            flags=_given(flags),
+            assignments=assignments or [],
+            special_share=special_share,
+            form=form,
+            seed=seed,
+            out=out,
+            progress=progress,
+        )
+    typer.echo(json.dumps(summary, indent=1) if as_json else command.trained_as_text(summary))
 
 
 @app.command()

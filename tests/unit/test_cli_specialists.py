@@ -56,7 +56,7 @@ def test_mistakes_get_one_message_and_write_nothing(limbeck, tmp_path):
         (["--count", "2", "--method", "kmean"], "did you mean kmeans"),
         (["--count", "2", "--split", "trian"], "did you mean train"),
         (["--count", "2", "--data", "digit"], "did you mean digits"),
-        (["--count", "2", "--generalist", "convnet"], "not trained"),
+        (["--count", "2", "--generalist", "convnet"], "no saved model"),
     ):
         refused = limbeck("specialists", "plan", "--generalist", "generalist", *arguments, "--out", "plan.yaml")
         assert refused.returncode == 2, (arguments, refused.stderr)
@@ -65,3 +65,34 @@ def test_mistakes_get_one_message_and_write_nothing(limbeck, tmp_path):
     refused = limbeck("specialists", "plan", "--generalist", "generalist", "--count", "2", "--out", "plan.json")
     assert (refused.returncode, "YAML" in refused.stderr) == (2, True)
     assert not list(tmp_path.glob("plan.*"))
+
+
+@pytest.mark.usefixtures("generalist")
+def test_specialists_are_trained_and_the_committee_teaches_a_student(limbeck, tmp_path):
+    job = ["--generalist", "generalist", "--data", "digits"]
+    sets = ["--count", "3", "--max-size", "5", "--overlap", "1", "--method", "spectral"]
+    assert limbeck("specialists", "plan", *job, *sets, "--out", "plan.yaml").returncode == 0
+    train = ["specialists", "train", *job, "--plan", "plan.yaml", "--epochs", "2", "--labels", "200"]
+    made = limbeck(*train, "--out", "committee", "--progress", "silent", "--json")
+    assert made.returncode == 0, made.stderr
+    summary = json.loads(made.stdout)["specialists"]
+    assert [one["class_set"] for one in summary] == load_plan(tmp_path / "plan.yaml").class_sets
+    again = limbeck(*train, "--out", "committee", "--progress", "silent")
+    assert again.stdout.count("was there") == 3
+    student = ["distill", "--data", "digits", "--teacher", "committee", "--student", "mlp:widths=8", "--epochs", "1"]
+    distilled = limbeck(*student, "--seeds", "1", "--out", "student", "--progress", "silent")
+    assert distilled.returncode == 0, distilled.stderr
+    assert "committee of 3 specialists" in (tmp_path / "student" / "record.json").read_text()
+
+    other = limbeck("train", "--data", "digits", "--student", "mlp:widths=9", *SMALL, "--out", "other")
+    assert other.returncode == 0
+    for arguments, words in (
+        (["--generalist", "other", "--plan", "plan.yaml"], "another generalist"),
+        (["--generalist", "generalist", "--plan", "nowhere.yaml"], "nowhere.yaml"),
+        (["--generalist", "generalist", "--plan", "plan.yaml", "--special-share", "1"], "share"),
+        (["--generalist", "generalist", "--plan", "plan.yaml", "--form", "papers"], "did you mean paper"),
+    ):
+        refused = limbeck("specialists", "train", "--data", "digits", *arguments, "--out", "new")
+        assert refused.returncode == 2, (arguments, refused.stderr)
+        assert words in refused.stderr
+        assert not list((tmp_path / "new").glob("*")) if (tmp_path / "new").exists() else True

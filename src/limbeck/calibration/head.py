@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.calibration.arguments import usable_numbers
 from limbeck.errors import InvalidValue, ModelError, ShapeMismatch
-from limbeck.models import unwrap
+from limbeck.models import logits_layer, unwrap
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -57,33 +57,18 @@ def add_class_bias(model: Model, offsets: Sequence[float] | Tensor) -> Model:
 
 def _last_linear(model: nn.Module, num_classes: int) -> nn.Linear:
     """Return the linear layer that makes the logits, or raise ModelError."""
-    name = type(model).__name__
-    head = getattr(model, "head", None)
-    if isinstance(head, nn.Linear):
-        layer = head
-        if layer.out_features != num_classes:
-            raise ModelError(
-                f"The head of {name} has other classes than the offsets.",
-                received=f"{num_classes} offsets, {layer.out_features} outputs",
-                expected=f"{layer.out_features} offsets",
-                remedy="give offsets that were made from this network's logits",
-            )
-    else:
-        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        fitting = [module for module in linear if module.out_features == num_classes]
-        if not fitting:
-            raise ModelError(
-                f"{name} has no linear layer with {num_classes} outputs to add {num_classes} offsets to.",
-                received=f"linear layers with {', '.join(str(m.out_features) for m in linear) or 'no'} outputs",
-                expected=f"a last nn.Linear with out_features={num_classes}, best named head",
-                remedy="add the offsets to the logits instead: model(inputs) + offsets",
-            )
-        layer = fitting[-1]
+    instead = "add the offsets to the logits instead: model(inputs) + offsets"
+    try:
+        layer = model.get_submodule(logits_layer(model, num_classes))
+    except ModelError as error:
+        error.remedy = f"give as many offsets as this network has classes, or {instead}"
+        raise
+    assert isinstance(layer, nn.Linear), "logits_layer names a linear layer"
     if layer.bias is None:
         raise ModelError(
-            f"The last linear layer of {name} has no bias.",
+            f"The last linear layer of {type(model).__name__} has no bias.",
             received=str(layer),
             expected="bias=True",
-            remedy="add the offsets to the logits instead: model(inputs) + offsets",
+            remedy=instead,
         )
     return layer

@@ -5,6 +5,7 @@ resnet20@weights.safetensors      ... with weights from a file, used as it is
 package.module:factory            your own, trained here (only ever from the command line, never from a file)
 package.module:factory@weights.pt ... with weights
 runs/teacher                      a folder that limbeck saved a network in
+runs/committee                    a folder of a generalist and its specialists
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Normalise, Samples
-from limbeck.distillation import NetworkSource, network_from
+from limbeck.distillation import COMMITTEE_FILE, NetworkSource, load_committee, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
 from limbeck.models import SavedModel, check_output, is_factory_path, load_factory, load_model, load_weights
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
@@ -47,7 +48,9 @@ def teacher_source(
     """Return a ready teacher where weights are named, otherwise what to train as one."""
     _check_origin(text, from_command_line)
     spec, weights = _split_weights(text)
-    if _is_saved(spec):
+    if (Path(spec) / COMMITTEE_FILE).is_file():
+        return load_committee(Path(spec), adapt=lambda saved: _adapted(saved, train=train, normalise=normalise))
+    if (Path(spec) / "model.json").is_file():
         saved = load_model(Path(spec))
         return ModuleTeacher(module_for(saved, train=train, normalise=normalise), name=f"{saved.spec} from {spec}")
     source = _factory_or_spec(spec)
@@ -112,6 +115,11 @@ def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None
         raise DataError(
             "The saved network takes inputs of another shape.", received=train.input_shape, expected=saved.input_shape
         )
+    return _adapted(saved, train=train, normalise=normalise)
+
+
+def _adapted(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:
+    """Return a saved network that takes inputs as this job normalises them, of whatever classes it is."""
     own = normalise_from(saved)
     if own == normalise:
         return saved.module
@@ -175,7 +183,7 @@ def _split_weights(text: str) -> tuple[str, Path | None]:
 
 
 def _is_saved(text: str) -> bool:
-    return (Path(text) / "model.json").is_file()
+    return any((Path(text) / name).is_file() for name in ("model.json", COMMITTEE_FILE))
 
 
 def _factory_or_spec(text: str) -> Callable[..., nn.Module] | str:

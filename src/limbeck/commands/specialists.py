@@ -1,29 +1,29 @@
-"""``limbeck specialists``: which classes the specialists of a generalist are to learn."""
+"""``limbeck specialists``: which classes the specialists of a generalist are to learn, and their training."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limbeck.commands.networks import trained_teacher
-from limbeck.commands.settings import normalise_for, prepare
-from limbeck.config import DistillConfig
-from limbeck.data import Samples, Views, iterate_batches
+from limbeck.commands.networks import module_for, normalise_from
+from limbeck.commands.settings import prepare
+from limbeck.config import TrainConfig, recipe_from
+from limbeck.data import Samples, Views, augmentations_from, label_part
+from limbeck.distillation import TrainedSpecialist, save_committee, train_specialists
 from limbeck.errors import ConfigError, DataError, unknown_name
 from limbeck.metrics import confusion_matrix
+from limbeck.models import SavedModel, load_model
 from limbeck.records import make_folder
 from limbeck.reports import save_class_sets_picture
-from limbeck.specialists import METHODS, SpecialistPlan, plan_specialists, prediction_covariance
-from limbeck.teachers import Teacher
-from limbeck.training import Runtime
+from limbeck.specialists import METHODS, SpecialistPlan, load_plan, plan_specialists, prediction_covariance
+from limbeck.training import Recipe, Runtime, predict, progress_for
 
 SPLITS = ("train", "validation", "test")
-BATCH_SIZE = 512
 
 
 def plan(
@@ -48,23 +48,15 @@ def plan(
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise ConfigError("A plan is a YAML file.", received=str(out), expected="--out NAME.yaml")
     make_folder(out.parent)
-    config, splits = prepare(
-        DistillConfig, file=None, flags={**flags, "teachers": [generalist]}, assignments=assignments
-    )
+    config, splits = prepare(TrainConfig, file=None, flags=flags, assignments=assignments)
+    saved = _generalist(generalist, train=splits.train)
     samples: Samples | None = getattr(splits, split)
     if samples is None:
         raise DataError(f"{config.data} has no {split} split.", expected="a split that is there: train always is")
-    normalise = normalise_for(config, splits)
-    runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
-    teacher = trained_teacher(
-        [generalist],
-        data=config.data,
-        from_command_line=True,
-        train=splits.train,
-        normalise=normalise,
-        device=runtime.device,
-    )
-    probabilities = torch.cat(list(_predictions(teacher, samples, Views(normalise=normalise), runtime)))
+    runtime = Runtime.resolve(config.device, "fp32")
+    views = Views(normalise=normalise_from(saved))
+    logits = predict(saved.module.to(runtime.device), samples, views, runtime=runtime)
+    probabilities = torch.softmax(logits.double(), dim=1)
     covariance = prediction_covariance(probabilities)
     made = plan_specialists(
         _confusions(probabilities, samples) if method == "confusion" else covariance,
@@ -75,7 +67,7 @@ def plan(
         overlap=overlap,
         method=method,
         seed=seed,
-        generalist_fingerprint=teacher.fingerprint,
+        generalist_fingerprint=saved.fingerprint,
     )
     made.save(out)
     picture = out.with_suffix(".png")
@@ -92,12 +84,83 @@ def as_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _predictions(teacher: Teacher, samples: Samples, views: Views, runtime: Runtime) -> Iterator[Tensor]:
-    positions = torch.arange(len(samples))
-    for batch in iterate_batches(samples, views, positions, batch_size=BATCH_SIZE, view=None):
-        with runtime.autocast():
-            targets = teacher(batch.ids, batch.inputs.to(runtime.device))
-        yield torch.softmax(targets.logits_at(1.0).double(), dim=1).cpu()
+def train(
+    generalist: str,
+    plan_file: Path,
+    *,
+    flags: dict[str, Any],
+    assignments: Sequence[str],
+    special_share: float,
+    form: str,
+    seed: int,
+    out: Path,
+    progress: str,
+) -> dict[str, Any]:
+    """Train the specialists of a plan and write the committee; return a summary, JSON-able."""
+    display = progress_for(progress)
+    made = load_plan(plan_file)
+    config, splits = prepare(TrainConfig, file=None, flags=flags, assignments=assignments)
+    saved = _generalist(generalist, train=splits.train)
+    normalise, samples = normalise_from(saved), splits.train
+    if config.num_labelled is not None:
+        samples = label_part(samples, count=config.num_labelled, seed=config.split_seed)
+    runtime = Runtime.resolve(config.device, config.precision)
+    specialists = train_specialists(
+        saved.module,
+        made,
+        samples,
+        recipe=recipe_from(config.recipe) or Recipe(),
+        validation=splits.validation,
+        views=Views(augmentations_from(config.augmentations), normalise, seed),
+        special_share=special_share,
+        form=form,
+        seed=seed,
+        generalist_spec=saved.spec,
+        out=make_folder(out),
+        runtime=runtime,
+        progress=display,
+    )
+    save_committee(out, saved, specialists, normalise=saved.normalise)
+    made.save(out / "plan.yaml")
+    return {
+        "committee": str(out),
+        "specialists": [
+            {
+                "folder": one.folder.name if one.folder else None,
+                "class_set": one.class_set,
+                "dustbin_offset": one.dustbin_offset,
+                "selected_epoch": one.selected_epoch,
+                "balanced_validation_accuracy": _validation_accuracy(one),
+                "training_seconds": one.elapsed_seconds,
+                "was_there": one.was_there,
+            }
+            for one in specialists
+        ],
+    }
+
+
+def trained_as_text(summary: dict[str, Any]) -> str:
+    """Return what was trained for a terminal."""
+    lines = []
+    for number, one in enumerate(summary["specialists"]):
+        accuracy = one["balanced_validation_accuracy"]
+        reached = "" if accuracy is None else f", {100 * accuracy:.1f} % of its validation samples right"
+        how = "was there" if one["was_there"] else f"epoch {one['selected_epoch']}"
+        lines.append(f"  {number}: {len(one['class_set'])} classes, {how}{reached}")
+    lines.append(f"committee: {summary['committee']}")
+    return "\n".join(lines)
+
+
+def _validation_accuracy(specialist: TrainedSpecialist) -> float | None:
+    chosen = next(record for record in specialist.history if record.epoch == specialist.selected_epoch)
+    return chosen.validation.get("accuracy")
+
+
+def _generalist(text: str, *, train: Samples) -> SavedModel:
+    """Load a generalist, and see that it is of the data's classes and inputs."""
+    saved = load_model(Path(text))
+    module_for(saved, train=train, normalise=normalise_from(saved))
+    return saved
 
 
 def _confusions(probabilities: Tensor, samples: Samples) -> Tensor:

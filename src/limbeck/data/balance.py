@@ -57,7 +57,7 @@ class BalancedOrder:
             InvalidValue: a batch that has no room for both.
         """
         special, _ = self._kinds(samples)
-        return math.ceil(len(special) / self._num_special(batch_size))
+        return math.ceil(len(special) / self.num_special(batch_size))
 
     def positions(self, samples: Samples, *, seed: int, epoch: int, batch_size: int) -> Tensor:
         """Return positions of the samples in the order of one pass: whole batches, int64, on the CPU.
@@ -70,7 +70,7 @@ class BalancedOrder:
         Raises:
             DataError, InvalidValue: see :meth:`num_batches`.
         """
-        num_special = self._num_special(batch_size)
+        num_special = self.num_special(batch_size)
         num_batches = self.num_batches(samples, batch_size)
         parts = [
             _dealt(kind, samples.ids, stream, start=epoch * num_batches * size, count=num_batches * size, seed=seed)
@@ -94,7 +94,12 @@ class BalancedOrder:
             )
         return special, others
 
-    def _num_special(self, batch_size: int) -> int:
+    def num_special(self, batch_size: int) -> int:
+        """Return k, how many samples of a batch are special.
+
+        Raises:
+            InvalidValue: a batch that has no room for both kinds.
+        """
         if batch_size < 2:
             raise InvalidValue("A balanced batch has room for both kinds.", received=batch_size, expected=">= 2")
         return min(max(round(self.share * batch_size), 1), batch_size - 1)

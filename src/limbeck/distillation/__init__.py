@@ -8,8 +8,16 @@ from limbeck.distillation.self_distillation import distill_self
 from limbeck.distillation.settings import DistillSettings, MutualSettings, SelfSettings, TrainSettings
 from limbeck.distillation.single import train
 from limbeck.distillation.sources import NetworkSource, network_from
+from limbeck.distillation.specialists import (
+    COMMITTEE_FILE,
+    TrainedSpecialist,
+    load_committee,
+    save_committee,
+    train_specialists,
+)
 
 __all__ = [
+    "COMMITTEE_FILE",
     "DistillSettings",
     "MutualSettings",
     "NetworkSource",
@@ -17,10 +25,14 @@ __all__ = [
     "RunResult",
     "SelfSettings",
     "TrainSettings",
+    "TrainedSpecialist",
     "distill",
     "distill_mutual",
     "distill_self",
     "dump_config",
+    "load_committee",
     "network_from",
+    "save_committee",
     "train",
+    "train_specialists",
 ]

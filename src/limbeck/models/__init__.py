@@ -10,7 +10,7 @@ from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_
 from limbeck.models.dropout import Dropout
 from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs, add_exits, exit_network
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
-from limbeck.models.heads import MultiHeadClassifier, multi_head_network
+from limbeck.models.heads import MultiHeadClassifier, logits_layer, multi_head_network, specialist_network
 from limbeck.models.hints import FeatureOutputs, TappedNetwork, add_taps
 from limbeck.models.leaving import EarlyAnswers
 from limbeck.models.modes import check_output, evaluating
@@ -47,10 +47,12 @@ __all__ = [
     "load_factory",
     "load_model",
     "load_weights",
+    "logits_layer",
     "max_norm_of",
     "multi_head_network",
     "project_max_norm",
     "save_model",
+    "specialist_network",
     "tapped",
     "unwrap",
 ]

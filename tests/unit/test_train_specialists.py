@@ -1,0 +1,207 @@
+"""Training specialists: from the generalist's weights, on balanced batches, found again, a committee as a teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from limbeck.calibration import dustbin_offset
+from limbeck.data import Samples
+from limbeck.distillation import load_committee, save_committee, train_specialists
+from limbeck.distillation import specialists as job
+from limbeck.errors import InvalidValue, ModelError, RecordError, TeacherError
+from limbeck.models import SavedModel, build, fingerprint, specialist_network
+from limbeck.pooling import combine_specialists
+from limbeck.specialists import SpecialistPlan
+from limbeck.training import Recipe, Runtime, fit
+
+CPU = Runtime(torch.device("cpu"), "fp32")
+NAMES = ("a", "b", "c", "d", "e", "f")
+RECIPE = Recipe(num_epochs=4, batch_size=16, learning_rate=0.05)
+SPEC = "mlp:widths=12"
+
+
+def data(count: int = 240, *, seed: int = 0) -> Samples:
+    """Return six classes in three pairs that are hard to tell apart."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 6
+    centres = torch.randn(3, 8, generator=torch.Generator().manual_seed(9)).repeat_interleave(2, dim=0)
+    centres = centres + 0.5 * torch.randn(6, 8, generator=torch.Generator().manual_seed(8))
+    inputs = centres[labels] + 0.5 * torch.randn(count, 8, generator=generator)
+    return Samples(f"toy-{seed}", torch.arange(count) + 1000 * seed, inputs, labels, NAMES)
+
+
+def generalist() -> nn.Module:
+    network = build(SPEC, input_shape=(8,), num_classes=6, seed=0)
+    torch.manual_seed(1)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(data().inputs), data().labels).backward()
+        optimiser.step()
+    return network.eval()
+
+
+def plan_of(network: nn.Module, sets=(("a", "b"), ("d", "c"), ("e", "f", "a"))) -> SpecialistPlan:
+    return SpecialistPlan(list(NAMES), [list(names) for names in sets], generalist_fingerprint=fingerprint(network))
+
+
+def trained(network, plan=None, **settings):
+    defaults = {"recipe": RECIPE, "validation": data(90, seed=1), "runtime": CPU, "generalist_spec": SPEC}
+    return train_specialists(network, plan or plan_of(network), data(), **defaults | settings)
+
+
+def saved_model(network: nn.Module) -> SavedModel:
+    return SavedModel(network, SPEC, (8,), list(NAMES), None, "student", fingerprint(network), {})
+
+
+def test_a_specialist_starts_as_the_generalist_with_a_dustbin():
+    network = generalist()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    special = specialist_network(network, [4, 1], num_classes=6)
+    inputs = data().inputs
+    with torch.no_grad():
+        own, general = special(inputs), network(inputs)
+    assert_close(own[:, :2], general[:, [4, 1]])
+    assert_close(own[:, 2], general[:, [0, 2, 3, 5]].mean(dim=1) + math.log(4))
+    assert all(parameter.requires_grad for parameter in special.parameters())
+    with torch.no_grad():
+        special.head.weight.zero_()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("members", [[], [0, 1, 2, 3, 4, 5], [0, 0], [6], [-1]])
+def test_a_set_that_is_none_is_refused(members):
+    with pytest.raises(InvalidValue, match="some of the classes"):
+        specialist_network(generalist(), members, num_classes=6)
+    with pytest.raises(ModelError, match="no linear layer"):
+        specialist_network(nn.Sequential(nn.Linear(8, 5)), [0], num_classes=6)
+
+
+def test_specialists_learn_their_classes_on_balanced_batches_of_their_own_labels(monkeypatch):
+    network = generalist()
+    own = fingerprint(network)
+    asked = []
+
+    def watched(student, samples, objective, **settings):
+        asked.append((samples, settings))
+        return fit(student, samples, objective, **settings)
+
+    monkeypatch.setattr(job, "fit", watched)
+    specialists = trained(network)
+    assert [one.class_set for one in specialists] == [["a", "b"], ["d", "c"], ["e", "f", "a"]]
+    samples, settings = asked[1]
+    assert samples.class_names == ("d", "c", job.DUSTBIN)
+    original = data().labels
+    for number, name in enumerate(("d", "c")):
+        assert torch.equal(samples.labels == number, original == NAMES.index(name))
+    positions = settings["order"].positions(samples, seed=0, epoch=0, batch_size=16)
+    assert ((samples.labels[positions] < 2).view(-1, 16).sum(dim=1) == 8).all()
+    validation = settings["validation"]
+    assert (validation.labels < 2).sum() == (validation.labels == 2).sum() == 30
+    for one, share in zip(specialists, (1 / 3, 1 / 3, 1 / 2), strict=True):
+        assert one.dustbin_offset == pytest.approx(dustbin_offset(special_prior=share))
+        accuracy = {record.epoch: record.validation["accuracy"] for record in one.history}
+        assert accuracy[one.selected_epoch] == max(accuracy.values()) > 0.6
+    assert fingerprint(network) == own
+
+
+def test_what_is_there_is_not_trained_again_and_other_settings_are_other_specialists(tmp_path, monkeypatch):
+    network = generalist()
+    first = trained(network, out=tmp_path)
+    calls = []
+    monkeypatch.setattr(job, "fit", lambda *a, **k: (calls.append(k["name"]), fit(*a, **k))[1])
+    again = trained(network, out=tmp_path)
+    assert not calls
+    assert all(one.was_there for one in again)
+    inputs = data().inputs
+    for one, other in zip(first, again, strict=True):
+        assert_close(one.module(inputs), other.module(inputs))
+        assert (one.dustbin_offset, one.selected_epoch) == (other.dustbin_offset, other.selected_epoch)
+        assert one.history == other.history
+    shutil.rmtree(first[1].folder)
+    trained(network, out=tmp_path)
+    assert calls == ["specialist-1"]
+    trained(network, out=tmp_path, special_share=0.25)
+    assert len(calls) == 4
+
+
+def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    network = generalist()
+    whole = trained(network)
+    from limbeck.training import run
+
+    taken = []
+    original = run.TrainingRun.take_step
+
+    def stopping(self, *arguments):
+        taken.append(1)
+        if len(taken) == 20:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run.TrainingRun, "take_step", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            trained(network, out=tmp_path)
+    resumed = trained(network, out=tmp_path)
+    for one, other in zip(whole, resumed, strict=True):
+        for name, value in one.module.state_dict().items():
+            assert torch.equal(value, other.module.state_dict()[name])
+
+
+def test_the_committee_is_the_combination_of_its_parts_and_better_than_the_generalist(tmp_path):
+    network = generalist()
+    plan = plan_of(network)
+    specialists = trained(network, plan, out=tmp_path, recipe=dataclasses.replace(RECIPE, num_epochs=12))
+    save_committee(tmp_path, saved_model(network), specialists, normalise=None)
+    teacher = load_committee(tmp_path)
+    test = data(300, seed=2)
+    with torch.no_grad():
+        parts = []
+        for one in specialists:
+            logits = one.module(test.inputs)
+            logits[:, -1] += one.dustbin_offset
+            parts.append(logits)
+        expected = combine_specialists(network(test.inputs), parts, plan.class_numbers())
+    answered = teacher(test.ids, test.inputs).logits_at(1.0)
+    assert_close(answered, expected, rtol=1e-4, atol=1e-4)
+    alone = int((network(test.inputs).argmax(dim=1) != test.labels).sum())
+    together = int((answered.argmax(dim=1) != test.labels).sum())
+    assert together < alone
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path):
+    network, other = generalist(), build(SPEC, input_shape=(8,), num_classes=6, seed=5)
+    with pytest.raises(TeacherError, match="another generalist"):
+        trained(other, plan_of(network))
+    with pytest.raises(TeacherError, match="other classes"):
+        trained(network, SpecialistPlan(["a", "b", "x"], [["a", "b"]]))
+    with pytest.raises(RecordError, match=r"committee\.json"):
+        load_committee(tmp_path)
+    specialists = trained(network, out=tmp_path / "one")
+    save_committee(tmp_path / "one", saved_model(network), specialists, normalise=None)
+    others = trained(other, plan_of(other), out=tmp_path / "two")
+    save_committee(tmp_path / "two", saved_model(other), others, normalise=None)
+
+    mixed = json.loads((tmp_path / "one" / "committee.json").read_text())
+    shutil.copytree(others[0].folder, tmp_path / "one" / "stranger")
+    mixed["members"][0]["folder"] = "stranger"
+    (tmp_path / "one" / "committee.json").write_text(json.dumps(mixed))
+    with pytest.raises(ModelError, match="stranger was trained for another generalist"):
+        load_committee(tmp_path / "one")
+    mixed["members"][0]["folder"] = "generalist"
+    (tmp_path / "one" / "committee.json").write_text(json.dumps(mixed))
+    with pytest.raises(ModelError, match="holds no specialist"):
+        load_committee(tmp_path / "one")
+    shutil.rmtree(tmp_path / "two" / "generalist")
+    shutil.copytree(tmp_path / "one" / "generalist", tmp_path / "two" / "generalist")
+    with pytest.raises(ModelError, match="another generalist than"):
+        load_committee(tmp_path / "two")
