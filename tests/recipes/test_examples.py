@@ -83,7 +83,7 @@ def test_python_in_the_guide_to_specialists_runs(tmp_path, monkeypatch):
     assert load_plan("plan.yaml") == names["plan"]
     assert Path("plan.png").stat().st_size > 10_000
     assert min(names["plan"].coverage().values()) >= 1
-    assert all(offset > 0 for offset in names["offsets"])
+    assert all(one.dustbin_offset > 0 for one in names["specialists"])
     assert names["together"] < 0.2 * len(names["held_out"])
     assert names["result"].record.networks[0].name == "generalist and 4 specialists"
 
