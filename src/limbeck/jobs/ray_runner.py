@@ -1,0 +1,164 @@
+"""Jobs on Ray: on this machine, or on a cluster that shares the folder of outputs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from limbeck.errors import InvalidValue, MissingPackage
+from limbeck.jobs.job import Job
+from limbeck.jobs.work import Report, bound_threads, count_cpus, perform
+
+GRACE_SECONDS = 30.0  # that a job has to end its step and write its checkpoint
+CONNECT_SECONDS = 10.0
+
+
+class RayRunner:
+    """Runs every attempt as a Ray task that reserves a CPU for each thread.
+
+    What runs in this process already is used and left; otherwise a Ray of this machine is joined, or started and
+    ended. The modules of the jobs' functions are installed wherever tasks run.
+
+    Args:
+        address: ``ray://HOST:PORT`` of a cluster's client server; None for this machine.
+
+    Raises:
+        MissingPackage: Ray is not installed.
+        InvalidValue: an address without a host or a port.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise MissingPackage("Ray is not installed.", remedy="pip install 'limbeck[ray]'")
+        self.address = address
+        if address is not None:
+            _host_and_port(address)
+        self._threads = 1
+        self._ours = False
+        self._names: dict[Any, str] = {}  # of the tasks that run, by their future
+        self._begun: dict[str, float] = {}
+
+    def open(self, threads_per_job: int | None) -> None:
+        """Connect, and let Ray queue what it has no CPUs for.
+
+        Raises:
+            InvalidValue: nothing answers at the address; no node has as many CPUs as a job takes.
+        """
+        ray = _ray()
+        self._threads = threads_per_job or 1
+        if not ray.is_initialized():
+            self._connect(ray)
+            self._ours = True
+        largest = int(max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0))
+        if 0 < largest < self._threads:
+            raise InvalidValue(
+                "No node of the Ray cluster has enough CPUs for a job.",
+                received=f"{self._threads} threads per job",
+                expected=f"at most {largest}",
+            )
+        self._task = ray.remote(_work).options(num_cpus=self._threads, max_retries=0)
+
+    def start(self, job: Job, root: Path) -> None:
+        """Hand a task to Ray."""
+        packed = _ray().cloudpickle.dumps(job)  # takes functions of a script by value
+        self._names[self._task.options(name=job.name).remote(packed, str(root), self._threads)] = job.name
+        self._begun[job.name] = time.perf_counter()
+
+    def wait(self) -> list[tuple[str, Report]]:
+        """Wait for a report, or for Ray to say that a task is lost."""
+        ray = _ray()
+        ended, _ = ray.wait(list(self._names), num_returns=1)
+        reports = []
+        for future in ended:
+            name = self._names.pop(future)
+            try:
+                report = ray.get(future)
+            except ray.exceptions.RayError as error:
+                elapsed = time.perf_counter() - self._begun[name]
+                report = Report(elapsed, type(error).__name__, str(error).strip())
+            reports.append((name, report))
+        return reports
+
+    def close(self) -> None:
+        """Interrupt every task as Ctrl-C would, end what goes on nevertheless, and leave Ray as it was."""
+        ray = _ray()
+        running, self._names = list(self._names), {}
+        try:
+            for future in running:
+                ray.cancel(future)
+            if running:
+                ray.wait(running, num_returns=len(running), timeout=GRACE_SECONDS)
+        finally:
+            for future in running:
+                ray.cancel(future, force=True)
+            if self._ours:
+                ray.shutdown()
+                self._ours = False
+
+    def _connect(self, ray: Any) -> None:
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if self.address is not None:
+            _require_answer(self.address)
+            try:
+                ray.init(self.address, **quiet)
+            except (ConnectionError, RuntimeError) as error:
+                raise _unreachable(self.address, error) from error
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(**quiet)
+            return
+        try:
+            ray.init(num_cpus=max(count_cpus(), self._threads), include_dashboard=False, **quiet)
+        except ValueError:  # one runs on this machine, with CPUs of its own
+            ray.init(**quiet)
+
+
+def _work(packed: bytes, root: str, num_threads: int) -> Report:
+    """What a task does: unpack the job after the threads are bounded, do it, report."""
+    clock = time.perf_counter()
+    try:
+        bound_threads(num_threads)
+        job = _ray().cloudpickle.loads(packed)
+    except Exception as error:
+        return Report(time.perf_counter() - clock, type(error).__name__, str(error))
+    return perform(job, Path(root))
+
+
+def _ray() -> Any:
+    return importlib.import_module("ray")
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    parts = urlsplit(address)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None:
+        raise InvalidValue("This is not the address of a Ray cluster.", received=address, expected="ray://HOST:PORT")
+    return host, port
+
+
+def _require_answer(address: str) -> None:
+    """Fail within seconds where nobody listens: Ray itself would try for minutes."""
+    try:
+        socket.create_connection(_host_and_port(address), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> InvalidValue:
+    return InvalidValue(
+        "No Ray cluster answers.",
+        received=f"{address}: {str(error).strip().splitlines()[0]}",
+        expected="the client server of a running cluster",
+        remedy="ray start --head --ray-client-server-port 10001 on its head",
+    )
