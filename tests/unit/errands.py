@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def fail(folder: Path, way: str) -> None:
 
 
 def note_threads(folder: Path) -> None:
+    assert "torch" not in sys.modules, "nothing that reads the count was imported before it was set"
     (folder / "text").write_text(os.environ["OMP_NUM_THREADS"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,16 @@ from limbeck.errors import InvalidValue, JobsFailed, MissingPackage
 from limbeck.jobs import Job, RayRunner, run_jobs, runner_from
 
 HERE = Path(__file__).parent
+
+
+pytestmark = pytest.mark.xdist_group("ray")  # one Ray for all, whichever process runs them
+
+
+def test_an_address_where_nobody_listens(tmp_path):
+    ray = pytest.importorskip("ray")
+    assert not ray.is_initialized(), "this test comes before the fixture"
+    with pytest.raises(InvalidValue, match="No Ray cluster answers"):
+        run_jobs([Job("one", "0a", print)], tmp_path, runner="ray://127.0.0.1:1")
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +113,14 @@ def test_every_runner_makes_the_same_bytes(errands, tmp_path):
     assert weights[:2] == weights[2:]
 
 
-def test_an_address_where_nobody_listens(errands, tmp_path):
-    with pytest.raises(InvalidValue, match="No Ray cluster answers"):
-        run_jobs([Job("one", "0a", errands.write, ("x",))], tmp_path, runner="ray://127.0.0.1:1")
+def test_an_address_is_refused_where_a_ray_is_used_already(errands, tmp_path):
+    with pytest.raises(InvalidValue, match=r"already(.|\n)*ray, which uses that one"):
+        run_jobs([Job("one", "0a", errands.write, ("x",))], tmp_path, runner="ray://127.0.0.1:10001")
+
+
+def test_what_cannot_be_sent_is_a_failure(ray, tmp_path):
+    with pytest.raises(JobsFailed, match="cannot be sent to Ray"):
+        run_jobs([Job("one", "0a", print, (threading.Lock(),))], tmp_path, runner="ray", retries=0)
 
 
 @pytest.mark.parametrize("address", ["ray://", "ray://host", "ray://host:x"])

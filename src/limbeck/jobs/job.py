@@ -18,7 +18,7 @@ KEY = re.compile(r"[A-Za-z0-9]+")
 KEY_DIGITS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """Something to be made once: a function that writes into a folder, and the hash of all that decides what.
 

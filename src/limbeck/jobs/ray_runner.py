@@ -44,18 +44,27 @@ class RayRunner:
         self._ours = False
         self._names: dict[Any, str] = {}  # of the tasks that run, by their future
         self._begun: dict[str, float] = {}
+        self._unsent: list[tuple[str, Report]] = []
 
     def open(self, threads_per_job: int | None) -> None:
         """Connect, and let Ray queue what it has no CPUs for.
 
         Raises:
-            InvalidValue: nothing answers at the address; no node has as many CPUs as a job takes.
+            InvalidValue: nothing answers at the address, or this process uses a Ray already; no node has as many CPUs
+                as a job takes.
         """
         ray = _ray()
         self._threads = threads_per_job or 1
         if not ray.is_initialized():
             self._connect(ray)
             self._ours = True
+        elif self.address is not None:
+            raise InvalidValue(
+                "This process is connected to a Ray already.",
+                received=self.address,
+                expected="ray, which uses that one",
+                remedy="or call ray.shutdown() before",
+            )
         largest = int(max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0))
         if 0 < largest < self._threads:
             raise InvalidValue(
@@ -63,16 +72,24 @@ class RayRunner:
                 received=f"{self._threads} threads per job",
                 expected=f"at most {largest}",
             )
-        self._task = ray.remote(_work).options(num_cpus=self._threads, max_retries=0)
+        self._task = ray.remote(_work)
 
     def start(self, job: Job, root: Path) -> None:
-        """Hand a task to Ray."""
-        packed = _ray().cloudpickle.dumps(job)  # takes functions of a script by value
-        self._names[self._task.options(name=job.name).remote(packed, str(root), self._threads)] = job.name
+        """Hand a task to Ray. A job that cannot be sent has failed."""
+        try:
+            packed = _ray().cloudpickle.dumps(job)  # takes functions of a script by value
+        except Exception as error:
+            self._unsent.append((job.name, Report(0.0, type(error).__name__, f"cannot be sent to Ray: {error}")))
+            return
+        task = self._task.options(name=job.name, num_cpus=self._threads, max_retries=0)
+        self._names[task.remote(packed, str(root), self._threads)] = job.name
         self._begun[job.name] = time.perf_counter()
 
     def wait(self) -> list[tuple[str, Report]]:
         """Wait for a report, or for Ray to say that a task is lost."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            return unsent
         ray = _ray()
         ended, _ = ray.wait(list(self._names), num_returns=1)
         reports = []
@@ -159,6 +176,6 @@ def _unreachable(address: str, error: Exception) -> InvalidValue:
     return InvalidValue(
         "No Ray cluster answers.",
         received=f"{address}: {str(error).strip().splitlines()[0]}",
-        expected="the client server of a running cluster",
-        remedy="ray start --head --ray-client-server-port 10001 on its head",
+        expected="the client server of a running cluster (ray start --head --ray-client-server-port 10001)",
+        remedy="look at host and port, and whether Ray has the token here that the cluster asks for",
     )
