@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from limbeck.errors import InvalidValue, JobsFailed, MissingPackage
 from limbeck.jobs import Job, RayRunner, run_jobs, runner_from
+from limbeck.jobs.ray_runner import running_here
 
 HERE = Path(__file__).parent
 
@@ -128,6 +130,20 @@ def test_an_address_has_a_host_and_a_port(address):
     pytest.importorskip("ray")
     with pytest.raises(InvalidValue, match="not the address"):
         runner_from(address)
+
+
+def test_a_ray_of_this_machine_that_died_is_not_joined(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert running_here() is None
+    (tmp_path / "ray").mkdir()
+    current = tmp_path / "ray" / "ray_current_cluster"
+    current.write_text("")
+    assert running_here() is None
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        current.write_text(f"{address}\n")
+        assert running_here() == address
+    assert running_here() is None
 
 
 def test_without_ray_the_remedy_is_named(monkeypatch):

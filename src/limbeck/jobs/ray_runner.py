@@ -23,8 +23,9 @@ CONNECT_SECONDS = 10.0
 class RayRunner:
     """Runs every attempt as a Ray task that reserves a CPU for each thread.
 
-    What runs in this process already is used and left; otherwise a Ray of this machine is joined, or started and
-    ended. The modules of the jobs' functions are installed wherever tasks run.
+    A Ray that this process is connected to is used and left. Otherwise the one of RAY_ADDRESS, or that of this
+    machine, is joined; where none answers on this machine one is started, and ended at the end. The modules of the
+    jobs' functions are installed wherever tasks run.
 
     Args:
         address: ``ray://HOST:PORT`` of a cluster's client server; None for this machine.
@@ -120,22 +121,34 @@ class RayRunner:
                 self._ours = False
 
     def _connect(self, ray: Any) -> None:
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        if self.address is not None:
-            _require_answer(self.address)
-            try:
-                ray.init(self.address, **quiet)
-            except (ConnectionError, RuntimeError) as error:
-                raise _unreachable(self.address, error) from error
-            return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(**quiet)
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        address = self.address or os.environ.get("RAY_ADDRESS") or running_here()
+        if address is None:
+            ray.init("local", num_cpus=max(count_cpus(), self._threads), include_dashboard=False, **quiet)
             return
         try:
-            ray.init(num_cpus=max(count_cpus(), self._threads), include_dashboard=False, **quiet)
-        except ValueError:  # one runs on this machine, with CPUs of its own
-            ray.init(**quiet)
+            if ":" in address:  # Ray itself would try for minutes
+                _knock(address)
+            ray.init(address, **quiet)
+        except (OSError, RuntimeError) as error:
+            raise InvalidValue(
+                "No Ray cluster answers.",
+                received=f"{address}: {str(error).strip().splitlines()[0]}",
+                expected="a running cluster; for ray://, started with ray start --head --ray-client-server-port 10001",
+                remedy="look at host and port, and whether Ray has the token here that the cluster asks for",
+            ) from error
+
+
+def running_here() -> str | None:
+    """Return the address of the Ray last started on this machine, if it answers: one that died leaves its address."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        address = Path(folder, "ray", "ray_current_cluster").read_text("utf-8").strip()
+        _knock(address)
+    except (OSError, InvalidValue):
+        return None
+    return address
 
 
 def _work(packed: bytes, root: str, num_threads: int) -> Report:
@@ -154,7 +167,7 @@ def _ray() -> Any:
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    parts = urlsplit(address)
+    parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
@@ -164,18 +177,6 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host, port
 
 
-def _require_answer(address: str) -> None:
-    """Fail within seconds where nobody listens: Ray itself would try for minutes."""
-    try:
-        socket.create_connection(_host_and_port(address), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise _unreachable(address, error) from error
-
-
-def _unreachable(address: str, error: Exception) -> InvalidValue:
-    return InvalidValue(
-        "No Ray cluster answers.",
-        received=f"{address}: {str(error).strip().splitlines()[0]}",
-        expected="the client server of a running cluster (ray start --head --ray-client-server-port 10001)",
-        remedy="look at host and port, and whether Ray has the token here that the cluster asks for",
-    )
+def _knock(address: str) -> None:
+    """Fail within seconds where nobody listens."""
+    socket.create_connection(_host_and_port(address), timeout=CONNECT_SECONDS).close()
