@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 
 class LimbeckError(Exception):
@@ -86,6 +87,54 @@ class NotConverged(LimbeckError):
 
 class TrainingDiverged(LimbeckError):
     """A loss that became NaN or infinite."""
+
+
+class MissingPackage(LimbeckError, ImportError):
+    """A package of an extra that is not installed."""
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a job is not done.
+
+    Args:
+        job: its name.
+        problem: an exception's class, "exit code 3", "signal SIGKILL".
+        message: the exception's.
+        num_attempts: how often it was tried.
+        workplace: the folder that it left, with the traceback and what its next attempt goes on from.
+    """
+
+    job: str
+    problem: str
+    message: str
+    num_attempts: int
+    workplace: str
+
+
+class JobsFailed(LimbeckError):
+    """Jobs that failed while all that could be done was done.
+
+    Args:
+        failures: each job that failed.
+        not_run: name of each job that was not begun, and the failed one that it waits for.
+        num_jobs: of all.
+    """
+
+    def __init__(self, failures: Sequence[JobFailure], *, not_run: Mapping[str, str], num_jobs: int) -> None:
+        self.failures = tuple(failures)
+        self.not_run = dict(not_run)
+        lines = [
+            f"{failure.job}: {failure.problem}: {failure.message} "
+            f"({failure.num_attempts} attempt{'s' * (failure.num_attempts != 1)}, {failure.workplace})"
+            for failure in failures
+        ]
+        lines += [f"{job}: not run, it waits for {need}" for job, need in not_run.items()]
+        super().__init__(
+            f"{len(self.failures)} of {num_jobs} jobs failed.",
+            received="\n    ".join(line.replace("\n", "\n    ") for line in lines),
+            remedy="mend the cause and run the same again: what is done stays, the rest goes on from those folders",
+        )
 
 
 def near_names(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:

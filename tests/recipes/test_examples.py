@@ -88,6 +88,18 @@ def test_python_in_the_guide_to_specialists_runs(tmp_path, monkeypatch):
     assert names["result"].record.networks[0].name == "generalist and 4 specialists"
 
 
+def test_python_in_the_guide_to_jobs_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = python_in("docs/guide/jobs.md")
+    for last_line in ("student: done", "student: was there"):
+        names = {"__name__": "__main__"}
+        exec(compile(block, "docs/guide/jobs.md", "exec"), names)
+        assert [outcome.name for outcome in names["outcomes"]] == ["member0", "member1", "member2", "student"]
+        assert capsys.readouterr().out.splitlines()[-1].startswith(last_line)
+    more = names["jobs_of"](names["root"], 4)
+    assert [job.place(names["root"]).exists() for job in more] == [True, True, True, False, False]
+
+
 def python_in(name: str) -> list[str]:
     text = (EXAMPLES.parent / name).read_text(encoding="utf-8")
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
