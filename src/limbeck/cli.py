@@ -318,6 +318,7 @@ def train_specialists(
     special_share: Annotated[float, typer.Option(help="Of each batch, that is of the specialist's classes.")] = 0.5,
     form: Annotated[str, typer.Option(help="Of the dustbin's correction: exact, or as the paper words it.")] = "exact",
     seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
+    jobs: Annotated[str, typer.Option(help="Where they run: serial, processes:N, ray, or ray://HOST:PORT.")] = "serial",
     image_size: options.ImageSize = None,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -349,6 +350,7 @@ def train_specialists(
             form=form,
             seed=seed,
             out=out,
+            jobs=jobs,
             progress=progress,
         )
     typer.echo(json.dumps(summary, indent=1) if as_json else command.trained_as_text(summary))

@@ -91,6 +91,7 @@ def test_specialists_are_trained_and_the_committee_teaches_a_student(limbeck, tm
         (["--generalist", "generalist", "--plan", "nowhere.yaml"], "nowhere.yaml"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--special-share", "1"], "share"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--form", "papers"], "did you mean paper"),
+        (["--generalist", "generalist", "--plan", "plan.yaml", "--jobs", "process"], "did you mean processes"),
     ):
         refused = limbeck("specialists", "train", "--data", "digits", *arguments, "--out", "new")
         assert refused.returncode == 2, (arguments, refused.stderr)

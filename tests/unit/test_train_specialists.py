@@ -16,7 +16,7 @@ from limbeck.calibration import dustbin_offset
 from limbeck.data import Samples
 from limbeck.distillation import load_committee, save_committee, train_specialists
 from limbeck.distillation import specialists as job
-from limbeck.errors import InvalidValue, ModelError, RecordError, TeacherError
+from limbeck.errors import InvalidValue, JobsFailed, ModelError, RecordError, TeacherError, UnknownName
 from limbeck.models import SavedModel, build, fingerprint, specialist_network
 from limbeck.pooling import combine_specialists
 from limbeck.specialists import SpecialistPlan
@@ -155,6 +155,31 @@ def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch)
     for one, other in zip(whole, resumed, strict=True):
         for name, value in one.module.state_dict().items():
             assert torch.equal(value, other.module.state_dict()[name])
+
+
+def test_processes_train_the_same_specialists_to_the_bit(tmp_path):
+    network = generalist()
+    settings = {
+        "recipe": dataclasses.replace(RECIPE, num_epochs=1),
+        "plan": plan_of(network, sets=(("a", "b"), ("d", "c"))),
+    }
+    serial = trained(network, out=tmp_path / "serial", threads_per_job=1, **settings)
+    spawned = trained(network, out=tmp_path / "spawned", jobs="processes:2", threads_per_job=1, **settings)
+    for one, other in zip(serial, spawned, strict=True):
+        assert one.folder.name == other.folder.name
+        weights = [(folder / "specialist.safetensors").read_bytes() for folder in (one.folder, other.folder)]
+        assert weights[0] == weights[1]
+
+
+def test_a_specialist_that_diverges_is_named_and_the_others_are_kept(tmp_path):
+    network = generalist()
+    with pytest.raises(JobsFailed) as failed:
+        trained(network, out=tmp_path, retries=0, recipe=dataclasses.replace(RECIPE, learning_rate=1e30))
+    assert [failure.job for failure in failed.value.failures] == ["specialist-0", "specialist-1", "specialist-2"]
+    assert "NaN or infinite" in failed.value.failures[0].message
+    assert {path.suffix for path in tmp_path.iterdir() if path.is_dir()} == {".partial"}
+    with pytest.raises(UnknownName, match="runner"):
+        trained(network, jobs="threads")
 
 
 def test_the_committee_is_the_combination_of_its_parts_and_better_than_the_generalist(tmp_path):

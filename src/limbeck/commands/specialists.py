@@ -94,6 +94,7 @@ def train(
     form: str,
     seed: int,
     out: Path,
+    jobs: str,
     progress: str,
 ) -> dict[str, Any]:
     """Train the specialists of a plan and write the committee; return a summary, JSON-able."""
@@ -113,10 +114,12 @@ def train(
         validation=splits.validation,
         views=Views(augmentations_from(config.augmentations), normalise, seed),
         special_share=special_share,
-        form=form,
+        form=form,  # type: ignore[arg-type]  # checked there
         seed=seed,
         generalist_spec=saved.spec,
         out=make_folder(out),
+        jobs=jobs,
+        threads_per_job=config.num_threads,
         runtime=runtime,
         progress=display,
     )

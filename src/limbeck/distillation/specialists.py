@@ -7,13 +7,14 @@ found again by what decides it -> ``committee.json``, from which the whole is a 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -21,9 +22,10 @@ from torch import nn
 from limbeck.calibration import dustbin_offset
 from limbeck.data import BalancedOrder, Samples, Views
 from limbeck.errors import ModelError, RecordError, TeacherError
-from limbeck.models import SavedModel, fingerprint, load_model, save_model, specialist_network
+from limbeck.jobs import Job, job_key, run_jobs
+from limbeck.models import ModelFactory, SavedModel, fingerprint, load_model, save_model, specialist_network
 from limbeck.objectives import HardLabels
-from limbeck.records import EpochRecord, decode_plain, decode_record, encode_record, make_folder, write_text
+from limbeck.records import EpochRecord, decode_plain, decode_record, encode_record, write_text
 from limbeck.specialists import SpecialistPlan
 from limbeck.teachers import SpecialistsTeacher
 from limbeck.training import EventLog, Progress, Recipe, Runtime, SilentProgress, fit, training_identity
@@ -32,7 +34,6 @@ DUSTBIN = "(dustbin)"  # name of the class of all others
 COMMITTEE_FILE = "committee.json"
 FORMAT, VERSION = "limbeck-committee", 1
 GENERALIST_FOLDER = "generalist"
-KEY_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,17 @@ def train_specialists(
     validation: Samples | None = None,
     views: Views | None = None,
     special_share: float = 0.5,
-    form: str = "exact",
+    form: Literal["exact", "paper"] = "exact",
     seed: int = 0,
     generalist_spec: str = "generalist",
     out: Path | None = None,
+    jobs: str = "serial",
+    threads_per_job: int | None = None,
+    retries: int = 1,
     runtime: Runtime | None = None,
     progress: Progress | None = None,
 ) -> list[TrainedSpecialist]:
-    r"""Train a specialist for each class set of a plan, one after the other.
+    r"""Train a specialist for each class set of a plan, each a job of its own.
 
     Each starts from the generalist's weights (:func:`limbeck.models.specialist_network`), learns the labels of its
     classes and a dustbin for all others, on batches of which ``special_share`` is special, and stops at the epoch that
@@ -103,7 +107,10 @@ def train_specialists(
         seed: of order and dropout.
         generalist_spec: from which ``load_model`` can build the generalist again.
         out: folder of ``specialist-NUMBER-KEY/``, where a specialist that is there already is not trained again, and
-            one that was stopped goes on; nothing is written where not given.
+            one that was stopped goes on; nothing is kept where not given.
+        jobs: where they run: "serial", "processes:2", "ray", ...; see :func:`limbeck.jobs.runner_from`.
+        threads_per_job: CPU threads of each; see :func:`limbeck.jobs.run_jobs`.
+        retries: attempts at a specialist after its first has failed.
         runtime: device and precision.
         progress: what a person sees.
     Returns:
@@ -113,7 +120,8 @@ def train_specialists(
         InvalidValue: another share or form.
         DataError: other classes than the plan's, or a set of which there are no samples.
         ModelError: a generalist without a last linear layer.
-        TrainingDiverged, TrainingInterrupted: see ``fit``.
+        JobsFailed: trainings that failed, such as one that diverged; the others are done.
+        TrainingInterrupted: Ctrl-C or SIGTERM.
     References:
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 5.2.
     """
@@ -131,30 +139,130 @@ def train_specialists(
             received=", ".join(train.class_names[:10]),
             expected=", ".join(plan.class_names[:10]),
         )
-    runtime, progress, views = runtime or Runtime.resolve(), progress or SilentProgress(), views or Views()
+    runtime, views = runtime or Runtime.resolve(), views or Views()
     labelled = train.take(train.labelled_positions())
-    trained = []
-    for number, members in enumerate(plan.class_numbers()):
-        start = specialist_network(generalist, members, num_classes=train.num_classes)
-        trained.append(
-            _train_one(
-                f"specialist-{number}",
-                start,
-                _relabelled(labelled, members),
-                _balanced(_relabelled(validation, members), seed=seed) if validation is not None else None,
-                num_special=len(members),
-                recipe=recipe,
-                views=views,
-                special_share=special_share,
+    specialties = [
+        _Specialty(
+            start=specialist_network(generalist, members, num_classes=train.num_classes),
+            spec=generalist_spec,
+            generalist=own,
+            samples=(samples := _relabelled(labelled, members)),
+            validation=_balanced(_relabelled(validation, members), seed=seed) if validation is not None else None,
+            order=(order := BalancedOrder(classes=tuple(range(len(members))), share=special_share)),
+            dustbin_offset=dustbin_offset(
+                special_prior=float((samples.labels < len(members)).double().mean()),
+                special_share=order.num_special(recipe.batch_size) / recipe.batch_size,
                 form=form,
-                seed=seed,
-                facts={"generalist": own, "spec": generalist_spec, "num_classes": train.num_classes},
-                out=out,
-                runtime=runtime,
-                progress=progress,
-            )
+            ),
+            recipe=recipe,
+            views=views,
+            seed=seed,
+            runtime=runtime,
         )
-    return trained
+        for members in plan.class_numbers()
+    ]
+    with tempfile.TemporaryDirectory() as nowhere:
+        root = Path(nowhere) if out is None else out
+        shown = (progress or SilentProgress()) if jobs == "serial" else None  # others run where nobody looks
+        made = [
+            Job(f"specialist-{number}", job_key(specialty.identity()), train_specialist, (specialty, shown))
+            for number, specialty in enumerate(specialties)
+        ]
+        say = progress.say if progress is not None else None
+        outcomes = run_jobs(made, root, runner=jobs, threads_per_job=threads_per_job, retries=retries, progress=say)
+        return [
+            specialty.taken(outcome.folder, is_kept=out is not None, was_there=outcome.was_there)
+            for specialty, outcome in zip(specialties, outcomes, strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Specialty:
+    """One specialist to be trained: all that decides it, picklable."""
+
+    start: nn.Module
+    spec: str
+    generalist: str  # fingerprint
+    samples: Samples
+    validation: Samples | None
+    order: BalancedOrder
+    dustbin_offset: float
+    recipe: Recipe
+    views: Views
+    seed: int
+    runtime: Runtime
+
+    def identity(self) -> dict[str, str]:
+        """Return everything that decides the specialist, as text."""
+        num_batches = self.order.num_batches(self.samples, self.recipe.batch_size)
+        decided = training_identity(
+            self.start,
+            self.samples,
+            HardLabels(),
+            recipe=self.recipe,
+            teacher=None,
+            validation=self.validation,
+            views=self.views,
+            num_views=None,
+            seed=self.seed,
+            num_steps=self.recipe.num_epochs * num_batches,
+            precision=self.runtime.precision,
+            order=self.order,
+        )
+        own = {"start": fingerprint(self.start), "classes": json.dumps(self.samples.class_names)}
+        return {**own, "dustbin offset": repr(self.dustbin_offset), **decided}
+
+    def taken(self, folder: Path, *, is_kept: bool, was_there: bool) -> TrainedSpecialist:
+        """Return what ``train_specialist`` wrote."""
+        saved = load_specialist(folder, factory=ModelFactory(self.spec, lambda: copy.deepcopy(self.start)))
+        return TrainedSpecialist(
+            module=saved.module,
+            class_set=list(self.samples.class_names[:-1]),
+            dustbin_offset=self.dustbin_offset,
+            selected_epoch=saved.extra["selected_epoch"],
+            history=[decode_plain(EpochRecord, one, f"{folder}, history") for one in saved.extra["history"]],
+            elapsed_seconds=saved.extra["elapsed_seconds"],
+            folder=folder if is_kept else None,
+            was_there=was_there,
+        )
+
+
+def train_specialist(folder: Path, specialty: _Specialty, progress: Progress | None) -> None:
+    """Train one specialist into a folder, from where an attempt before stopped: the work of a job."""
+    checkpoint = folder / "checkpoint.pt"
+    fitted = fit(
+        copy.deepcopy(specialty.start),
+        specialty.samples,
+        HardLabels(),
+        recipe=specialty.recipe,
+        validation=specialty.validation,
+        views=specialty.views,
+        seed=specialty.seed,
+        order=specialty.order,
+        runtime=specialty.runtime,
+        name=folder.name.partition(".")[0].rpartition("-")[0],
+        checkpoint=checkpoint,
+        events=EventLog(folder / "events.jsonl"),
+        progress=progress,
+    )
+    save_model(
+        folder,
+        fitted.student,
+        spec=specialty.spec,
+        input_shape=specialty.samples.input_shape,
+        class_names=specialty.samples.class_names,
+        normalise=asdict(specialty.views.normalise) if specialty.views.normalise else None,
+        role="specialist",
+        extra={
+            "generalist": specialty.generalist,
+            "dustbin_offset": specialty.dustbin_offset,
+            "identity": specialty.identity(),
+            "selected_epoch": fitted.selected_epoch,
+            "elapsed_seconds": fitted.elapsed_seconds,
+            "history": [asdict(record) for record in fitted.history],
+        },
+    )
+    checkpoint.unlink(missing_ok=True)
 
 
 def save_committee(
@@ -248,98 +356,19 @@ def load_committee(
     )
 
 
-def load_specialist(folder: Path) -> SavedModel:
+def load_specialist(folder: Path, *, factory: ModelFactory | None = None) -> SavedModel:
     """Load a specialist that ``train_specialists`` saved.
 
+    Args:
+        folder: of its own.
+        factory: of a network that is not of the zoo.
     Raises:
         ModelError: another kind of network, or a damaged one.
     """
-    saved = load_model(folder)
+    saved = load_model(folder, factory=factory)
     if "generalist" not in saved.extra:
         raise ModelError(f"{folder} holds no specialist.", expected="a folder that train_specialists wrote")
     return saved
-
-
-def _train_one(
-    name: str,
-    start: nn.Module,
-    samples: Samples,
-    validation: Samples | None,
-    *,
-    num_special: int,
-    recipe: Recipe,
-    views: Views,
-    special_share: float,
-    form: str,
-    seed: int,
-    facts: dict[str, Any],
-    out: Path | None,
-    runtime: Runtime,
-    progress: Progress,
-) -> TrainedSpecialist:
-    """Train one specialist, or take it as it is where it is there already."""
-    order = BalancedOrder(classes=tuple(range(num_special)), share=special_share)
-    num_steps = recipe.num_epochs * order.num_batches(samples, recipe.batch_size)
-    offset = dustbin_offset(
-        special_prior=float((samples.labels < num_special).double().mean()),
-        special_share=order.num_special(recipe.batch_size) / recipe.batch_size,
-        form=form,  # type: ignore[arg-type]  # checked there
-    )
-    identity = training_identity(
-        start, samples, HardLabels(), recipe=recipe, teacher=None, validation=validation, views=views, num_views=None,
-        seed=seed, num_steps=num_steps, precision=runtime.precision, order=order,
-    )  # fmt: skip
-    identity |= {"start": fingerprint(start), "form": form, "classes": json.dumps(samples.class_names)}
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
-    folder = out / f"{name}-{key}" if out is not None else None
-    class_set = list(samples.class_names[:-1])
-    if folder is not None and (folder / "model.json").is_file():
-        saved = load_specialist(folder)
-        history = [decode_plain(EpochRecord, one, f"{folder}, history") for one in saved.extra["history"]]
-        return TrainedSpecialist(
-            saved.module, class_set, offset, saved.extra["selected_epoch"], history, saved.extra["elapsed_seconds"],
-            folder, was_there=True,
-        )  # fmt: skip
-    if folder is not None:
-        make_folder(folder)
-    fitted = fit(
-        start,
-        samples,
-        HardLabels(),
-        recipe=recipe,
-        validation=validation,
-        views=views,
-        seed=seed,
-        order=order,
-        runtime=runtime,
-        name=name,
-        checkpoint=folder / "checkpoint.pt" if folder is not None else None,
-        events=EventLog(folder / "events.jsonl" if folder is not None else None),
-        progress=progress,
-    )
-    if folder is not None:
-        save_model(
-            folder,
-            fitted.student,
-            spec=facts["spec"],
-            input_shape=samples.input_shape,
-            class_names=samples.class_names,
-            normalise=asdict(views.normalise) if views.normalise else None,
-            role="specialist",
-            extra={
-                "generalist": facts["generalist"],
-                "dustbin_offset": offset,
-                "identity": identity,
-                "selected_epoch": fitted.selected_epoch,
-                "elapsed_seconds": fitted.elapsed_seconds,
-                "history": [asdict(record) for record in fitted.history],
-            },
-        )
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return TrainedSpecialist(
-        fitted.student, class_set, offset, fitted.selected_epoch, fitted.history, fitted.elapsed_seconds, folder,
-        was_there=False,
-    )  # fmt: skip
 
 
 def _relabelled(samples: Samples, members: Sequence[int]) -> Samples:
