@@ -207,7 +207,7 @@ def test_networks_without_a_place_for_offsets() -> None:
     cases = [
         (nn.Conv2d(1, 3, 1), "no linear layer with 3 outputs", "no outputs"),
         (nn.Sequential(nn.Linear(2, 5)), "no linear layer with 3 outputs", "5 outputs"),
-        (_Headed(nn.Linear(3, 10)), "head of _Headed has other classes", "3 offsets, 10 outputs"),
+        (_Headed(nn.Linear(3, 10)), "head of _Headed has another number", "10 outputs"),
         (_Headed(nn.Linear(3, 3, bias=False)), "has no bias", "bias=False"),
     ]
     for network, fact, received in cases:

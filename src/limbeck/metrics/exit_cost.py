@@ -62,7 +62,7 @@ def exit_costs(
         >>> trunk = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
         >>> network = add_exits(trunk, ["1"], input_shape=(4,), num_classes=3)  # branch: 8 -> 2 -> 8 -> 3
         >>> [(cost.name, cost.flops, cost.num_parameters) for cost in exit_costs(network, (4,), num_runs=1)]
-        [('1', 176, 127), ('head', 352, 226)]
+        [('1', 176, 119), ('head', 352, 218)]
         >>> [cost.flops for cost in exit_costs(network, (4,), alone=True, num_runs=1)]
         [176, 240]
 
