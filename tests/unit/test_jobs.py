@@ -268,7 +268,7 @@ import signal, sys
 from pathlib import Path
 import errands
 from limbeck.jobs import Job, run_jobs
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in a shell's background inherit a Ctrl-C that is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background Ctrl-C is ignored
 jobs = [Job(name, "0a", errands.work_until_stopped) for name in ("one", "two", "three")]
 run_jobs(jobs, Path(sys.argv[1]), runner="processes:2")
 """
