@@ -284,7 +284,7 @@ def test_workers_end_with_their_parent_and_keep_their_work(number, tmp_path):
     await_that(lambda: all((folder / "pid").exists() for folder in workplaces))
     pids = [int((folder / "pid").read_text()) for folder in workplaces]
     os.killpg(parent.pid, number)  # as a terminal sends Ctrl-C: to the whole group
-    _, errors = parent.communicate(timeout=20)
+    _, errors = parent.communicate(timeout=60)
     assert parent.returncode == {signal.SIGKILL: -signal.SIGKILL}.get(number, -signal.SIGINT), errors
     await_that(lambda: not any(is_alive(pid) for pid in pids))
     assert [(folder / "checkpoint").read_text() for folder in workplaces] == ["stopped 1 time"] * 2
@@ -292,7 +292,7 @@ def test_workers_end_with_their_parent_and_keep_their_work(number, tmp_path):
 
 
 def await_that(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
