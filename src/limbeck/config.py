@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from limbeck.errors import ConfigError, near_names, unknown_name
 from limbeck.training import Recipe
 
 Location = tuple[str | int, ...]
+Texts = typing.Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 def _recipe_model() -> type[BaseModel]:
@@ -47,7 +48,7 @@ class TrainConfig(BaseModel):
     validation_fraction: float = 0.1
     split_seed: int = 0
     normalise: bool | NormaliseConfig = True  # true: by the training set's mean and deviation
-    augmentations: list[str] = []
+    augmentations: Texts = []
     num_views: int | None = None
     view_seed: int = 0
     recipe: RecipeConfig = RecipeConfig()  # type: ignore[valid-type]
@@ -57,21 +58,16 @@ class TrainConfig(BaseModel):
     num_threads: int | None = None
     student: str = "mlp:widths=100x100"
 
-    @field_validator("augmentations", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
     @classmethod
     def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return what a data set's preset, made for distillation from teachers, says of these keys."""
-        return {key: value for key, value in values.items() if key in cls.model_fields}
+        """Return the keys of a data set's preset, made for distillation from teachers, that hold for every method."""
+        return {key: value for key, value in values.items() if key in TrainConfig.model_fields}
 
 
 class TaughtConfig(TrainConfig):
     """Keys of the methods that can have teachers."""
 
-    teachers: list[str] = []
+    teachers: Texts = []
     codec: str = "dense16"
     teacher_weights: list[float] | None = None
     pooling: str = "arithmetic"
@@ -79,21 +75,21 @@ class TaughtConfig(TrainConfig):
     teacher_augmentations: list[str] | None = None
     teacher_seed: int = 0
 
-    @field_validator("teachers", mode="before")
-    @classmethod
-    def _one_teacher_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
 
 class DistillConfig(TaughtConfig):
     """Keys of ``limbeck distill``; every one is optional."""
 
     method: typing.Literal["teacher"] = "teacher"
-    teachers: list[str] = ["mlp:widths=400x400"]
+    teachers: Texts = ["mlp:widths=400x400"]
     store: str | None = None
     temperature: float = 4.0
     hard_weight: float = 0.1
     soft_weight: float = 0.9
+
+    @classmethod
+    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the preset's keys: all are for this method."""
+        return {key: value for key, value in values.items() if key in cls.model_fields}
 
 
 class MutualConfig(TaughtConfig):
@@ -111,7 +107,7 @@ class MutualConfig(TaughtConfig):
     @classmethod
     def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Return the preset's keys that hold for every method, with two of its student."""
-        known = {key: value for key, value in values.items() if key in TrainConfig.model_fields}
+        known = super().of_preset(values)
         return known | ({"student": 2 * [known["student"]]} if "student" in known else {})
 
 
@@ -119,23 +115,13 @@ class SelfConfig(TrainConfig):
     """Keys of ``limbeck distill --method self``; all but ``exits`` are optional."""
 
     method: typing.Literal["self"] = "self"
-    exits: list[str] = []
+    exits: Texts = []
     deepest: str | None = None
     temperature: float = 3.0
     hard_weight: float = 0.7
     soft_weight: float = 0.3
     hint_weight: float = 0.03
     tolerance: float = 0.005
-
-    @field_validator("exits", mode="before")
-    @classmethod
-    def _one_exit_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @classmethod
-    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the preset's keys that hold for every method."""
-        return {key: value for key, value in values.items() if key in TrainConfig.model_fields}
 
 
 METHODS: dict[str, type[DistillConfig] | type[MutualConfig] | type[SelfConfig]] = {

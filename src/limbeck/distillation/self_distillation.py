@@ -22,7 +22,7 @@ from limbeck.distillation.settings import SelfSettings, seed_numbers
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.workbench import Workbench
-from limbeck.metrics import ExitCost, choose_threshold, early_exit_curve, exit_costs, measure_predictions
+from limbeck.metrics import ExitCost, accuracy, choose_threshold, early_exit_curve, exit_costs, measure_predictions
 from limbeck.models import EveryExit, ExitNetwork, add_exits
 from limbeck.objectives import HardLabels, Objective, SelfDistillation
 from limbeck.pooling import arithmetic_mean
@@ -203,16 +203,19 @@ def _finish(bench: Workbench, trained: list[TrainedNetwork], settings: SelfSetti
     chosen = bench.chosen([network for network in trained if network.role == DISTILLED])
     bench.save_network(chosen, "exits")
     with_exits = {network: network.module for network in trained if isinstance(network.module, ExitNetwork)}
-    thresholds = {network: _choose(bench, module, settings.tolerance) for network, module in with_exits.items()}
+    costs = {network: exit_costs(module, bench.data.train.input_shape) for network, module in with_exits.items()}
+    thresholds = {
+        network: _choose(bench, module, costs[network], settings.tolerance) for network, module in with_exits.items()
+    }
     heads = [_stripped(network) for network in trained]
     networks, measurements = bench.examine(heads, teacher_logits=None)
     curves = []
     for network, module in with_exits.items():
         logits = predict(EveryExit(module), bench.data.test, bench.clean_views(), runtime=bench.runtime)
-        records, measured = _exit_rows(bench, network, module, logits)
+        records, measured = _exit_rows(bench, network, module, costs[network], logits)
         networks += records
         measurements += measured
-        curves.append(_curve(bench, network, module, logits, thresholds[network]))
+        curves.append(_curve(network, module, _points(logits, bench.data.test, costs[network]), thresholds[network]))
     if thresholds and all(threshold is None for threshold in thresholds.values()):
         notes.append("There is no validation split: no confidence threshold was chosen.")
     networks.sort(key=lambda record: WAYS.index(record.role.partition(",")[0]))
@@ -254,41 +257,35 @@ def _stripped(network: TrainedNetwork) -> TrainedNetwork:
     )
 
 
-def _choose(bench: Workbench, module: ExitNetwork, tolerance: float) -> float | None:
+def _choose(bench: Workbench, module: ExitNetwork, costs: Sequence[ExitCost], tolerance: float) -> float | None:
     """Return the cheapest threshold whose validation accuracy is near enough to the head's; None without validation."""
     validation = bench.data.validation
     if validation is None:
         return None
     validation = validation.take(validation.labelled_positions())
     logits = predict(EveryExit(module), validation, bench.clean_views(), runtime=bench.runtime)
-    points = _points(bench, module, logits, validation, THRESHOLDS)
-    head = float((logits[:, -1].argmax(dim=1) == validation.labels.cpu()).double().mean())
-    point = choose_threshold(points, least_accuracy=max(head - tolerance, 0.0))
+    head = accuracy(logits[:, -1], validation.labels.cpu())
+    point = choose_threshold(_points(logits, validation, costs), least_accuracy=max(head - tolerance, 0.0))
     return point.threshold if point is not None else 1.0
 
 
-def _points(
-    bench: Workbench, module: ExitNetwork, logits: Tensor, samples: Samples, thresholds: Sequence[float]
-) -> list[EarlyExitPoint]:
-    costs = [cost.flops for cost in exit_costs(module, bench.data.train.input_shape, num_runs=1)]
-    return early_exit_curve(logits, samples.labels.cpu(), costs=costs, thresholds=thresholds)
+def _points(logits: Tensor, samples: Samples, costs: Sequence[ExitCost]) -> list[EarlyExitPoint]:
+    return early_exit_curve(logits, samples.labels.cpu(), costs=[cost.flops for cost in costs], thresholds=THRESHOLDS)
 
 
 def _curve(
-    bench: Workbench, network: TrainedNetwork, module: ExitNetwork, logits: Tensor, threshold: float | None
+    network: TrainedNetwork, module: ExitNetwork, points: list[EarlyExitPoint], threshold: float | None
 ) -> EarlyExitRecord:
-    points = _points(bench, module, logits, bench.data.test, THRESHOLDS)
     chosen = next((point for point in points if point.threshold == threshold), None)
     assert network.seed is not None, "it was trained here, from a seed"
     return EarlyExitRecord(network.role, network.seed, list(module.exit_names), points, chosen)
 
 
 def _exit_rows(
-    bench: Workbench, network: TrainedNetwork, module: ExitNetwork, logits: Tensor
+    bench: Workbench, network: TrainedNetwork, module: ExitNetwork, costs: Sequence[ExitCost], logits: Tensor
 ) -> tuple[list[NetworkRecord], list[Measurement]]:
     """Return a row for each exit before the head, and one for all together: the mean of their distributions."""
-    shape = bench.data.train.input_shape
-    alone, together = exit_costs(module, shape, alone=True), exit_costs(module, shape)[-1]
+    alone, together = exit_costs(module, bench.data.train.input_shape, alone=True), costs[-1]
     answers = [*zip(alone[:-1], logits.unbind(dim=1)[:-1], strict=True)]
     pooled = arithmetic_mean(torch.log_softmax(logits, dim=2).transpose(0, 1))
     answers.append((replace(together, name=ALL_EXITS), pooled))

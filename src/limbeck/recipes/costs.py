@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from limbeck.distillation.run_directory import plain
+from limbeck.jobs.job import KEY_DIGITS
 from limbeck.metrics import ExitCost, exit_costs
 from limbeck.models import ExitNetwork
-from limbeck.recipes.task import KEY_DIGITS
 from limbeck.records import decode_plain, make_folder, write_text
 from limbeck.training import Runtime, environment_facts
 

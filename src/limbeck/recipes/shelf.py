@@ -14,9 +14,10 @@ from typing import Any
 from limbeck.distillation.measure import TrainedNetwork
 from limbeck.distillation.run_directory import plain
 from limbeck.errors import ModelError, OutputError
+from limbeck.jobs.job import KEY_DIGITS
 from limbeck.models import ModelFactory, load_model, save_model
 from limbeck.objectives import MutualLearning
-from limbeck.recipes.task import KEY_DIGITS, Task
+from limbeck.recipes.task import Task
 from limbeck.records import EpochRecord, decode_plain, make_folder
 from limbeck.training import EventLog, FitResult, Progress, Runtime, environment_facts, fit, fit_cohort, fit_stacked
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from torch import nn
 from limbeck.data import Samples, Views
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.errors import InvalidValue
+from limbeck.jobs import job_key
 from limbeck.models import fingerprint
 from limbeck.models.constraints import max_norm_of
 from limbeck.objectives import Objective
@@ -20,7 +20,6 @@ from limbeck.teachers import Teacher
 from limbeck.training import Recipe, count_batches, training_identity
 
 MEANING = "1"  # of an identity: raised when the same settings come to mean another training
-KEY_DIGITS = 16
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -103,7 +102,7 @@ class Task:
     @property
     def key(self) -> str:
         """Hash of the identity, in hexadecimal."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
+        return job_key(self.identity)
 
     def in_company(self, *, member: int, peers: Sequence[Task], update: str) -> Task:
         """Return the task of one member of a cohort; its identity holds those of all members, in order."""
