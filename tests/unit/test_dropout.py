@@ -63,8 +63,21 @@ def test_a_seed_decides_the_mask():
 
 @pytest.mark.parametrize("layer", [Dropout(0.5, inplace=True), Dropout(0.5)])
 def test_other_ways_are_torchs_own(layer):
-    dtype = torch.float32 if layer.inplace else torch.bfloat16
+    dtype = torch.float32 if layer.inplace else torch.float16
     torch.manual_seed(4)
     expected = nn.Dropout(0.5)(torch.ones(64, dtype=dtype))
     torch.manual_seed(4)
     assert torch.equal(layer(torch.ones(64, dtype=dtype)), expected)
+
+
+def test_bfloat16_is_masked_and_scaled_in_float32_and_rounded_once():
+    inputs = torch.linspace(-3, 3, 4096).bfloat16().requires_grad_()
+    torch.manual_seed(5)
+    outputs = Dropout(0.3)(inputs)
+    torch.manual_seed(5)
+    expected = Dropout(0.3)(inputs.detach().float())
+    assert outputs.dtype == torch.bfloat16
+    assert torch.equal(outputs, expected.bfloat16())
+    outputs.sum().backward()
+    assert torch.equal(inputs.grad == 0, expected == 0)
+    assert 0.27 < (inputs.grad == 0).float().mean() < 0.33

@@ -17,7 +17,8 @@ class Dropout(nn.Dropout):
 
     torch draws each value's mask on its own, which takes longer than a matrix product of 1,200 x 1,200 takes on the
     same rows. Here one 64-bit draw serves four values; p is met to within 2^-17, and the scale is exact for it.
-    Elsewhere than on the CPU, in place, in half precision or under a compiler it is ``nn.Dropout`` itself.
+    Values of bfloat16 are scaled in float32 and rounded once. Elsewhere than on the CPU, in place, in fp16 or under a
+    compiler it is ``nn.Dropout`` itself.
 
     Args:
         p: probability that a value is dropped, in [0, 1].
@@ -35,16 +36,17 @@ class Dropout(nn.Dropout):
         """Return the input with some values dropped and the others scaled up; the input itself in evaluation."""
         if not self.training or self.p == 0:
             return input
-        is_plain = input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64)
+        is_plain = input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64, torch.bfloat16)
         dropped = round(_LEVELS * self.p)
         if not is_plain or self.inplace or dropped == _LEVELS or torch.compiler.is_compiling():
             return F.dropout(input, self.p, self.training, self.inplace)
-        return input * _mask(input, dropped)
+        return (input * _mask(input, dropped)).to(input.dtype)
 
 
 def _mask(like: Tensor, dropped: int) -> Tensor:
-    """Return 0 with probability ``dropped`` / 2^16, otherwise the scale that keeps the mean."""
+    """Return 0 with probability ``dropped`` / 2^16, otherwise the scale that keeps the mean; at least float32."""
+    dtype = torch.promote_types(like.dtype, torch.float32)  # bfloat16 holds neither the draws nor the scale
     words = torch.empty(-(-like.numel() // _DRAWS_PER_WORD), dtype=torch.int64).random_(-(2**63), None)
-    draws = words.view(torch.int16)[: like.numel()].view(like.shape).to(like.dtype)
+    draws = words.view(torch.int16)[: like.numel()].view(like.shape).to(dtype)
     lowest = dropped - _LEVELS // 2  # of the draws that are kept; they run from -2^15 to 2^15 - 1
     return torch.ge(draws, lowest, out=draws).mul_(_LEVELS / (_LEVELS - dropped))

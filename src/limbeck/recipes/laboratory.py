@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -34,7 +34,7 @@ class Laboratory:
 
     Args:
         networks: folder of trained networks and collected answers.
-        runtime: device and precision.
+        runtime: device, and the precision of training.
         progress: what a person sees.
         smoke: cut every data set to a small stratified part.
     """
@@ -321,12 +321,13 @@ class Laboratory:
     ) -> Exam:
         """Return what a network answers on the clean views of labelled samples other than the test set's.
 
-        For accuracies on training samples, offsets tuned on held-out ones, and the like. Nothing is recorded.
+        For accuracies on training samples, offsets tuned on held-out ones, and the like. Nothing is recorded. Networks
+        are asked in float32, whatever precision they were trained in: rounded logits tie.
         """
         if isinstance(network, Teacher):
             network = PooledNetwork(network)
         module = network.module if isinstance(network, TrainedNetwork) else network
-        logits = predict(module.to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
+        logits = predict(module.to(self.runtime.device), samples, views or Views(), runtime=self._exact)
         return Exam(logits, samples.labels.cpu(), samples.class_names)
 
     def asked_exits(self, network: TrainedNetwork, samples: Samples, *, views: Views | None = None) -> ExitExam:
@@ -336,7 +337,7 @@ class Laboratory:
             ModelError: a network without exits.
         """
         exits = _exits_of(network)
-        logits = predict(EveryExit(exits).to(self.runtime.device), samples, views or Views(), runtime=self.runtime)
+        logits = predict(EveryExit(exits).to(self.runtime.device), samples, views or Views(), runtime=self._exact)
         return ExitExam(logits, samples.labels.cpu(), samples.class_names, exits.exit_names)
 
     def exit_costs(self, network: TrainedNetwork, *, alone: bool = False) -> list[ExitCost]:
@@ -447,6 +448,11 @@ class Laboratory:
     def note(self, sentence: str) -> None:
         """Add a sentence that a reader must know."""
         self.notes.append(sentence)
+
+    @property
+    def _exact(self) -> Runtime:
+        """The runtime in which networks are examined."""
+        return replace(self.runtime, precision="fp32")
 
     def _shelf(self) -> Shelf:
         assert not self._reading, "everything is trained before the test set is read"
