@@ -1,4 +1,4 @@
-"""What a classifier is worth: errors, likelihood, calibration, agreement with a teacher, and cost."""
+"""What a classifier is worth: errors, likelihood, calibration, agreement with a teacher, what specialists add, cost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from limbeck.metrics.classification import (
     top_k_accuracy,
 )
 from limbeck.metrics.cost import count_bytes, count_flops, count_parameters, latency
+from limbeck.metrics.coverage import CoverageChange, change_by_coverage, conditional_accuracy
 from limbeck.metrics.early_exit import choose_threshold, early_exit_curve, first_confident_exit
 from limbeck.metrics.exit_cost import ExitCost, exit_costs
 
 __all__ = [
+    "CoverageChange",
     "ExitCost",
     "accuracy",
     "brier_score",
+    "change_by_coverage",
     "choose_threshold",
+    "conditional_accuracy",
     "confusion_matrix",
     "count_bytes",
     "count_errors",
