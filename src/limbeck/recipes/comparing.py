@@ -104,6 +104,40 @@ def observe_gain(
         )
 
 
+def observe_gain_kept(
+    laboratory: Laboratory,
+    condition: str,
+    over: str,
+    *,
+    teacher_errors: float,
+    counted_from: float | None = None,
+    quantity: str = "gain_kept",
+) -> None:
+    r"""Record for each seed which share of the errors that a teacher saves its student saves, too.
+
+    .. math:: \frac{e(over) - e(condition)}{\max(e - e(teacher), 1)}
+
+    with e = e(over) of the same seed: how far the student has come from ``over`` towards the teacher. Or with e =
+    ``counted_from``, another teacher's errors: what a better teacher saved, against what its student saved. A teacher
+    that saves nothing counts as one error saved.
+
+    Args:
+        laboratory: where the errors of both conditions are recorded.
+        condition: the student.
+        over: the student that it is compared with.
+        teacher_errors: on the same samples.
+        counted_from: errors that the teacher's gain is counted from, where those are not ``over``'s.
+        quantity: what the share is called.
+    """
+    errors = observed(laboratory, [over, condition], laboratory.examined("errors"))
+    if len(errors) < 2:
+        return
+    first, second = errors
+    for seed in (seed for seed in first if seed in second):
+        gain = (first[seed] if counted_from is None else counted_from) - teacher_errors
+        laboratory.observe(condition, seed, quantity, (first[seed] - second[seed]) / max(gain, 1), "fraction")
+
+
 def observe_likeness(
     laboratory: Laboratory,
     condition: str,

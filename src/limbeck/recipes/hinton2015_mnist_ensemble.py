@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from limbeck.metrics import top1_agreement
 from limbeck.models import ModelFactory, multi_head_network
 from limbeck.objectives import Distillation, HardLabels, MultiTeacher, Objective
-from limbeck.recipes.comparing import observe_difference
+from limbeck.recipes.comparing import observe_difference, observe_gain_kept
 from limbeck.recipes.exam import Exam
 from limbeck.recipes.hinton2015_mnist import STUDENT_RECIPE
 from limbeck.recipes.laboratory import Laboratory
@@ -125,9 +125,8 @@ def _compare(settings: Settings, laboratory: Laboratory, exams: dict[str, dict[i
     errors = {name: {seed: exam.errors for seed, exam in runs.items()} for name, runs in exams.items()}
     quantity = laboratory.examined("errors_beyond_arithmetic")
     for name, source in DISTILLED.items():
+        observe_gain_kept(laboratory, name, "hard_labels", teacher_errors=errors["ensemble_arithmetic"][0])
         for seed in settings.seeds:
-            alone, gain = errors["hard_labels"][seed], errors["hard_labels"][seed] - errors["ensemble_arithmetic"][0]
-            laboratory.observe(name, seed, "gain_kept", (alone - errors[name][seed]) / max(gain, 1), "fraction")
             same = top1_agreement(exams[name][seed].logits, exams["arithmetic"][seed].logits)
             laboratory.observe(name, seed, "agreement_with_arithmetic", same, "fraction")
         if name != "arithmetic":

@@ -37,12 +37,14 @@ class Laboratory:
         runtime: device, and the precision of training.
         progress: what a person sees.
         smoke: cut every data set to a small stratified part.
+        folder: where the record will stand, for files beside it; None where nothing is to be written.
     """
 
     networks: Path
     runtime: Runtime
     progress: Progress
     smoke: bool = False
+    folder: Path | None = None
     observations: list[Observation] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -274,6 +276,13 @@ class Laboratory:
             shelf.train_cohort(tasks, update=update, progress=self.progress)
         return [self._taken(shelf, task, was_there=there) for task, there in zip(tasks, were_there, strict=True)]
 
+    def workroom(self) -> Path:
+        """Return the folder of networks, for jobs that train there on their own.
+
+        Nothing is trained once the test set was read.
+        """
+        return self._shelf().folder
+
     def answers(
         self,
         teacher: Guide,
@@ -448,6 +457,10 @@ class Laboratory:
     def note(self, sentence: str) -> None:
         """Add a sentence that a reader must know."""
         self.notes.append(sentence)
+
+    def beside(self, name: str) -> Path | None:
+        """Return the path of a file beside the record, such as a picture; None where the record has no folder."""
+        return self.folder / name if self.folder is not None else None
 
     @property
     def _exact(self) -> Runtime:

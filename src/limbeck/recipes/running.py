@@ -69,6 +69,7 @@ def reproduce(
         runtime=Runtime.resolve(device, precision),
         progress=progress_for(progress) if isinstance(progress, str) else progress,
         smoke=smoke,
+        folder=folder,
     )
     started = time.perf_counter()
     recipe.run(settings, laboratory)

@@ -75,7 +75,7 @@ def cluster_classes(
         raise unknown_name("way to cluster classes", method, METHODS)
     values = _checked_matrix(matrix, method)
     num_classes = len(values)
-    _require_sizes(num_classes, num_specialists, size=size, max_size=max_size, overlap=overlap)
+    require_set_sizes(num_classes, num_specialists, size=size, max_size=max_size, overlap=overlap)
     points = {"kmeans": _columns, "spectral": _eigenvectors, "confusion": _confusions}[method](values, num_specialists)
     distances = _distances(points, num_specialists, seed)
     room = size or (num_classes - 1 if max_size is None else min(max_size - overlap, num_classes - 1))
@@ -177,9 +177,14 @@ def _checked_matrix(matrix: Tensor, method: str) -> Floats:
     return values
 
 
-def _require_sizes(
+def require_set_sizes(
     num_classes: int, num_specialists: int, *, size: int | None, max_size: int | None, overlap: int
 ) -> None:
+    """Raise InvalidValue unless so many sets of such sizes can be made of the classes; see :func:`cluster_classes`.
+
+    Example:
+        >>> require_set_sizes(10, 4, size=3, max_size=None, overlap=0)
+    """
     if not 1 <= num_specialists < num_classes:
         raise InvalidValue(
             "num_specialists is out of range.",

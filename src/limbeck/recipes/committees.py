@@ -1,0 +1,257 @@
+"""Generalists with specialists in a recipe: the plan, the specialists as jobs, what they say together, their tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.data import Samples, Views
+from limbeck.distillation import TrainedSpecialist, train_specialists
+from limbeck.distillation.measure import TrainedNetwork
+from limbeck.jobs import WorkAndSpan, work_and_span
+from limbeck.metrics import change_by_coverage, conditional_accuracy, count_parameters
+from limbeck.models import fingerprint
+from limbeck.pooling import combine_specialists
+from limbeck.recipes.exam import Exam
+from limbeck.recipes.laboratory import Laboratory
+from limbeck.reports import save_class_sets_picture
+from limbeck.reproduction import Figure, NetworkFacts, Series
+from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_covariance
+from limbeck.teachers import SpecialistsTeacher
+from limbeck.training import Recipe
+
+MOST_COVERAGE = 10  # so many specialists of a class and more are one row, as in the paper's table
+
+
+@dataclass(frozen=True, eq=False)
+class Committee:
+    """A generalist and its specialists."""
+
+    generalist: TrainedNetwork
+    specialists: list[TrainedSpecialist]
+    class_sets: list[list[int]]
+
+    @property
+    def cost(self) -> WorkAndSpan:
+        """The time of the specialists' trainings: of all, and of the longest; the generalist's comes before both."""
+        return work_and_span([one.elapsed_seconds for one in self.specialists])
+
+    def teacher(self, *, num_top_classes: int) -> SpecialistsTeacher:
+        """Return generalist and specialists as one teacher; see ``SpecialistsTeacher``."""
+        return SpecialistsTeacher(
+            self.generalist.module,
+            [one.module for one in self.specialists],
+            class_sets=self.class_sets,
+            dustbin_offsets=[one.dustbin_offset for one in self.specialists],
+            num_top_classes=num_top_classes,
+        )
+
+    def exams(
+        self, laboratory: Laboratory, samples: Samples, *, views: Views, nums_top_classes: Sequence[int]
+    ) -> dict[int, Exam]:
+        """Return what all say together of labelled samples other than the test set's, for each n; all are asked once."""
+        general = laboratory.asked(self.generalist, samples, views=views)
+        special: list[Tensor] = []
+        for one in self.specialists:
+            logits = laboratory.asked(one.module, samples, views=views).logits.float().clone()
+            logits[:, -1] += one.dustbin_offset
+            special.append(logits)
+        together = {
+            number: combine_specialists(general.logits, special, self.class_sets, num_top_classes=number)
+            for number in nums_top_classes
+        }
+        return {number: Exam(log_q, general.labels, general.class_names) for number, log_q in together.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """The covariance of a generalist's predictions, and whose it is."""
+
+    matrix: Tensor  # float64, (classes, classes)
+    class_names: tuple[str, ...]
+    generalist_fingerprint: str
+
+    @staticmethod
+    def of(laboratory: Laboratory, generalist: TrainedNetwork, samples: Samples, *, views: Views) -> Covariance:
+        """Ask a generalist about samples; their labels do not matter."""
+        logits = laboratory.asked(generalist, samples, views=views).logits
+        matrix = prediction_covariance(torch.softmax(part.double(), dim=1) for part in logits.split(4096))
+        return Covariance(matrix, samples.class_names, fingerprint(generalist.module))
+
+    def plan(self, *, num_specialists: int, size: int, method: str) -> SpecialistPlan:
+        """Return a plan of sets of exactly ``size`` classes; see ``cluster_classes``."""
+        return plan_specialists(
+            self.matrix,
+            class_names=list(self.class_names),
+            num_specialists=num_specialists,
+            size=size,
+            method=method,
+            generalist_fingerprint=self.generalist_fingerprint,
+        )
+
+
+def show_plan(laboratory: Laboratory, covariance: Covariance, plan: SpecialistPlan) -> None:
+    """Write plan.yaml and plan.png beside the record, and note how many specialists know a class."""
+    text, picture = laboratory.beside("plan.yaml"), laboratory.beside("plan.png")
+    if text is not None and picture is not None:
+        plan.save(text)
+        save_class_sets_picture(
+            picture, covariance.matrix.numpy(), plan.class_numbers(), class_names=list(covariance.class_names)
+        )
+    counts = sorted(Counter(plan.coverage().values()).items())
+    told = ", ".join(f"{count} in {times}" for times, count in counts)
+    laboratory.note(f"Classes by the number of specialists that learn them: {told}. The sets: plan.yaml, plan.png.")
+
+
+def trained_committee(
+    laboratory: Laboratory,
+    generalist: TrainedNetwork,
+    plan: SpecialistPlan,
+    *,
+    samples: Samples,
+    recipe: Recipe,
+    views: Views,
+    validation: Samples,
+    seed: int,
+    jobs: str,
+    variant: Literal["dustbin", "full_softmax"] = "dustbin",
+    temperature: float = 2.0,
+) -> Committee:
+    """Return a generalist's committee; specialists that are not there are trained, each a job of its own.
+
+    They stand among the laboratory's networks, named by the hash of everything that decides them, and in its record.
+
+    Args:
+        laboratory: where they are trained.
+        generalist: whose weights they start from.
+        plan: of this generalist.
+        samples: what they learn from.
+        recipe: of each.
+        views: normalisation and augmentation.
+        validation: chooses each one's epoch.
+        seed: of order and dropout.
+        jobs: "serial", "processes:2", "ray", ...; see ``limbeck.jobs.runner_from``.
+        variant: "dustbin", or "full_softmax" with the generalist's soft targets.
+        temperature: of these.
+    Raises:
+        LimbeckError: what ``train_specialists`` refuses.
+    """
+    specialists = train_specialists(
+        generalist.module,
+        plan,
+        samples,
+        recipe=recipe,
+        validation=validation,
+        views=views,
+        variant=variant,
+        temperature=temperature,
+        seed=seed,
+        generalist_spec=generalist.name,
+        out=laboratory.workroom(),
+        jobs=jobs,
+        runtime=laboratory.runtime,
+        progress=laboratory.progress,
+    )
+    for one in specialists:
+        assert one.folder is not None, "a folder was given"
+        one.module.to(laboratory.runtime.device)
+        facts = NetworkFacts(
+            name="specialist" if variant == "dustbin" else "specialist, full softmax",
+            spec=f"{generalist.name}, {len(one.class_set)} classes",
+            seed=seed,
+            folder=one.folder.name,
+            num_parameters=count_parameters(one.module),
+            num_epochs=len(one.history),
+            training_seconds=one.elapsed_seconds,
+            was_there=one.was_there,
+            environment=one.environment,
+        )
+        laboratory.facts.setdefault(one.folder.name, facts)
+    return Committee(generalist, specialists, plan.class_numbers())
+
+
+def choose_num_top_classes(
+    laboratory: Laboratory,
+    committees: Mapping[int, Committee],
+    name: str,
+    *,
+    candidates: Sequence[int],
+    views: Views,
+) -> int:
+    """Return the n of the highest mean validation accuracy over seeds, the lowest of equal ones.
+
+    Each is recorded as "NAME_top_N".
+
+    Args:
+        laboratory: whose validation samples choose.
+        committees: by seed.
+        name: begins the conditions.
+        candidates: numbers of top classes that wake specialists.
+        views: for their normalisation.
+    """
+    totals = dict.fromkeys(sorted(candidates), 0.0)
+    for seed, committee in committees.items():
+        exams = committee.exams(laboratory, laboratory.validation, views=views, nums_top_classes=candidates)
+        for number, exam in exams.items():
+            laboratory.observe(f"{name}_top_{number}", seed, "validation_accuracy", exam.accuracy, "fraction")
+            totals[number] += exam.accuracy
+    return max(totals, key=lambda number: totals[number])
+
+
+def observe_conditional(
+    laboratory: Laboratory, exam: Exam, class_sets: list[list[int]], *, condition: str, seed: int | None
+) -> float:
+    """Record the accuracy among the specialists' classes in both readings, and return that among their union."""
+    union = conditional_accuracy(exam.logits, exam.labels, class_sets)
+    each = conditional_accuracy(exam.logits, exam.labels, class_sets, reading="each_set")
+    laboratory.observe(condition, seed, laboratory.examined("conditional_accuracy"), union, "fraction")
+    laboratory.observe(condition, seed, laboratory.examined("conditional_accuracy_each_set"), each, "fraction")
+    return union
+
+
+def observe_coverage(
+    laboratory: Laboratory, before: Exam, after: Mapping[int, Exam], class_sets: list[list[int]]
+) -> None:
+    """Record and draw the change in correct answers by how many specialists know the true class: "known_to_2", ...
+
+    Args:
+        laboratory: where it is recorded.
+        before: of the generalist.
+        after: of generalist and specialists, by seed.
+        class_sets: of the specialists.
+    """
+    samples: dict[int, int] = {}
+    compared: set[int] = set()
+    for seed, exam in after.items():
+        groups = change_by_coverage(before.logits, exam.logits, exam.labels, class_sets, most=MOST_COVERAGE)
+        for group in groups:
+            condition, number = f"known_to_{group.num_specialists}", group.num_specialists
+            samples[number] = group.num_samples
+            laboratory.observe(condition, seed, laboratory.examined("change_in_correct"), group.change, "count")
+            if group.relative_change is not None:
+                compared.add(number)
+                laboratory.observe(
+                    condition, seed, laboratory.examined("relative_change"), group.relative_change, "fraction"
+                )
+    told = ", ".join(f"{count:,} by {number}" for number, count in samples.items())
+    laboratory.note(f"Images measured, by how many specialists know the true class: {told}.")
+    if compared:
+        numbers = sorted(compared)
+        laboratory.draw(
+            Figure(
+                kind="points",
+                title="What specialists change, by how many know the true class",
+                how_to_read="The paper finds no change where none knows it, 3.4 % with one, 7.4 % with two, and "
+                "14.1 % with ten or more.",
+                quantity=laboratory.examined("relative_change"),
+                value_label="more correct answers than the generalist's (%)",
+                places=[f"{number}\n{samples[number]:,} images" for number in numbers],
+                place_label="specialists that know the true class",
+                series=[Series("one run", [f"known_to_{number}" for number in numbers])],
+            )
+        )
