@@ -15,7 +15,8 @@ from torch.testing import assert_close
 from limbeck.calibration import dustbin_offset
 from limbeck.data import Samples
 from limbeck.distillation import load_committee, save_committee, train_specialists
-from limbeck.distillation import specialists as job
+from limbeck.distillation import specialty as job
+from limbeck.distillation.specialists import DUSTBIN
 from limbeck.errors import InvalidValue, JobsFailed, ModelError, RecordError, TeacherError, UnknownName
 from limbeck.models import SavedModel, build, fingerprint, specialist_network
 from limbeck.pooling import combine_specialists
@@ -98,7 +99,7 @@ def test_specialists_learn_their_classes_on_balanced_batches_of_their_own_labels
     specialists = trained(network)
     assert [one.class_set for one in specialists] == [["a", "b"], ["d", "c"], ["e", "f", "a"]]
     samples, settings = asked[1]
-    assert samples.class_names == ("d", "c", job.DUSTBIN)
+    assert samples.class_names == ("d", "c", DUSTBIN)
     original = data().labels
     for number, name in enumerate(("d", "c")):
         assert torch.equal(samples.labels == number, original == NAMES.index(name))
