@@ -11,13 +11,14 @@ from pathlib import Path
 from torch import nn
 
 from limbeck.data import BalancedOrder, Samples, Views
+from limbeck.distillation.run_directory import plain
 from limbeck.errors import ModelError
 from limbeck.models import FullSoftmaxSpecialist, ModelFactory, SavedModel, fingerprint, load_model, save_model
 from limbeck.objectives import Objective
 from limbeck.pooling import class_set_numbers
 from limbeck.records import EpochRecord, decode_plain
 from limbeck.teachers import Teacher, as_teacher
-from limbeck.training import EventLog, Progress, Recipe, Runtime, fit, training_identity
+from limbeck.training import EventLog, Progress, Recipe, Runtime, environment_facts, fit, training_identity
 
 VARIANTS = ("dustbin", "full_softmax")
 
@@ -32,6 +33,7 @@ class TrainedSpecialist:
     selected_epoch: int
     history: list[EpochRecord]
     elapsed_seconds: float
+    environment: dict[str, Any]  # of its training
     folder: Path | None
     was_there: bool
 
@@ -92,6 +94,7 @@ class Specialty:
             selected_epoch=saved.extra["selected_epoch"],
             history=[decode_plain(EpochRecord, one, f"{folder}, history") for one in saved.extra["history"]],
             elapsed_seconds=saved.extra["elapsed_seconds"],
+            environment=saved.extra.get("environment", {}),  # not kept by earlier versions
             folder=folder if is_kept else None,
             was_there=was_there,
         )
@@ -131,6 +134,7 @@ def train_specialist(folder: Path, specialty: Specialty, progress: Progress | No
             "identity": specialty.identity(),
             "selected_epoch": fitted.selected_epoch,
             "elapsed_seconds": fitted.elapsed_seconds,
+            "environment": plain(environment_facts(specialty.runtime)),
             "history": [asdict(record) for record in fitted.history],
         },
     )

@@ -50,6 +50,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.hinton2015_mnist_beyond",
         "Beyond the table: the 800-800 net learns from convnets on jittered and elastic views; goal 45 errors.",
     ),
+    "hinton2015-specialists": (
+        "limbeck.recipes.hinton2015_specialists",
+        "Sections 5 to 8 on Tiny ImageNet: a generalist, its specialists, and one student of them all.",
+    ),
     "cifar10-vgg-student": (
         "limbeck.recipes.cifar10_vgg_student",
         "A VGG-16 into three blocks of convolutions on CIFAR: the student alone and distilled; goal half a point.",

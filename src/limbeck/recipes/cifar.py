@@ -1,4 +1,4 @@
-"""What the recipes on CIFAR share: the views of the papers, normalised by the images that are learned from."""
+"""What the recipes on small photographs share: the views of the papers, normalised by the images that are learned from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Generalists with specialists in a recipe: the plan, the specialists as jobs, what they say together, their tables."""
+"""Generalists with specialists in a recipe: the plan, the specialists as jobs, what they say together."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +14,57 @@ from torch import Tensor
 from limbeck.data import Samples, Views
 from limbeck.distillation import TrainedSpecialist, train_specialists
 from limbeck.distillation.measure import TrainedNetwork
+from limbeck.errors import InvalidValue, unknown_name
 from limbeck.jobs import WorkAndSpan, work_and_span
-from limbeck.metrics import change_by_coverage, conditional_accuracy, count_parameters
+from limbeck.metrics import count_parameters
 from limbeck.models import fingerprint
 from limbeck.pooling import combine_specialists
 from limbeck.recipes.exam import Exam
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.reports import save_class_sets_picture
-from limbeck.reproduction import Figure, NetworkFacts, Series
-from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_covariance
+from limbeck.reproduction import NetworkFacts
+from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_covariance, require_set_sizes
 from limbeck.teachers import SpecialistsTeacher
 from limbeck.training import Recipe
 
-MOST_COVERAGE = 10  # so many specialists of a class and more are one row, as in the paper's table
+
+UNLABELLED_METHODS = ("kmeans", "spectral")
+
+
+@dataclass(frozen=True)
+class PlanSpec:
+    """How classes are cut into sets, as a text of settings.
+
+    Example:
+        >>> PlanSpec.parse("kmeans:10x30")
+        PlanSpec(method='kmeans', num_specialists=10, size=30)
+    """
+
+    method: str
+    num_specialists: int
+    size: int
+
+    @staticmethod
+    def parse(text: str) -> PlanSpec:
+        """Read METHOD:COUNTxSIZE.
+
+        Raises:
+            InvalidValue: another form.
+            UnknownName: another method, or one that needs labels.
+        """
+        found = re.fullmatch(r"(\w+):(\d+)x(\d+)", text)
+        if found is None:
+            raise InvalidValue("A plan is METHOD:COUNTxSIZE.", received=text, expected="kmeans:10x30, or the like")
+        if found[1] not in UNLABELLED_METHODS:
+            raise unknown_name("way to cluster classes", found[1], UNLABELLED_METHODS)
+        return PlanSpec(found[1], int(found[2]), int(found[3]))
+
+    @staticmethod
+    def require(texts: Sequence[str], *, num_classes: int | None = None) -> None:
+        """Raise InvalidValue or UnknownName unless each can be read, and cut so many classes where that is known."""
+        for spec in map(PlanSpec.parse, texts):
+            if num_classes is not None:
+                require_set_sizes(num_classes, spec.num_specialists, size=spec.size, max_size=None, overlap=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +122,15 @@ class Covariance:
         matrix = prediction_covariance(torch.softmax(part.double(), dim=1) for part in logits.split(4096))
         return Covariance(matrix, samples.class_names, fingerprint(generalist.module))
 
-    def plan(self, *, num_specialists: int, size: int, method: str) -> SpecialistPlan:
-        """Return a plan of sets of exactly ``size`` classes; see ``cluster_classes``."""
+    def plan(self, text: str) -> SpecialistPlan:
+        """Return the plan that a text of :class:`PlanSpec` asks for: sets of exactly its size."""
+        spec = PlanSpec.parse(text)
         return plan_specialists(
             self.matrix,
             class_names=list(self.class_names),
-            num_specialists=num_specialists,
-            size=size,
-            method=method,
+            num_specialists=spec.num_specialists,
+            size=spec.size,
+            method=spec.method,
             generalist_fingerprint=self.generalist_fingerprint,
         )
 
@@ -116,7 +156,6 @@ def trained_committee(
     samples: Samples,
     recipe: Recipe,
     views: Views,
-    validation: Samples,
     seed: int,
     jobs: str,
     variant: Literal["dustbin", "full_softmax"] = "dustbin",
@@ -127,13 +166,12 @@ def trained_committee(
     They stand among the laboratory's networks, named by the hash of everything that decides them, and in its record.
 
     Args:
-        laboratory: where they are trained.
+        laboratory: where they are trained; its validation samples choose each one's epoch.
         generalist: whose weights they start from.
         plan: of this generalist.
         samples: what they learn from.
         recipe: of each.
         views: normalisation and augmentation.
-        validation: chooses each one's epoch.
         seed: of order and dropout.
         jobs: "serial", "processes:2", "ray", ...; see ``limbeck.jobs.runner_from``.
         variant: "dustbin", or "full_softmax" with the generalist's soft targets.
@@ -146,7 +184,7 @@ def trained_committee(
         plan,
         samples,
         recipe=recipe,
-        validation=validation,
+        validation=laboratory.validation,
         views=views,
         variant=variant,
         temperature=temperature,
@@ -185,7 +223,7 @@ def choose_num_top_classes(
 ) -> int:
     """Return the n of the highest mean validation accuracy over seeds, the lowest of equal ones.
 
-    Each is recorded as "NAME_top_N".
+    Each is recorded as "NAME_top_N", the choice as the "num_top_classes" of NAME.
 
     Args:
         laboratory: whose validation samples choose.
@@ -200,58 +238,6 @@ def choose_num_top_classes(
         for number, exam in exams.items():
             laboratory.observe(f"{name}_top_{number}", seed, "validation_accuracy", exam.accuracy, "fraction")
             totals[number] += exam.accuracy
-    return max(totals, key=lambda number: totals[number])
-
-
-def observe_conditional(
-    laboratory: Laboratory, exam: Exam, class_sets: list[list[int]], *, condition: str, seed: int | None
-) -> float:
-    """Record the accuracy among the specialists' classes in both readings, and return that among their union."""
-    union = conditional_accuracy(exam.logits, exam.labels, class_sets)
-    each = conditional_accuracy(exam.logits, exam.labels, class_sets, reading="each_set")
-    laboratory.observe(condition, seed, laboratory.examined("conditional_accuracy"), union, "fraction")
-    laboratory.observe(condition, seed, laboratory.examined("conditional_accuracy_each_set"), each, "fraction")
-    return union
-
-
-def observe_coverage(
-    laboratory: Laboratory, before: Exam, after: Mapping[int, Exam], class_sets: list[list[int]]
-) -> None:
-    """Record and draw the change in correct answers by how many specialists know the true class: "known_to_2", ...
-
-    Args:
-        laboratory: where it is recorded.
-        before: of the generalist.
-        after: of generalist and specialists, by seed.
-        class_sets: of the specialists.
-    """
-    samples: dict[int, int] = {}
-    compared: set[int] = set()
-    for seed, exam in after.items():
-        groups = change_by_coverage(before.logits, exam.logits, exam.labels, class_sets, most=MOST_COVERAGE)
-        for group in groups:
-            condition, number = f"known_to_{group.num_specialists}", group.num_specialists
-            samples[number] = group.num_samples
-            laboratory.observe(condition, seed, laboratory.examined("change_in_correct"), group.change, "count")
-            if group.relative_change is not None:
-                compared.add(number)
-                laboratory.observe(
-                    condition, seed, laboratory.examined("relative_change"), group.relative_change, "fraction"
-                )
-    told = ", ".join(f"{count:,} by {number}" for number, count in samples.items())
-    laboratory.note(f"Images measured, by how many specialists know the true class: {told}.")
-    if compared:
-        numbers = sorted(compared)
-        laboratory.draw(
-            Figure(
-                kind="points",
-                title="What specialists change, by how many know the true class",
-                how_to_read="The paper finds no change where none knows it, 3.4 % with one, 7.4 % with two, and "
-                "14.1 % with ten or more.",
-                quantity=laboratory.examined("relative_change"),
-                value_label="more correct answers than the generalist's (%)",
-                places=[f"{number}\n{samples[number]:,} images" for number in numbers],
-                place_label="specialists that know the true class",
-                series=[Series("one run", [f"known_to_{number}" for number in numbers])],
-            )
-        )
+    chosen = max(totals, key=lambda number: totals[number])
+    laboratory.observe(name, None, "num_top_classes", chosen, "count")
+    return chosen

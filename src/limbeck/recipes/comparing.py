@@ -107,7 +107,7 @@ def observe_gain(
 def observe_gain_kept(
     laboratory: Laboratory,
     condition: str,
-    over: str,
+    over: str | float,
     *,
     teacher_errors: float,
     counted_from: float | None = None,
@@ -124,18 +124,17 @@ def observe_gain_kept(
     Args:
         laboratory: where the errors of both conditions are recorded.
         condition: the student.
-        over: the student that it is compared with.
+        over: the student that it is compared with; or errors, where they are the same for all seeds.
         teacher_errors: on the same samples.
         counted_from: errors that the teacher's gain is counted from, where those are not ``over``'s.
         quantity: what the share is called.
     """
-    errors = observed(laboratory, [over, condition], laboratory.examined("errors"))
-    if len(errors) < 2:
-        return
-    first, second = errors
-    for seed in (seed for seed in first if seed in second):
-        gain = (first[seed] if counted_from is None else counted_from) - teacher_errors
-        laboratory.observe(condition, seed, quantity, (first[seed] - second[seed]) / max(gain, 1), "fraction")
+    quantity_read = laboratory.examined("errors")
+    for own in observed(laboratory, [condition], quantity_read):
+        others = observed(laboratory, [over], quantity_read)[0] if isinstance(over, str) else dict.fromkeys(own, over)
+        for seed in (seed for seed in own if seed in others):
+            gain = (others[seed] if counted_from is None else counted_from) - teacher_errors
+            laboratory.observe(condition, seed, quantity, (others[seed] - own[seed]) / max(gain, 1), "fraction")
 
 
 def observe_likeness(
