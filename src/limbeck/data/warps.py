@@ -116,8 +116,13 @@ def _field(knots: Tensor, height: int, width: int) -> Tensor:
     """
     count = knots.shape[-1]
     over_rows, over_columns = (_bicubic(count, size).to(knots.device) for size in (height, width))
-    in_rows = sum((over_rows[:, j, None] * knots[..., j, None, :] for j in range(count)), knots.new_zeros(()))
-    return sum((in_rows[..., j, None] * over_columns[:, j] for j in range(count)), knots.new_zeros(()))
+    in_rows = over_rows[:, 0, None] * knots[..., 0, None, :]
+    for j in range(1, count):
+        in_rows += over_rows[:, j, None] * knots[..., j, None, :]
+    field = in_rows[..., 0, None] * over_columns[:, 0]
+    for j in range(1, count):
+        field += in_rows[..., j, None] * over_columns[:, j]
+    return field
 
 
 @lru_cache(maxsize=64)
@@ -145,6 +150,8 @@ def _offsets_from_centre(inputs: Tensor, name: str) -> tuple[Tensor, Tensor]:
 def _resampled(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Read each image at places counted from its centre, shape (n, height, width), zero outside; keep the dtype."""
     height, width = inputs.shape[-2:]
-    places = torch.stack([columns * (2 / (width - 1)), rows * (2 / (height - 1))], dim=-1)
+    places = torch.empty(*rows.shape, 2, device=rows.device)
+    torch.mul(columns, 2 / (width - 1), out=places[..., 0])
+    torch.mul(rows, 2 / (height - 1), out=places[..., 1])
     read = F.grid_sample(inputs.float(), places, mode="bilinear", padding_mode="zeros", align_corners=True)
     return read if inputs.is_floating_point() else read.round_().clamp_(0, 255).to(inputs.dtype)
