@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pickle
 import shutil
 
 import pytest
@@ -19,6 +20,7 @@ from limbeck.distillation import specialists as training
 from limbeck.distillation import specialty as job
 from limbeck.distillation.specialists import DUSTBIN
 from limbeck.errors import InvalidValue, JobsFailed, ModelError, RecordError, TeacherError, UnknownName
+from limbeck.jobs import run_jobs
 from limbeck.models import SavedModel, build, fingerprint, specialist_network
 from limbeck.objectives import HardSpecialSoftRest
 from limbeck.pooling import combine_specialists
@@ -159,7 +161,9 @@ def test_the_generalist_is_asked_in_every_step_where_views_change_and_says_the_s
     monkeypatch.setattr(job, "fit", watched)
     settings = {"variant": "full_softmax", "recipe": dataclasses.replace(RECIPE, num_epochs=2)}
     beforehand = trained(network, **settings)
-    trained(network, views=Views((Mixup(0.2),)), **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "run_jobs", sent)  # a module that is asked in every step is sent, and then a teacher
+        trained(network, views=Views((Mixup(0.2),)), **settings)
     with monkeypatch.context() as patched:
         patched.setattr(training, "_with_answers", lambda made, root, labelled: made)
         in_steps = trained(network, **settings)
@@ -167,6 +171,11 @@ def test_the_generalist_is_asked_in_every_step_where_views_change_and_says_the_s
     assert {teacher.fingerprint for teacher in teachers} == {fingerprint(network)}
     for one, other in zip(beforehand, in_steps, strict=True):
         assert_close(one.module(data().inputs), other.module(data().inputs), rtol=1e-4, atol=1e-4)
+
+
+def sent(jobs, root, **settings):
+    """Run jobs as they come out where they are sent to."""
+    return run_jobs(pickle.loads(pickle.dumps(jobs)), root, **settings)
 
 
 def test_a_full_softmax_specialist_is_right_for_the_frequencies_of_its_data():
