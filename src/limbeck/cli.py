@@ -315,6 +315,13 @@ def train_specialists(
     learning_rate: Annotated[float | None, typer.Option(help="The schedule's peak.")] = None,
     labels: options.Labels = None,
     augment: options.Augment = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(help="dustbin; full_softmax: keeps all classes, soft targets for the others.  [dustbin]"),
+    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", "-T", help="Of full_softmax.  [2]")] = None,
+    hard_weight: Annotated[float | None, typer.Option(help="Of full_softmax, of the labels.  [1]")] = None,
+    soft_weight: Annotated[float | None, typer.Option(help="Of full_softmax, of the soft targets.  [1]")] = None,
     special_share: Annotated[float, typer.Option(help="Of each batch, that is of the specialist's classes.")] = 0.5,
     form: Annotated[str, typer.Option(help="Of the dustbin's correction: exact, or as the paper words it.")] = "exact",
     seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
@@ -340,12 +347,19 @@ def train_specialists(
         "precision": precision,
         "num_threads": threads,
     }
+    learning = {
+        "variant": variant,
+        "temperature": temperature,
+        "hard_weight": hard_weight,
+        "soft_weight": soft_weight,
+    }
     with _stopping_cleanly(kept=str(out)):
         summary = command.train(
             generalist,
             plan,
             flags=_given(flags),
             assignments=assignments or [],
+            learning=_given(learning),
             special_share=special_share,
             form=form,
             seed=seed,

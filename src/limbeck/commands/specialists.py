@@ -90,6 +90,7 @@ def train(
     *,
     flags: dict[str, Any],
     assignments: Sequence[str],
+    learning: dict[str, Any],
     special_share: float,
     form: str,
     seed: int,
@@ -97,7 +98,10 @@ def train(
     jobs: str,
     progress: str,
 ) -> dict[str, Any]:
-    """Train the specialists of a plan and write the committee; return a summary, JSON-able."""
+    """Train the specialists of a plan and write the committee; return a summary, JSON-able.
+
+    ``learning`` holds those of ``variant``, ``temperature``, ``hard_weight`` and ``soft_weight`` that were given.
+    """
     display = progress_for(progress)
     made = load_plan(plan_file)
     config, splits = prepare(TrainConfig, file=None, flags=flags, assignments=assignments)
@@ -113,6 +117,7 @@ def train(
         recipe=recipe_from(config.recipe) or Recipe(),
         validation=splits.validation,
         views=Views(augmentations_from(config.augmentations), normalise, seed),
+        **learning,
         special_share=special_share,
         form=form,  # type: ignore[arg-type]  # checked there
         seed=seed,
@@ -127,6 +132,7 @@ def train(
     made.save(out / "plan.yaml")
     return {
         "committee": str(out),
+        "variant": learning.get("variant", "dustbin"),
         "specialists": [
             {
                 "folder": one.folder.name if one.folder else None,

@@ -1,5 +1,6 @@
 """The whole job in one function: teachers, baseline, distilled student, evaluation, record."""
 
+from limbeck.distillation.committee import COMMITTEE_FILE, load_committee, save_committee
 from limbeck.distillation.job import distill
 from limbeck.distillation.mutual import distill_mutual
 from limbeck.distillation.result import RunResult
@@ -8,13 +9,8 @@ from limbeck.distillation.self_distillation import distill_self
 from limbeck.distillation.settings import DistillSettings, MutualSettings, SelfSettings, TrainSettings
 from limbeck.distillation.single import train
 from limbeck.distillation.sources import NetworkSource, network_from
-from limbeck.distillation.specialists import (
-    COMMITTEE_FILE,
-    TrainedSpecialist,
-    load_committee,
-    save_committee,
-    train_specialists,
-)
+from limbeck.distillation.specialists import train_specialists
+from limbeck.distillation.specialty import TrainedSpecialist
 
 __all__ = [
     "COMMITTEE_FILE",

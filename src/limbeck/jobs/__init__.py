@@ -6,6 +6,7 @@ from limbeck.jobs.ray_runner import RayRunner
 from limbeck.jobs.run import JobOutcome, run_jobs, runner_from
 from limbeck.jobs.runner import Runner
 from limbeck.jobs.serial import SerialRunner
+from limbeck.jobs.span import WorkAndSpan, work_and_span
 
 __all__ = [
     "Job",
@@ -14,7 +15,9 @@ __all__ = [
     "RayRunner",
     "Runner",
     "SerialRunner",
+    "WorkAndSpan",
     "job_key",
     "run_jobs",
     "runner_from",
+    "work_and_span",
 ]

@@ -10,9 +10,11 @@ from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_
 from limbeck.models.dropout import Dropout
 from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs, add_exits, exit_network
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
+from limbeck.models.full_softmax import FullSoftmaxSpecialist, class_columns, logits_with_dustbin
 from limbeck.models.heads import MultiHeadClassifier, logits_layer, multi_head_network, specialist_network
 from limbeck.models.hints import FeatureOutputs, TappedNetwork, add_taps
 from limbeck.models.leaving import EarlyAnswers
+from limbeck.models.mixture import MixtureOfExperts, mixture_of_experts
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.resolve import build
 from limbeck.models.saved import SavedModel, load_model, save_model
@@ -29,6 +31,8 @@ __all__ = [
     "ExitNetwork",
     "ExitOutputs",
     "FeatureOutputs",
+    "FullSoftmaxSpecialist",
+    "MixtureOfExperts",
     "ModelFactory",
     "ModelSpec",
     "MultiHeadClassifier",
@@ -39,6 +43,7 @@ __all__ = [
     "buffers_fingerprint",
     "build",
     "check_output",
+    "class_columns",
     "constrain_max_norm",
     "evaluating",
     "exit_network",
@@ -48,7 +53,9 @@ __all__ = [
     "load_model",
     "load_weights",
     "logits_layer",
+    "logits_with_dustbin",
     "max_norm_of",
+    "mixture_of_experts",
     "multi_head_network",
     "project_max_norm",
     "save_model",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError
 from limbeck.models.factory import ModelFactory
+from limbeck.models.full_softmax import require_some_classes
 from limbeck.models.network import FeatureClassifier
 from limbeck.models.resolve import build
 from limbeck.models.spec import ModelSpec
@@ -110,16 +111,7 @@ def specialist_network(generalist: nn.Module, members: Sequence[int], *, num_cla
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 5.2.
     """
     numbers = list(members)
-    if (
-        not 0 < len(numbers) < num_classes
-        or len(set(numbers)) < len(numbers)
-        or not set(numbers) <= set(range(num_classes))
-    ):
-        raise InvalidValue(
-            "A specialist learns some of the classes, each once.",
-            received=f"{len(numbers)} of {num_classes}: {numbers[:8]}",
-            expected=f"1 to {num_classes - 1} different numbers below {num_classes}",
-        )
+    require_some_classes(numbers, num_classes=num_classes)
     network = copy.deepcopy(generalist).requires_grad_(True)
     path = logits_layer(network, num_classes)
     old = network.get_submodule(path)

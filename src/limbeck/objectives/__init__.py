@@ -3,6 +3,7 @@
 from limbeck.objectives.distillation import Distillation
 from limbeck.objectives.feature_hints import FeatureHints
 from limbeck.objectives.hard_labels import HardLabels
+from limbeck.objectives.hard_special_soft_rest import HardSpecialSoftRest
 from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
 from limbeck.objectives.mutual import CohortTargets, MutualLearning
@@ -17,6 +18,7 @@ __all__ = [
     "Distillation",
     "FeatureHints",
     "HardLabels",
+    "HardSpecialSoftRest",
     "LogitMatching",
     "LossParts",
     "MultiTeacher",
