@@ -18,8 +18,8 @@ TEACHER_RECIPE = Recipe(
 SMOKE_TEACHER_RECIPE = replace(TEACHER_RECIPE, num_epochs=3, batch_size=100)
 TEACHER_DEPARTURE = (
     "The teacher: AdamW without weight decay on a one-cycle schedule of 200 epochs, instead of 3000 epochs of SGD with "
-    "a learning rate that falls by 0.2 % and a momentum that rises; 10 % of the inputs are dropped instead of 20 %, and "
-    "25 % of the hidden units instead of 50 %."
+    "a learning rate that falls by 0.2 % and a momentum that rises; 10 % of the inputs are dropped instead of 20 %, "
+    "and 25 % of the hidden units instead of 50 %."
 )
 
 
