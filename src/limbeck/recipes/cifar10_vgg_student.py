@@ -137,17 +137,11 @@ def _draw(settings: Settings, laboratory: Laboratory) -> None:
         ("Temperature, on validation images", "temperature T", "sweep", settings.sweep),
         ("Weight of the labels, on validation images", "hard weight", "hard_weight", settings.sweep_hard_weights),
     ):
-        if values:
-            laboratory.draw(
-                Figure(
-                    kind="curves",
-                    title=title,
-                    how_to_read="One student at each value; the test set had no part in it.",
-                    quantity="validation_accuracy",
-                    value_label="accuracy (%) on validation images",
-                    places=[f"{value:g}" for value in values],
-                    place_label=label,
-                    series=[Series("distilled", [f"{prefix}_{value:g}" for value in values])],
-                    log_places=prefix == "sweep",
-                )
-            )
+        if not values:
+            continue
+        how_to_read = "One student at each value; the test set had no part in it."
+        series = [Series("distilled", [f"{prefix}_{value:g}" for value in values])]
+        laboratory.draw(
+            Figure("curves", title, how_to_read, "validation_accuracy", "accuracy (%) on validation images",
+                   [f"{value:g}" for value in values], series, place_label=label, log_places=prefix == "sweep")
+        )  # fmt: skip
