@@ -1,6 +1,6 @@
 """What temperature does to a teacher's answers, and what a student learns from them: the pictures of the guide.
 
-Run: python examples/soft_targets.py --networks runs/reproduce/networks --out docs/images
+Run: python examples/soft_targets.py --networks runs/reproduce/networks --precision bf16 --out docs/images
 
 The networks are those of ``limbeck reproduce hinton2015-mnist``: found where that has run, otherwise trained now (about
 an hour on two cores). Everything is measured on training images: the test set is not read.
@@ -46,11 +46,17 @@ Answers = dict[str, list[Tensor]]  # their logits for the images as they are
 
 
 def main(
-    networks: Path, out: Path, settings: table.Settings | None = None, *, smoke: bool = False, progress: str = "auto"
+    networks: Path,
+    out: Path,
+    settings: table.Settings | None = None,
+    *,
+    smoke: bool = False,
+    precision: str = "fp32",
+    progress: str = "auto",
 ) -> dict[str, list[list[str]]]:
     """Draw the four pictures; return the guide's tables: heading and rows."""
     settings = settings or (table.SMOKE if smoke else table.Settings())
-    laboratory = Laboratory(networks, Runtime.resolve("cpu", "fp32"), progress_for(progress), smoke=smoke)
+    laboratory = Laboratory(networks, Runtime.resolve("cpu", precision), progress_for(progress), smoke=smoke)
     images = laboratory.open("mnist")
     teacher = section_teacher(settings, laboratory, images)
     students = table.train_students(settings, laboratory, images, teacher)
@@ -220,6 +226,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=Path, default=Path("runs/reproduce/networks"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--precision", default="fp32", help="that the networks were trained in")
     parser.add_argument("--smoke", action="store_true", help="a few images and epochs")
     arguments = parser.parse_args()
-    main(arguments.networks, arguments.out, smoke=arguments.smoke)
+    main(arguments.networks, arguments.out, smoke=arguments.smoke, precision=arguments.precision)

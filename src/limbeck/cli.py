@@ -317,7 +317,7 @@ def train_specialists(
     augment: options.Augment = None,
     variant: Annotated[
         str | None,
-        typer.Option(help="dustbin; full_softmax: keeps all classes, with soft targets for others'.  [dustbin]"),
+        typer.Option(help="dustbin; full_softmax: keeps all classes, soft targets for the others.  [dustbin]"),
     ] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", "-T", help="Of full_softmax.  [2]")] = None,
     hard_weight: Annotated[float | None, typer.Option(help="Of full_softmax, of the labels.  [1]")] = None,

@@ -86,6 +86,13 @@ def test_python_in_the_guide_to_specialists_runs(tmp_path, monkeypatch):
     assert all(one.dustbin_offset > 0 for one in names["specialists"])
     assert names["together"] < 0.2 * len(names["held_out"])
     assert names["result"].record.networks[0].name == "generalist and 4 specialists"
+    for plain, keeping in zip(names["specialists"], names["keeping"], strict=True):
+        assert keeping.class_set == plain.class_set
+        assert keeping.dustbin_offset == plain.dustbin_offset
+        assert keeping.history[-1].train["soft"] > 0
+    assert names["trained"].history[-1].validation["accuracy"] > 0.85
+    assert names["apart"].num_jobs == 4
+    assert names["apart"].span_seconds <= names["apart"].work_seconds
 
 
 def test_python_in_the_guide_to_jobs_runs(tmp_path, monkeypatch, capsys):

@@ -79,7 +79,16 @@ def test_specialists_are_trained_and_the_committee_teaches_a_student(limbeck, tm
     assert [one["class_set"] for one in summary] == load_plan(tmp_path / "plan.yaml").class_sets
     again = limbeck(*train, "--out", "committee", "--progress", "silent")
     assert again.stdout.count("was there") == 3
-    student = ["distill", "--data", "digits", "--teacher", "committee", "--student", "mlp:widths=8", "--epochs", "1"]
+    full = limbeck(*train, "--variant", "full_softmax", "-T", "3", "--out", "full", "--progress", "silent", "--json")
+    assert full.returncode == 0, full.stderr
+    assert json.loads(full.stdout)["variant"] == "full_softmax"
+    for one, other in zip(json.loads(full.stdout)["specialists"], summary, strict=True):
+        saved = load_model(tmp_path / "full" / one["folder"])
+        assert (len(saved.class_names), one["class_set"]) == (10, other["class_set"])
+        assert "temperature=3.0" in saved.extra["identity"]["objective"]
+    cached = limbeck("cache", "--data", "digits", "--teacher", "full", "--out", "store")
+    assert cached.returncode == 0, cached.stderr
+    student = ["distill", "--data", "digits", "--teacher", "full", "--student", "mlp:widths=8", "--epochs", "1"]
     distilled = limbeck(*student, "--seeds", "1", "--out", "student", "--progress", "silent")
     assert distilled.returncode == 0, distilled.stderr
     assert "committee of 3 specialists" in (tmp_path / "student" / "record.json").read_text()
@@ -92,6 +101,8 @@ def test_specialists_are_trained_and_the_committee_teaches_a_student(limbeck, tm
         (["--generalist", "generalist", "--plan", "plan.yaml", "--special-share", "1"], "share"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--form", "papers"], "did you mean paper"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--jobs", "process"], "did you mean processes"),
+        (["--generalist", "generalist", "--plan", "plan.yaml", "--variant", "full"], "did you mean full_softmax"),
+        (["--generalist", "generalist", "--plan", "plan.yaml", "--variant", "full_softmax", "-T", "0"], "temperature"),
     ):
         refused = limbeck("specialists", "train", "--data", "digits", *arguments, "--out", "new")
         assert refused.returncode == 2, (arguments, refused.stderr)

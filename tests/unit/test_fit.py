@@ -99,6 +99,51 @@ def test_a_run_cut_anywhere_and_resumed_ends_in_the_same_bits(tmp_path, cut_at):
         assert a["train"] == pytest.approx(b["train"], rel=1e-12)
 
 
+class Depth(nn.Module):
+    """Gives images a depth of one, for convolutions in three dimensions."""
+
+    def forward(self, inputs):
+        return inputs.unsqueeze(2)
+
+
+def convolutions(seed: int = 0, *, spatial: int = 2) -> nn.Module:
+    torch.manual_seed(seed)
+    kinds = {2: (nn.Identity, nn.Conv2d, nn.AdaptiveAvgPool2d), 3: (Depth, nn.Conv3d, nn.AdaptiveAvgPool3d)}
+    lift, convolution, pool = kinds[spatial]
+    layers = (convolution(1, 4, 3, padding=1), nn.ReLU(), convolution(4, 4, 3, padding=1), nn.ReLU(), pool(1))
+    return nn.Sequential(lift(), *layers, nn.Flatten(), nn.Linear(4, NUM_CLASSES))
+
+
+@pytest.mark.parametrize("spatial", [2, 3])
+def test_convolutions_train_and_their_weights_come_back_in_the_usual_layout(spatial):
+    student = convolutions(spatial=spatial)
+    before = [parameter.detach().clone() for parameter in student.parameters()]
+    fitted = fit(student, images(), HardLabels(), recipe=RECIPE, seed=3, runtime=CPU)
+    assert fitted.student is student
+    for old, new in zip(before, student.parameters(), strict=True):
+        assert new.is_contiguous()
+        assert not torch.equal(old, new)
+    for weights in (fitted.selected_weights, fitted.last_weights):
+        assert all(value.is_contiguous() for value in weights.values())
+
+
+def test_a_stopped_convnet_goes_on_to_the_same_bits(tmp_path):
+    def trained(*, cut_at=None, **more):
+        teacher = ModuleTeacher(convolutions(seed=9))
+        if cut_at is not None:
+            teacher = interrupting_teacher(teacher, at_call=cut_at)
+        objective = Distillation(temperature=2.0, soft_weight=1.0, hard_weight=1.0)
+        recipe = Recipe(num_epochs=3, batch_size=16, learning_rate=0.1, optimiser="adamw", ema_decay=0.9)
+        return fit(convolutions(), images(), objective, recipe=recipe, teacher=teacher, runtime=CPU, **more)
+
+    whole = trained()
+    with pytest.raises(TrainingInterrupted):
+        trained(cut_at=7, checkpoint=tmp_path / "checkpoint.pt")
+    resumed = trained(checkpoint=tmp_path / "checkpoint.pt")
+    for name, value in whole.last_weights.items():
+        assert torch.equal(value, resumed.last_weights[name]), name
+
+
 def test_a_finished_checkpoint_gives_its_result_without_training(tmp_path):
     first = run(checkpoint=tmp_path / "student.pt")
     again = run(checkpoint=tmp_path / "student.pt", cut_at=1)  # would stop, if it trained

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -340,13 +341,33 @@ def test_a_cohort_that_is_killed_goes_on_as_one_and_ends_in_the_same_bits(make, 
     assert not list((tmp_path / "networks").rglob("checkpoint.pt"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
+def test_two_runs_over_one_folder_train_a_network_once(make, samples, monkeypatch):
+    begun, found = threading.Event(), []
+
+    def slowly(*arguments, **more):
+        assert not begun.is_set(), "a second training of the same network"
+        begun.set()
+        second.start()
+        second.join(timeout=0.5)  # it waits for this one
+        assert second.is_alive()
+        return fit(*arguments, **more)
+
+    monkeypatch.setattr("limbeck.recipes.shelf.fit", slowly)
+    second = threading.Thread(target=lambda: found.append(trained(make(), samples)))
+    first = trained(make(), samples)
+    second.join(timeout=60)
+    assert torch.equal(weights(first), weights(found[0]))
+    assert not [name for name in folders(make()) if name.endswith(".partial")]
+
+
 def test_a_cohort_that_is_killed_between_two_members_is_completed_without_a_step(make, samples, monkeypatch):
     real = laboratory_module.Shelf.put
 
-    def killed_at_the_second(shelf, task, fitted):
+    def killed_at_the_second(shelf, task, fitted, **more):
         if task.name == "peers-2":
             raise MemoryError("killed")
-        real(shelf, task, fitted)
+        real(shelf, task, fitted, **more)
 
     monkeypatch.setattr(laboratory_module.Shelf, "put", killed_at_the_second)
     with pytest.raises(MemoryError):

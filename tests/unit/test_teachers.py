@@ -12,7 +12,14 @@ from torch.testing import assert_close
 from limbeck.data import Views, as_samples
 from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, UnknownName
 from limbeck.targets import DenseTargets
-from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, as_teacher, collect_logits
+from limbeck.teachers import (
+    EnsembleTeacher,
+    LogitsTeacher,
+    ModuleTeacher,
+    ShiftAveragedTeacher,
+    as_teacher,
+    collect_logits,
+)
 
 
 def network(*, seed: int = 0, num_classes: int = 3) -> nn.Module:
@@ -156,3 +163,66 @@ def test_as_teacher_takes_modules_and_tensors_and_nothing_else():
     assert as_teacher(teacher) is teacher
     with pytest.raises(TeacherError, match="str"):
         as_teacher("resnet20")
+
+
+def images(count: int = 3) -> torch.Tensor:
+    return torch.rand(count, 1, 4, 5, generator=torch.Generator().manual_seed(2))
+
+
+def shift_sensitive(seed: int = 0) -> ModuleTeacher:
+    torch.manual_seed(seed)
+    return ModuleTeacher(nn.Sequential(nn.Flatten(), nn.Linear(20, 3)))
+
+
+def moved(image: torch.Tensor, down: int, right: int, fill: float) -> torch.Tensor:
+    """Return a (4, 5) image moved, pixel by pixel."""
+    result = torch.full((4, 5), fill)
+    for row in range(4):
+        for column in range(5):
+            if 0 <= row - down < 4 and 0 <= column - right < 5:
+                result[row, column] = image[row - down, column - right]
+    return result
+
+
+@pytest.mark.parametrize("pooling", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("fill", [0.0, -0.4])
+def test_answers_averaged_over_shifts_are_the_mean_over_all_of_them(pooling, fill):
+    teacher, temperature, pictures = shift_sensitive(), 2.0, images()
+    averaged = ShiftAveragedTeacher(teacher, max_shift_pixels=1, pooling=pooling, fill=fill)
+    answered = averaged(torch.arange(3), pictures).logits_at(temperature)
+    for picture, logits in zip(pictures, answered, strict=True):
+        one = [
+            teacher(torch.arange(1), moved(picture[0], down, right, fill)[None, None]).logits_at(temperature)[0]
+            for down in (-1, 0, 1)
+            for right in (-1, 0, 1)
+        ]
+        if pooling == "geometric":
+            expected = torch.stack(one).mean(dim=0).softmax(dim=0)
+        else:
+            expected = torch.stack([(z / temperature).softmax(dim=0) for z in one]).mean(dim=0)
+            logits = logits / temperature
+        assert_close(logits.softmax(dim=0), expected)
+
+
+def test_averaging_over_shifts_is_part_of_the_fingerprint_and_keeps_the_contract():
+    teacher = shift_sensitive()
+    kinds = [ShiftAveragedTeacher(teacher, max_shift_pixels=1), ShiftAveragedTeacher(teacher, max_shift_pixels=2)]
+    kinds += [ShiftAveragedTeacher(teacher, max_shift_pixels=1, pooling="arithmetic")]
+    assert len({teacher.fingerprint, *(kind.fingerprint for kind in kinds)}) == 4
+    assert kinds[0].fingerprint == ShiftAveragedTeacher(shift_sensitive(), max_shift_pixels=1).fingerprint
+    assert kinds[0].modules == teacher.modules
+    with torch.no_grad():
+        teacher.modules[0][1].weight.add_(1)
+    with pytest.raises(TeacherError):
+        kinds[0].check_unchanged()
+
+
+def test_what_cannot_be_averaged_over_shifts_is_refused():
+    with pytest.raises(TeacherError, match="moved"):
+        ShiftAveragedTeacher(LogitsTeacher(torch.zeros(3, 2)), max_shift_pixels=1)
+    with pytest.raises(InvalidValue, match="above 0"):
+        ShiftAveragedTeacher(shift_sensitive(), max_shift_pixels=0)
+    with pytest.raises(UnknownName):
+        ShiftAveragedTeacher(shift_sensitive(), max_shift_pixels=1, pooling="median")
+    with pytest.raises(ShapeMismatch, match="images"):
+        ShiftAveragedTeacher(ModuleTeacher(network()), max_shift_pixels=1)(IDS, inputs())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pickle
 import shutil
 
 import pytest
@@ -13,14 +14,18 @@ from torch import nn
 from torch.testing import assert_close
 
 from limbeck.calibration import dustbin_offset
-from limbeck.data import Samples
+from limbeck.data import Mixup, Samples, Views
 from limbeck.distillation import load_committee, save_committee, train_specialists
+from limbeck.distillation import specialists as training
 from limbeck.distillation import specialty as job
 from limbeck.distillation.specialists import DUSTBIN
 from limbeck.errors import InvalidValue, JobsFailed, ModelError, RecordError, TeacherError, UnknownName
+from limbeck.jobs import run_jobs
 from limbeck.models import SavedModel, build, fingerprint, specialist_network
+from limbeck.objectives import HardSpecialSoftRest
 from limbeck.pooling import combine_specialists
 from limbeck.specialists import SpecialistPlan
+from limbeck.teachers import LogitsTeacher, ModuleTeacher
 from limbeck.training import Recipe, Runtime, fit
 
 CPU = Runtime(torch.device("cpu"), "fp32")
@@ -114,12 +119,97 @@ def test_specialists_learn_their_classes_on_balanced_batches_of_their_own_labels
     assert fingerprint(network) == own
 
 
-def test_what_is_there_is_not_trained_again_and_other_settings_are_other_specialists(tmp_path, monkeypatch):
+def test_full_softmax_specialists_learn_from_labels_and_the_generalist(monkeypatch):
     network = generalist()
-    first = trained(network, out=tmp_path)
+    own = fingerprint(network)
+    asked = []
+
+    def watched(student, samples, objective, **settings):
+        asked.append((samples, objective, settings))
+        return fit(student, samples, objective, **settings)
+
+    monkeypatch.setattr(job, "fit", watched)
+    specialists = trained(network, variant="full_softmax", temperature=3.0, hard_weight=0.5, soft_weight=2.0)
+    samples, objective, settings = asked[1]
+    assert objective == HardSpecialSoftRest((3, 2), temperature=3.0, hard_weight=0.5, soft_weight=2.0)
+    assert samples.class_names == ("d", "c", DUSTBIN)
+    positions = settings["order"].positions(samples, seed=0, epoch=0, batch_size=16)
+    assert ((samples.labels[positions] < 2).view(-1, 16).sum(dim=1) == 8).all()
+    answers = settings["teacher"]
+    assert isinstance(answers, LogitsTeacher)
+    assert answers.fingerprint == own
+    with torch.no_grad():
+        assert_close(answers(samples.ids, samples.inputs).logits_at(1.0), network(data().inputs))
+    for one, plain in zip(specialists, trained(network), strict=True):
+        assert one.class_set == plain.class_set
+        assert one.dustbin_offset == plain.dustbin_offset
+        assert one.module(data().inputs).shape == plain.module(data().inputs).shape
+        accuracy = {record.epoch: record.validation["accuracy"] for record in one.history}
+        assert accuracy[one.selected_epoch] == max(accuracy.values()) > 0.6
+        assert set(one.history[0].train) == {"total", "soft", "hard"}
+    assert fingerprint(network) == own
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_the_generalist_is_asked_in_every_step_where_views_change_and_says_the_same(monkeypatch):
+    network, teachers = generalist(), []
+
+    def watched(*arguments, **settings):
+        teachers.append(settings["teacher"])
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(job, "fit", watched)
+    settings = {"variant": "full_softmax", "recipe": dataclasses.replace(RECIPE, num_epochs=2)}
+    beforehand = trained(network, **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "run_jobs", sent)  # a module that is asked in every step is sent, and then a teacher
+        trained(network, views=Views((Mixup(0.2),)), **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_with_answers", lambda made, root, labelled: made)
+        in_steps = trained(network, **settings)
+    assert [type(teacher) for teacher in teachers] == [LogitsTeacher] * 3 + [ModuleTeacher] * 6
+    assert {teacher.fingerprint for teacher in teachers} == {fingerprint(network)}
+    for one, other in zip(beforehand, in_steps, strict=True):
+        assert_close(one.module(data().inputs), other.module(data().inputs), rtol=1e-4, atol=1e-4)
+
+
+def sent(jobs, root, **settings):
+    """Run jobs as they come out where they are sent to."""
+    return run_jobs(pickle.loads(pickle.dumps(jobs)), root, **settings)
+
+
+def test_a_full_softmax_specialist_is_right_for_the_frequencies_of_its_data():
+    # A linear network of one-hot signs is a table: after training it knows how often each class shows each sign.
+    counts = torch.tensor([[6, 2, 3, 4, 3, 2], [2, 1, 8, 1, 5, 3], [7, 1, 1, 1, 6, 4]])  # (signs, classes)
+    signs, labels = (counts.flatten().nonzero()[:, 0].repeat_interleave(counts.flatten()) // n % m
+                     for n, m in ((6, 3), (1, 6)))  # fmt: skip
+    samples = Samples("signs", torch.arange(60), nn.functional.one_hot(signs, 8).float(), labels, NAMES)
+    network = nn.Sequential(nn.Linear(8, 6))
+    plan = SpecialistPlan(list(NAMES), [["d", "b"]])
+    (one,) = train_specialists(
+        network,
+        plan,
+        samples,
+        recipe=Recipe(num_epochs=1500, batch_size=2 * 10, learning_rate=0.5, schedule="cosine", weight_decay=0.0),
+        variant="full_softmax",
+        runtime=CPU,
+    )
+    with torch.no_grad():
+        logits = one.module(torch.eye(8)[:3])
+    logits[:, -1] += one.dustbin_offset
+    truth = torch.cat([counts[:, [3, 1]], counts[:, [0, 2, 4, 5]].sum(dim=1, keepdim=True)], dim=1)
+    assert_close(torch.softmax(logits, dim=1), truth / truth.sum(dim=1, keepdim=True), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["dustbin", "full_softmax"])
+def test_what_is_there_is_not_trained_again_and_other_settings_are_other_specialists(tmp_path, monkeypatch, variant):
+    network = generalist()
+    first = trained(network, out=tmp_path, variant=variant)
     calls = []
     monkeypatch.setattr(job, "fit", lambda *a, **k: (calls.append(k["name"]), fit(*a, **k))[1])
-    again = trained(network, out=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "collect_logits", None)  # nobody is asked for what is there
+        again = trained(network, out=tmp_path, variant=variant)
     assert not calls
     assert all(one.was_there for one in again)
     inputs = data().inputs
@@ -128,10 +218,12 @@ def test_what_is_there_is_not_trained_again_and_other_settings_are_other_special
         assert (one.dustbin_offset, one.selected_epoch) == (other.dustbin_offset, other.selected_epoch)
         assert one.history == other.history
     shutil.rmtree(first[1].folder)
-    trained(network, out=tmp_path)
+    trained(network, out=tmp_path, variant=variant)
     assert calls == ["specialist-1"]
-    trained(network, out=tmp_path, special_share=0.25)
+    trained(network, out=tmp_path, variant=variant, special_share=0.25)
     assert len(calls) == 4
+    trained(network, out=tmp_path, variant=variant, temperature=3.0)
+    assert len(calls) == (4 if variant == "dustbin" else 7)
 
 
 def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch):
@@ -158,11 +250,13 @@ def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch)
             assert torch.equal(value, other.module.state_dict()[name])
 
 
-def test_processes_train_the_same_specialists_to_the_bit(tmp_path):
+@pytest.mark.parametrize("variant", ["dustbin", "full_softmax"])
+def test_processes_train_the_same_specialists_to_the_bit(tmp_path, variant):
     network = generalist()
     settings = {
         "recipe": dataclasses.replace(RECIPE, num_epochs=1),
         "plan": plan_of(network, sets=(("a", "b"), ("d", "c"))),
+        "variant": variant,
     }
     serial = trained(network, out=tmp_path / "serial", threads_per_job=1, **settings)
     spawned = trained(network, out=tmp_path / "spawned", jobs="processes:2", threads_per_job=1, **settings)
@@ -183,10 +277,12 @@ def test_a_specialist_that_diverges_is_named_and_the_others_are_kept(tmp_path):
         trained(network, jobs="threads")
 
 
-def test_the_committee_is_the_combination_of_its_parts_and_better_than_the_generalist(tmp_path):
+@pytest.mark.parametrize("variant", ["dustbin", "full_softmax"])
+def test_the_committee_is_the_combination_of_its_parts_and_better_than_the_generalist(tmp_path, variant):
     network = generalist()
     plan = plan_of(network)
-    specialists = trained(network, plan, out=tmp_path, recipe=dataclasses.replace(RECIPE, num_epochs=12))
+    recipe = dataclasses.replace(RECIPE, num_epochs=12)
+    specialists = trained(network, plan, out=tmp_path, recipe=recipe, variant=variant)
     save_committee(tmp_path, saved_model(network), specialists, normalise=None)
     teacher = load_committee(tmp_path)
     test = data(300, seed=2)
@@ -210,6 +306,12 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         trained(other, plan_of(network))
     with pytest.raises(TeacherError, match="other classes"):
         trained(network, SpecialistPlan(["a", "b", "x"], [["a", "b"]]))
+    with pytest.raises(UnknownName, match="variant of specialists"):
+        trained(network, variant="full_softmx")
+    with pytest.raises(InvalidValue, match="temperature"):
+        trained(network, variant="full_softmax", temperature=0.0)
+    with pytest.raises(ModelError, match="6 classes"):
+        trained(fewer := nn.Linear(8, 4), plan_of(fewer), variant="full_softmax")
     with pytest.raises(RecordError, match=r"committee\.json"):
         load_committee(tmp_path)
     specialists = trained(network, out=tmp_path / "one")
@@ -231,3 +333,20 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     shutil.copytree(tmp_path / "one" / "generalist", tmp_path / "two" / "generalist")
     with pytest.raises(ModelError, match="another generalist than"):
         load_committee(tmp_path / "two")
+
+
+def test_a_specialist_of_a_variant_that_is_not_known_is_refused_and_one_without_has_a_dustbin(tmp_path):
+    network = generalist()
+    specialists = trained(network, out=tmp_path)
+    save_committee(tmp_path, saved_model(network), specialists, normalise=None)
+    inputs, before = data().inputs, load_committee(tmp_path)
+    path = specialists[0].folder / "model.json"
+    described = json.loads(path.read_text())
+    del described["extra"]["variant"]
+    path.write_text(json.dumps(described))
+    ids = torch.arange(len(inputs))
+    assert torch.equal(load_committee(tmp_path)(ids, inputs).logits_at(1.0), before(ids, inputs).logits_at(1.0))
+    described["extra"]["variant"] = "half_softmax"
+    path.write_text(json.dumps(described))
+    with pytest.raises(ModelError, match="unknown variant"):
+        load_committee(tmp_path)

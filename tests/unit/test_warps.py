@@ -16,7 +16,7 @@ from limbeck.errors import ConfigError, InvalidValue, ShapeMismatch
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(0, 256, (5, 3, 9, 8), generator=GENERATOR, dtype=torch.uint8)
-WARPS = [Affine(30.0, 0.3, 0.2), Elastic(2.5, 4), Elastic(1.0, 2)]
+WARPS = [Affine(30.0, 0.3, 0.2), Elastic(2.5, 4), Elastic(1.0, 2), Affine(30.0, probability=0.9), Elastic(2.5, 4, 0.9)]
 
 
 def read_by_loop(image, rows, columns):
@@ -137,7 +137,30 @@ def test_what_cannot_be_is_refused():
         with pytest.raises(InvalidValue):
             make()
     with pytest.raises(ConfigError, match="elastic"):
-        augmentations_from(["elastic:2:4:1"])
+        augmentations_from(["elastic:2:4:1:1"])
     for warp in WARPS:
         with pytest.raises(ShapeMismatch, match="changes images"):
             warp(torch.zeros(3, 7), torch.zeros(3, warp.draws))
+
+
+@pytest.mark.parametrize(
+    ("sure", "unsure"), [(Affine(30.0, 0.3), Affine(30.0, 0.3, 0.0, 0.4)), (Elastic(2.0, 3), Elastic(2.0, 3, 0.4))]
+)
+def test_a_warp_with_a_probability_warps_some_images_and_leaves_the_others(sure, unsure):
+    uniforms = torch.rand(5, unsure.draws, generator=torch.Generator().manual_seed(4))
+    assert unsure.draws == sure.draws + 1
+    uniforms[:, -1] = torch.tensor([0.1, 0.39, 0.4, 0.41, 0.9])
+    warped, certain = unsure(IMAGES, uniforms), sure(IMAGES, uniforms[:, :-1])
+    assert torch.equal(warped[:2], certain[:2])
+    assert torch.equal(warped[2:], IMAGES[2:])
+    assert not torch.equal(certain, IMAGES)
+
+
+def test_a_probability_is_part_of_the_view_and_checked():
+    assert augmentations_from(["affine:10:0.1:0.2:0.5", "elastic:2:5:0.5"]) == (
+        Affine(10.0, 0.1, 0.2, 0.5),
+        Elastic(2.0, 5, 0.5),
+    )
+    for words in ("affine:10:0.1:0.2:1.5", "elastic:2:5:-0.1"):
+        with pytest.raises(InvalidValue, match="probability"):
+            augmentations_from([words])

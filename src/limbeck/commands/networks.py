@@ -91,7 +91,8 @@ def trained_teacher(
         member = teacher_source(text, from_command_line=from_command_line, train=train, normalise=normalise)
         assert isinstance(member, Teacher), "what has weights is ready"
         for module in member.modules:
-            check_output(module, input_shape=train.input_shape, num_classes=train.num_classes)
+            if isinstance(member, ModuleTeacher):  # a committee's specialists have classes of their own
+                check_output(module, input_shape=train.input_shape, num_classes=train.num_classes)
             module.to(device)
         members.append(member)
     if not members:

@@ -132,6 +132,7 @@ def train(
     made.save(out / "plan.yaml")
     return {
         "committee": str(out),
+        "variant": learning.get("variant", "dustbin"),
         "specialists": [
             {
                 "folder": one.folder.name if one.folder else None,

@@ -181,8 +181,8 @@ _KNOWN: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]] = 
     "crop": (Crop, {"padding": int, "mode": str}),
     "flip": (Flip, {"probability": float}),
     "mixup": (Mixup, {"concentration": float}),
-    "affine": (Affine, {"degrees": float, "scale": float, "shear": float}),
-    "elastic": (Elastic, {"pixels": float, "knots": int}),
+    "affine": (Affine, {"degrees": float, "scale": float, "shear": float, "probability": float}),
+    "elastic": (Elastic, {"pixels": float, "knots": int, "probability": float}),
 }
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.errors import InvalidValue, ShapeMismatch, require_not_negative
+from limbeck.errors import InvalidValue, ShapeMismatch, require_fraction, require_not_negative
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Affine:
         degrees: largest rotation, >= 0.
         scale: largest relative growth, >= 0: 0.15 is 15 % larger or as much smaller.
         shear: largest shear, >= 0: 0.2 moves a row that is ten pixels off the middle by two.
+        probability: of being warped at all; resampling blurs, and what is left alone stays sharp.
     Raises:
-        InvalidValue: a setting below 0 or not finite, or all of them 0.
+        InvalidValue: a setting below 0 or not finite, or all of them 0; a probability outside 0 .. 1.
     Example:
         >>> image = torch.tensor([[[[0, 9, 0], [0, 9, 0], [0, 9, 0]]]], dtype=torch.uint8)
         >>> Affine(90.0, 0.0)(image, torch.tensor([[0.0, 0.5, 0.5]]))[0, 0]  # a quarter turn
@@ -39,14 +40,20 @@ class Affine:
     degrees: float
     scale: float = 0.0
     shear: float = 0.0
+    probability: float = 1.0
     name: ClassVar[str] = "affine"
-    draws: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         for name in ("degrees", "scale", "shear"):
             require_not_negative(name, getattr(self, name))
         if self.degrees == self.scale == self.shear == 0:
             raise InvalidValue("An affine map must change something.", received=self, remedy="leave the warp out")
+        require_fraction("probability", self.probability)
+
+    @property
+    def draws(self) -> int:
+        """Rotation, scale, shear; and whether, where that is not certain."""
+        return 3 + (self.probability < 1)
 
     def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
         """Return the warped images; see ``Augmentation``. The draws are rotation, scale and shear."""
@@ -57,7 +64,8 @@ class Affine:
         cosine, sine = (shrink * angle.cos())[:, None, None], (shrink * angle.sin())[:, None, None]
         shear = (self.shear * signed[:, 2])[:, None, None]
         rows, columns = cosine * down - sine * right, sine * down + cosine * right
-        return _resampled(inputs, rows, columns + shear * rows)
+        warped = _resampled(inputs, rows, columns + shear * rows)
+        return _sometimes(warped, inputs, uniforms, self.probability)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Elastic:
     Args:
         pixels: largest displacement at a knot, above 0.
         knots: points of the field along each side, at least 2. More of them make shorter waves.
+        probability: of being warped at all, in 0 .. 1.
     Raises:
         InvalidValue: a setting out of range.
     Example:
@@ -83,6 +92,7 @@ class Elastic:
 
     pixels: float
     knots: int = 4
+    probability: float = 1.0
     name: ClassVar[str] = "elastic"
 
     def __post_init__(self) -> None:
@@ -93,19 +103,28 @@ class Elastic:
                 received=f"pixels {self.pixels}, knots {self.knots}",
                 expected="pixels > 0, a whole number of knots of at least 2",
             )
+        require_fraction("probability", self.probability)
 
     @property
     def draws(self) -> int:
-        """Two components at every knot."""
-        return 2 * self.knots**2
+        """Two components at every knot; and whether, where that is not certain."""
+        return 2 * self.knots**2 + (self.probability < 1)
 
     def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
         """Return the warped images; see ``Augmentation``. The draws are the vertical components, then the others."""
         down, right = _offsets_from_centre(inputs, self.name)
         height, width = inputs.shape[-2:]
-        knots = (self.pixels * (2 * uniforms - 1)).view(-1, 2, self.knots, self.knots)
+        knots = (self.pixels * (2 * uniforms[:, : 2 * self.knots**2] - 1)).view(-1, 2, self.knots, self.knots)
         down_by, right_by = _field(knots, height, width).unbind(1)
-        return _resampled(inputs, down + down_by, right + right_by)
+        warped = _resampled(inputs, down + down_by, right + right_by)
+        return _sometimes(warped, inputs, uniforms, self.probability)
+
+
+def _sometimes(warped: Tensor, inputs: Tensor, uniforms: Tensor, probability: float) -> Tensor:
+    """Return each image warped with a probability, by the last of its draws, and as it was otherwise."""
+    if probability == 1:
+        return warped
+    return torch.where((uniforms[:, -1] < probability)[:, None, None, None], warped, inputs)
 
 
 def _field(knots: Tensor, height: int, width: int) -> Tensor:
@@ -116,8 +135,13 @@ def _field(knots: Tensor, height: int, width: int) -> Tensor:
     """
     count = knots.shape[-1]
     over_rows, over_columns = (_bicubic(count, size).to(knots.device) for size in (height, width))
-    in_rows = sum((over_rows[:, j, None] * knots[..., j, None, :] for j in range(count)), knots.new_zeros(()))
-    return sum((in_rows[..., j, None] * over_columns[:, j] for j in range(count)), knots.new_zeros(()))
+    in_rows = over_rows[:, 0, None] * knots[..., 0, None, :]
+    for j in range(1, count):
+        in_rows += over_rows[:, j, None] * knots[..., j, None, :]
+    field = in_rows[..., 0, None] * over_columns[:, 0]
+    for j in range(1, count):
+        field += in_rows[..., j, None] * over_columns[:, j]
+    return field
 
 
 @lru_cache(maxsize=64)
@@ -145,6 +169,8 @@ def _offsets_from_centre(inputs: Tensor, name: str) -> tuple[Tensor, Tensor]:
 def _resampled(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Read each image at places counted from its centre, shape (n, height, width), zero outside; keep the dtype."""
     height, width = inputs.shape[-2:]
-    places = torch.stack([columns * (2 / (width - 1)), rows * (2 / (height - 1))], dim=-1)
+    places = torch.empty(*rows.shape, 2, device=rows.device)
+    torch.mul(columns, 2 / (width - 1), out=places[..., 0])
+    torch.mul(rows, 2 / (height - 1), out=places[..., 1])
     read = F.grid_sample(inputs.float(), places, mode="bilinear", padding_mode="zeros", align_corners=True)
     return read if inputs.is_floating_point() else read.round_().clamp_(0, 255).to(inputs.dtype)

@@ -33,8 +33,9 @@ class MixtureOfExperts(nn.Module):
         InvalidValue: fewer than two experts.
     Example:
         >>> mixture = MixtureOfExperts(nn.Linear(4, 3), [nn.Linear(4, 2) for _ in range(3)])
-        >>> mixture(torch.zeros(5, 4)).exp().sum(dim=1)
-        tensor([1., 1., 1., 1., 1.], grad_fn=<SumBackward1>)
+        >>> log_probs = mixture(torch.zeros(5, 4))
+        >>> log_probs.shape, bool(log_probs.logsumexp(dim=1).abs().max() < 1e-6)
+        (torch.Size([5, 2]), True)
 
     References:
         Jacobs, Jordan, Nowlan, Hinton 1991, "Adaptive mixtures of local experts"; Hinton, Vinyals, Dean 2015,

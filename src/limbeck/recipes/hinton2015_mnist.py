@@ -2,12 +2,13 @@
 
 The teacher, regularised by dropout and weight constraints, learns from all 60,000 images, jittered by up to two pixels.
 The student, not regularised at all, learns from the labels alone, and once more from the teacher's soft targets at
-T = 20, on images that are not jittered: all it can know of translations comes through the soft targets.
+T = 20, on images that are not jittered: all it can know of translations comes through the soft targets. Beside it, as a
+departure, the same student of smoother answers: the teacher's mean over an image's shifts by up to two pixels.
 
 No image is held out in this run: the last epoch's weights are taken. The settings are chosen by errors on training
 images that are held out; ``--set held_out=10000`` makes a step of that search, in which the test set is not read. The
-teacher's come from six candidates of 40 epochs and one of 200, the students' from a dozen, most of which are alike
-(``docs/log.md``). With teacher and five seeds of both students: 50 minutes on two cores.
+teacher's come from six candidates of 40 epochs and three of 200, the students' from two dozen, most of which are alike
+(``docs/log.md``). With teacher and five seeds of three students: 40 minutes on one core in bfloat16.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from limbeck.data import Samples
 from limbeck.distillation.measure import TrainedNetwork
-from limbeck.objectives import Distillation, HardLabels
+from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
@@ -26,6 +27,7 @@ from limbeck.recipes.mnist_teacher import (
     section_teacher,
 )
 from limbeck.reproduction import Claim, Figure, Series
+from limbeck.teachers import ShiftAveragedTeacher, Teacher
 from limbeck.training import Recipe
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 3"
@@ -33,14 +35,18 @@ CLAIMS = [
     Claim("teacher", "test_errors", "The regularised, jittered 1200-1200 net makes 67 errors.", paper=67, at_most=67),
     Claim("hard_labels", "test_errors", "The 800-800 net, without regularisation, makes 146.", paper=146),
     Claim("distilled", "test_errors", "The same net on the teacher's soft targets makes 74.", paper=74, at_most=74),
-]
+    Claim("distilled_averaged", "test_errors", "Of answers averaged over shifts it learns as much.",
+          at_most=74),
+]  # fmt: skip
 DEPARTURES = [
     TEACHER_DEPARTURE,
     "Weights start at PyTorch's default instead of N(0, 0.01).",
     "The paper states neither the student's optimiser and length of training nor the weight of the labels beside the "
-    "soft targets: they are ours.",
+    "soft targets: they are ours, and the labels' weight is 0, which was better on held-out images than a tenth.",
 ]
-STUDENT_RECIPE = Recipe(num_epochs=60, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=0.0)
+STUDENT_RECIPE = Recipe(
+    num_epochs=30, batch_size=64, learning_rate=0.1, schedule="one_cycle", weight_decay=0.0, clip_norm=1.0
+)
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,9 @@ class Settings:
     student: str = "mlp:widths=800x800"  # paper; no regularisation
     student_recipe: Recipe = STUDENT_RECIPE  # ours; the same with and without the teacher
     temperature: float = 20.0  # paper
-    soft_weight: float = 0.9  # ours; of T² KL(teacher || student)
-    hard_weight: float = 0.1  # ours; "considerably lower" in the paper
+    soft_weight: float = 1.0  # ours; of T² KL(teacher || student)
+    hard_weight: float = 0.0  # ours; "considerably lower" in the paper
+    average_shift_pixels: int = 2  # ours; 0 leaves out the students of averaged answers
     held_out: int = 0  # training images measured in place of the test set: 10,000 while settings were searched
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of the students
 
@@ -72,6 +79,8 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     images = laboratory.open("mnist", held_out=settings.held_out)
     teacher = section_teacher(settings, laboratory, images)
     students = train_students(settings, laboratory, images, teacher)
+    if settings.average_shift_pixels:
+        students += train_averaged(settings, laboratory, images, teacher)
     for network in (teacher, *students):
         laboratory.examine(network, condition=network.role, seed=network.seed)
     laboratory.draw(
@@ -81,8 +90,8 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
             how_to_read="The distilled student's training never showed it a jittered image.",
             quantity=laboratory.examined("errors"),
             value_label=f"errors on {laboratory.num_examined:,} images",
-            places=["teacher\n1200-1200", "student\nlabels alone", "student\ndistilled"],
-            series=[Series("one run", ["teacher", "hard_labels", "distilled"])],
+            places=["teacher\n1200-1200", "student\nlabels alone", "student\ndistilled", "of averaged\nanswers"],
+            series=[Series("one run", ["teacher", "hard_labels", "distilled", "distilled_averaged"])],
         )
     )
 
@@ -91,20 +100,43 @@ def train_students(
     settings: Settings, laboratory: Laboratory, images: Samples, teacher: TrainedNetwork
 ) -> list[TrainedNetwork]:
     """Ask the teacher once about every image, and train each student from the labels alone and from its answers."""
-    soft_targets = Distillation(
-        temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
-    )
     answers = laboratory.answers(teacher, images)
     return [
-        laboratory.trained(
-            name,
-            settings.student,
-            samples=images,
-            objective=objective,
-            recipe=settings.student_recipe,
-            teacher=answers,
-            seed=seed,
-        )
+        _student(name, objective, settings, laboratory, images, answers, seed)
         for seed in settings.seeds
-        for name, objective in (("hard_labels", HardLabels()), ("distilled", soft_targets))
+        for name, objective in (("hard_labels", HardLabels()), ("distilled", soft_targets(settings)))
     ]
+
+
+def train_averaged(
+    settings: Settings, laboratory: Laboratory, images: Samples, teacher: TrainedNetwork
+) -> list[TrainedNetwork]:
+    """Ask the teacher once about every image in all its places, and train each student from the mean answers."""
+    averaged = ShiftAveragedTeacher(laboratory.teacher(teacher), max_shift_pixels=settings.average_shift_pixels)
+    answers = laboratory.answers(averaged, images)
+    return [
+        _student("distilled_averaged", soft_targets(settings), settings, laboratory, images, answers, seed)
+        for seed in settings.seeds
+    ]
+
+
+def soft_targets(settings: Settings) -> Distillation:
+    """Return what the distilled students minimise."""
+    return Distillation(
+        temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
+    )
+
+
+def _student(
+    name: str,
+    objective: Objective,
+    settings: Settings,
+    laboratory: Laboratory,
+    images: Samples,
+    answers: Teacher,
+    seed: int,
+) -> TrainedNetwork:
+    return laboratory.trained(
+        name, settings.student, samples=images, objective=objective, recipe=settings.student_recipe, teacher=answers,
+        seed=seed,
+    )  # fmt: skip

@@ -19,7 +19,6 @@ from limbeck.models import ModelFactory, multi_head_network
 from limbeck.objectives import Distillation, HardLabels, MultiTeacher, Objective
 from limbeck.recipes.comparing import observe_difference, observe_gain_kept
 from limbeck.recipes.exam import Exam
-from limbeck.recipes.hinton2015_mnist import STUDENT_RECIPE
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
@@ -58,6 +57,7 @@ DEPARTURES = [
 
 MEMBER = "mlp:widths=800x800,input_dropout=0.1,hidden_dropout=0.25,max_norm=3.87"
 MEMBER_RECIPE = replace(TEACHER_RECIPE, num_epochs=60)
+STUDENT_RECIPE = Recipe(num_epochs=60, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Settings:
     teacher_recipe: Recipe = MEMBER_RECIPE  # ours; the table's teacher takes 200 epochs
     teacher_seed: int = 0  # of the first; the others follow
     student: str = "mlp:widths=800x800"  # paper; no regularisation
-    student_recipe: Recipe = STUDENT_RECIPE  # ours; that of hinton2015-mnist
+    student_recipe: Recipe = STUDENT_RECIPE  # ours
     temperature: float = 20.0  # paper, section 3
     soft_weight: float = 0.9  # ours; of the sum, too, in which each teacher's loss weighs a tenth of it
     hard_weight: float = 0.1  # ours; "considerably lower" in the paper

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from limbeck.distillation.measure import TrainedNetwork
 from limbeck.distillation.run_directory import plain
-from limbeck.errors import ModelError, OutputError
+from limbeck.errors import ModelError
+from limbeck.jobs import Job
 from limbeck.jobs.job import KEY_DIGITS
+from limbeck.jobs.work import make
 from limbeck.models import ModelFactory, load_model, save_model
 from limbeck.objectives import MutualLearning
 from limbeck.recipes.task import Task
@@ -30,8 +31,9 @@ class Shelf:
     """Where the networks of recipes stand, shared by recipes that train the same ones.
 
     ``FOLDER/NAME-seedS-KEY/`` is a saved model (``limbeck evaluate`` and ``--teacher`` take it) with its events; KEY
-    hashes the task's identity, which ``model.json`` repeats in full. A folder is renamed into its place when all is
-    written; until then it ends in ``.partial`` and holds the checkpoint that a killed training goes on from.
+    hashes the task's identity, which ``model.json`` repeats in full. It is the folder of a job (``limbeck.jobs``):
+    renamed into its place when all is written; until then it ends in ``.partial``, is locked by the process that trains
+    it, and holds the checkpoint that a killed training goes on from.
     """
 
     folder: Path
@@ -39,23 +41,23 @@ class Shelf:
 
     def place(self, task: Task) -> Path:
         """Return the folder of a task's network, whether it is there or not."""
-        return self.folder / f"{task.name}-seed{task.seed}-{task.key}"
+        return self._job(task, self._train).place(self.folder)
 
     def has(self, task: Task) -> bool:
         """Whether the network is trained."""
         return self.place(task).is_dir()
 
-    def workplace(self, task: Task) -> Path:
-        """Return the folder that a task's network is trained in, made where it is missing.
+    def train(self, task: Task, progress: Progress) -> None:
+        """Train a network that is missing, from where an earlier process was stopped.
+
+        Where another process trains the same one, this one waits and finds it.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: the folder cannot be written.
         """
-        return make_folder(self.folder / f"{self.place(task).name}.partial", remedy="choose another --networks folder")
+        make(self._job(task, self._train, progress), self.folder)
 
-    def train(self, task: Task, progress: Progress) -> None:
-        """Train a network that is missing, from where an earlier process was stopped."""
-        workplace = self.workplace(task)
+    def _train(self, workplace: Path, task: Task, progress: Progress) -> None:
         fitted = fit(
             task.student,
             task.samples,
@@ -73,7 +75,7 @@ class Shelf:
             events=EventLog(workplace / EVENTS),
             progress=progress,
         )
-        self.put(task, fitted)
+        self._save(workplace, task, fitted)
 
     def train_together(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Train missing networks of one shape, that share samples, recipe and validation, in one pass."""
@@ -123,21 +125,21 @@ class Shelf:
             progress=progress,
         )
         for task, result in zip(tasks, fitted.members, strict=True):
-            if not self.has(task):
-                with contextlib.suppress(OSError):  # a cohort that was done already may have lost its log
-                    shutil.copyfile(workplace / EVENTS, self.workplace(task) / EVENTS)
-                self.put(task, replace(result, elapsed_seconds=result.elapsed_seconds / len(tasks)))
+            own = replace(result, elapsed_seconds=result.elapsed_seconds / len(tasks))
+            self.put(task, own, events=workplace / EVENTS)
         shutil.rmtree(workplace, ignore_errors=True)
 
-    def put(self, task: Task, fitted: FitResult) -> None:
-        """Save a trained network: into the workplace first, then under its name at once.
+    def put(self, task: Task, fitted: FitResult, *, events: Path | None = None) -> None:
+        """Save a trained network, and a copy of the events of its training, unless it is there already.
 
         Raises:
             OutputError: the folder cannot be written.
         """
-        place, partial = self.place(task), self.workplace(task)
+        make(self._job(task, self._save, fitted, events), self.folder)
+
+    def _save(self, workplace: Path, task: Task, fitted: FitResult, events: Path | None = None) -> None:
         save_model(
-            partial,
+            workplace,
             fitted.student,
             spec=task.network.name,
             input_shape=task.samples.input_shape,
@@ -152,14 +154,14 @@ class Shelf:
                 "history": [asdict(record) for record in fitted.history],
             },
         )
-        try:
-            os.replace(partial, place)
-        except OSError as error:
-            if not self.has(task):
-                raise OutputError(f"Cannot rename {partial}.", received=error.strerror, expected=str(place)) from error
-            shutil.rmtree(partial, ignore_errors=True)  # another process has trained the same meanwhile
+        if events is not None:
+            with contextlib.suppress(OSError):  # a cohort that was done already may have lost its log
+                shutil.copyfile(events, workplace / EVENTS)
         with contextlib.suppress(OSError):
-            (place / CHECKPOINT).unlink(missing_ok=True)
+            (workplace / CHECKPOINT).unlink(missing_ok=True)
+
+    def _job(self, task: Task, work: Callable[..., None], *arguments: object) -> Job:
+        return Job(f"{task.name}-seed{task.seed}", task.key, work, (task, *arguments))
 
     def get(self, task: Task) -> tuple[TrainedNetwork, dict[str, Any]]:
         """Return a trained network on the runtime's device, and the facts of its training's environment.

@@ -5,6 +5,7 @@ from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, 
 from limbeck.teachers.feature_teacher import FeatureTeacher
 from limbeck.teachers.from_store import StoreTeacher, store_teacher
 from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.shift_averaged import ShiftAveragedTeacher
 from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.stored import LogitsTeacher, collect_logits
 from limbeck.teachers.teacher import Teacher, as_teacher
@@ -17,6 +18,7 @@ __all__ = [
     "LogitsTeacher",
     "ModuleTeacher",
     "PooledTargets",
+    "ShiftAveragedTeacher",
     "SpecialistsTeacher",
     "StoreTeacher",
     "Teacher",

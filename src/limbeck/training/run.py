@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
@@ -73,6 +74,7 @@ class TrainingRun:
             keep_freed_memory()
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
+        _lay_out_kernels(self.student, self.runtime.kernel_layout)
         self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
@@ -212,6 +214,7 @@ class TrainingRun:
         last = state.copy_evaluated_weights()
         selected = {key: value.to(self.runtime.device) for key, value in state.best_weights.items()}
         self.student.load_state_dict(selected)
+        _lay_out_kernels(self.student, torch.contiguous_format)
         self.student.eval()
         return FitResult(
             student=self.student,
@@ -251,6 +254,13 @@ def do_steps(
             saved_at = time.perf_counter()
         if stop.made:
             raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
+
+
+def _lay_out_kernels(module: nn.Module, layout: torch.memory_format) -> None:
+    """Lay out the kernels of two-dimensional convolutions in memory; ``module.to`` would refuse those of three."""
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
 def check_teacher(

@@ -56,6 +56,11 @@ class Runtime:
         """Devices beside the CPU with a random state of their own, as ``torch.random.fork_rng`` takes them."""
         return [self.device] if self.device.type == "cuda" else []
 
+    @property
+    def kernel_layout(self) -> torch.memory_format:
+        """The memory format of kernels (out, in, height, width) in training: channels last, quicker, on the CPU."""
+        return torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which forward passes run."""
         if self.precision == "fp32":

@@ -85,7 +85,7 @@ class TrainingState:
     def copy_evaluated_weights(self) -> Weights:
         """Return a copy of the weights that stand for the student now."""
         weights = self.averaged_weights() or self.student.state_dict()
-        return {key: value.detach().clone() for key, value in weights.items()}
+        return {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in weights.items()}
 
     def keep_if_best(self, record: EpochRecord) -> None:
         """Keep the weights of the epoch with the fewest validation errors, then the lower NLL; else of the last."""
