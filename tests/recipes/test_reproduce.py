@@ -41,6 +41,11 @@ CIFAR = DATA.parent / "cifar10-jpeg.tar.gz"
 needs_cifar = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not CIFAR.is_file(), reason="LIMBECK_DATA names no folder with CIFAR-10"
 )
+OF_TINY_IMAGENET = ["hinton2015-specialists"]
+needs_tiny_imagenet = pytest.mark.skipif(
+    not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
+    reason="LIMBECK_DATA names no folder with Tiny ImageNet",
+)
 TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
 
 
@@ -68,6 +73,7 @@ def forbid_training(monkeypatch):
     monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
     monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
     monkeypatch.setattr("limbeck.recipes.shelf.fit_cohort", fail)
+    monkeypatch.setattr("limbeck.distillation.specialty.fit", fail)
 
 
 @pytest.fixture(scope="session")
@@ -81,15 +87,29 @@ def unpacked_once(cifar10, monkeypatch):
     monkeypatch.setattr(material, "load_data", lambda name, **how: {"cifar10": cifar10}[name])
 
 
+@pytest.fixture(scope="session")
+def tiny_imagenet():
+    return material.load_data("tiny-imagenet-32", validation_fraction=0.0)
+
+
+@pytest.fixture
+def small_photographs(tiny_imagenet, monkeypatch):
+    """Give recipes Tiny ImageNet as an earlier test unpacked it."""
+    monkeypatch.setattr(material, "load_data", lambda name, **how: {"tiny-imagenet-32": tiny_imagenet}[name])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
-     *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR)],
+     *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR),
+     *(pytest.param(name, marks=needs_tiny_imagenet) for name in OF_TINY_IMAGENET)],
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
     if name in OF_CIFAR:
         request.getfixturevalue("unpacked_once")
+    if name in OF_TINY_IMAGENET:
+        request.getfixturevalue("small_photographs")
     code, shown, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
     assert code == 0, error
     folder = tmp_path / "runs" / "reproduce" / f"{name}-smoke"
@@ -118,6 +138,48 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
     (folder / "report.html").unlink()
     assert limbeck("report", folder)[0] == 0
     assert "A smoke run" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@needs_tiny_imagenet
+@pytest.mark.parametrize("jobs", ["processes:2", "ray"])
+def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, small_photographs, jobs):
+    if jobs == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed")
+    arguments = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
+    for where in ("serial", jobs):
+        out = ["--set", f"jobs={where}", "--out", where, "--networks", f"networks of {where}"]
+        code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, *out)
+        assert code == 0, error
+    first, second = (read_reproduction(Path(where)).observations for where in ("serial", jobs))
+    timed = ("training_seconds", "longest_job_seconds", "parallelism")
+    assert [one for one in first if one.quantity not in timed] == [one for one in second if one.quantity not in timed]
+    assert (Path(jobs) / "plan.yaml").read_text() == (Path("serial") / "plan.yaml").read_text()
+    assert (Path(jobs) / "plan.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("nums_top_classes=0", "nums_top_classes"),
+        ("plan=kmeans:10", "METHOD:COUNTxSIZE"),
+        ("plan=confusion:3x80", "kmeans"),
+        ("sweep=kmeans:3x200", "200"),
+        ("jobs=threads", "processes"),
+    ],
+)
+def test_committees_that_cannot_be_are_refused_before_anything_is_trained(limbeck, monkeypatch, change, words):
+    def load_noise(name, **how):
+        pixels = torch.randint(0, 256, (2000, 3, 32, 32), dtype=torch.uint8)
+        noise = Samples(name, torch.arange(2000), pixels, torch.arange(2000) % 200, tuple(map(str, range(200))))
+        return Splits(noise.take(torch.arange(1600)), test=noise.take(torch.arange(1600, 2000)), name=name)
+
+    monkeypatch.setattr(material, "load_data", load_noise)
+    forbid_training(monkeypatch)
+    arguments = ["--smoke", "--progress", "silent", "--set", "num_train=0", "--set", "num_validation=200"]
+    code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, "--set", change)
+    assert code == 2
+    assert words in error
 
 
 @pytest.mark.slow

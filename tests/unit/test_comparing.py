@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_gain, observe_likeness, observed
+from limbeck.recipes.comparing import (
+    mean_by_seed,
+    observe_difference,
+    observe_gain,
+    observe_gain_kept,
+    observe_likeness,
+    observed,
+)
 from limbeck.recipes.laboratory import Laboratory
 from limbeck.training import Runtime, SilentProgress
 
@@ -105,3 +112,26 @@ def test_what_was_not_examined_gains_nothing(laboratory):
     observe_gain(laboratory, "taught", "alone", what="Gained")
     assert len(laboratory.observations) == 1
     assert not laboratory.notes
+
+
+def test_the_share_of_a_gain_is_counted_by_seed_from_either_side(laboratory):
+    for condition, by_seed in {"alone": (100, 110), "folded": (92, 104), "large": (85, 70)}.items():
+        for seed, errors in enumerate(by_seed):
+            laboratory.observe(condition, seed, "test_errors", errors, "count")
+    observe_gain_kept(laboratory, "folded", "alone", teacher_errors=80)
+    observe_gain_kept(laboratory, "folded", "alone", teacher_errors=80, counted_from=96, quantity="passed_on")
+    observe_gain_kept(laboratory, "large", 90, teacher_errors=80)
+    observe_gain_kept(laboratory, "alone", 90, teacher_errors=95)  # a teacher that loses counts as one error saved
+    shares = {(o.condition, o.quantity, o.seed): o.value for o in laboratory.observations if o.unit == "fraction"}
+    assert shares == pytest.approx(
+        {
+            ("folded", "gain_kept", 0): 8 / 20,
+            ("folded", "gain_kept", 1): 6 / 30,
+            ("folded", "passed_on", 0): 8 / 16,
+            ("folded", "passed_on", 1): 6 / 16,
+            ("large", "gain_kept", 0): 5 / 10,
+            ("large", "gain_kept", 1): 20 / 10,
+            ("alone", "gain_kept", 0): -10.0,
+            ("alone", "gain_kept", 1): -20.0,
+        }
+    )

@@ -144,7 +144,7 @@ def change_by_coverage(
             num_correct_before=int(was_right[covering == number].sum()),
             num_correct_after=int(is_right[covering == number].sum()),
         )
-        for number in covering.unique().tolist()
+        for number in sorted(set(covering.tolist()))
     ]
 
 

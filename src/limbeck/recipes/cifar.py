@@ -1,4 +1,4 @@
-"""What the recipes on small photographs share: the views of the papers, normalised by the images that are learned from."""
+"""What the recipes on small photographs share: views as in the papers, normalised by what is learned from."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def observe_gain_over_generalist(laboratory: Laboratory, generalist: Exam, exams
         exams: of a committee or network, by its own seed.
         condition: what claims and figures call it.
     """
-    before = {seed: 100 * generalist.accuracy for seed in exams}
+    before = dict.fromkeys(exams, 100 * generalist.accuracy)
     after = {seed: 100 * exam.accuracy for seed, exam in exams.items()}
     quantity, what = (
         laboratory.examined("accuracy_gained"),
@@ -135,6 +135,12 @@ def observe_cost(laboratory: Laboratory, committees: Mapping[int, Committee], mi
         "Parallelism is the seconds of all trainings over those of the longest: the workers that can be kept busy. The "
         "generalist's training, from which specialists and mixture start, is not counted."
     )
+
+
+def draw(laboratory: Laboratory, *, candidates: Sequence[int], plans: Sequence[str]) -> None:
+    """Draw accuracies, and what validation images said; see :func:`draw_choices`."""
+    draw_accuracies(laboratory)
+    draw_choices(laboratory, candidates=candidates, plans=plans)
 
 
 def draw_accuracies(laboratory: Laboratory) -> None:

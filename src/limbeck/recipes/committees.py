@@ -27,7 +27,6 @@ from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_cov
 from limbeck.teachers import SpecialistsTeacher
 from limbeck.training import Recipe
 
-
 UNLABELLED_METHODS = ("kmeans", "spectral")
 
 
@@ -93,7 +92,7 @@ class Committee:
     def exams(
         self, laboratory: Laboratory, samples: Samples, *, views: Views, nums_top_classes: Sequence[int]
     ) -> dict[int, Exam]:
-        """Return what all say together of labelled samples other than the test set's, for each n; all are asked once."""
+        """Return what all say together of labelled samples, not the test set's, for each n; all are asked once."""
         general = laboratory.asked(self.generalist, samples, views=views)
         special: list[Tensor] = []
         for one in self.specialists:
@@ -119,7 +118,7 @@ class Covariance:
     def of(laboratory: Laboratory, generalist: TrainedNetwork, samples: Samples, *, views: Views) -> Covariance:
         """Ask a generalist about samples; their labels do not matter."""
         logits = laboratory.asked(generalist, samples, views=views).logits
-        matrix = prediction_covariance(torch.softmax(part.double(), dim=1) for part in logits.split(4096))
+        matrix = prediction_covariance(torch.softmax(part.double(), dim=1) for part in torch.split(logits, 4096))
         return Covariance(matrix, samples.class_names, fingerprint(generalist.module))
 
     def plan(self, text: str) -> SpecialistPlan:
