@@ -107,7 +107,7 @@ def observe_coverage(laboratory: Laboratory, before: Exam, after: Exams, class_s
                 how_to_read="The paper finds no change where none knows it, 3.4 % with one, 7.4 % with two, and "
                 "14.1 % with ten or more.",
                 quantity=laboratory.examined("relative_change"),
-                value_label="right answers, change on the generalist's (%)",
+                value_label="change in right answers (%)",
                 places=[f"{number}\n({counts[number]:,} images)" for number in sorted(compared)],
                 place_label="specialists that know the true class",
                 series=[Series("one run", [f"known_to_{number}" for number in sorted(compared)])],
