@@ -22,7 +22,7 @@ test: $(VENV)/installed-dev
 # Jobs on Ray, which is not among the development packages.
 test-ray: $(VENV)/installed-dev
 	$(PIP) --editable '.[dev,ray]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_jobs_ray.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_jobs_ray.py tests/recipes/test_reproduce.py -k ray
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
