@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from limbeck.cli import main
-from limbeck.data import Samples, Splits
+from limbeck.data import Samples, Splits, load_data
 from limbeck.recipes import RECIPES, load_recipe, material
 from limbeck.reports import read_reproduction
 from limbeck.reproduction import Claim
@@ -76,26 +77,15 @@ def forbid_training(monkeypatch):
     monkeypatch.setattr("limbeck.distillation.specialty.fit", fail)
 
 
-@pytest.fixture(scope="session")
-def cifar10():
-    return material.load_data("cifar10", validation_fraction=0.0)
+@functools.cache
+def unpacked(name):
+    return load_data(name, validation_fraction=0.0)
 
 
 @pytest.fixture
-def unpacked_once(cifar10, monkeypatch):
-    """Give recipes CIFAR-10 as an earlier test unpacked it, which takes longer than a smoke run."""
-    monkeypatch.setattr(material, "load_data", lambda name, **how: {"cifar10": cifar10}[name])
-
-
-@pytest.fixture(scope="session")
-def tiny_imagenet():
-    return material.load_data("tiny-imagenet-32", validation_fraction=0.0)
-
-
-@pytest.fixture
-def small_photographs(tiny_imagenet, monkeypatch):
-    """Give recipes Tiny ImageNet as an earlier test unpacked it."""
-    monkeypatch.setattr(material, "load_data", lambda name, **how: {"tiny-imagenet-32": tiny_imagenet}[name])
+def unpacked_once(monkeypatch):
+    """Give recipes photographs as an earlier test unpacked them, which takes longer than a smoke run."""
+    monkeypatch.setattr(material, "load_data", lambda name, **how: unpacked(name))
 
 
 @pytest.mark.slow
@@ -106,10 +96,8 @@ def small_photographs(tiny_imagenet, monkeypatch):
      *(pytest.param(name, marks=needs_tiny_imagenet) for name in OF_TINY_IMAGENET)],
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
-    if name in OF_CIFAR:
+    if name in (*OF_CIFAR, *OF_TINY_IMAGENET):
         request.getfixturevalue("unpacked_once")
-    if name in OF_TINY_IMAGENET:
-        request.getfixturevalue("small_photographs")
     code, shown, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
     assert code == 0, error
     folder = tmp_path / "runs" / "reproduce" / f"{name}-smoke"
@@ -143,7 +131,7 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
 @pytest.mark.slow
 @needs_tiny_imagenet
 @pytest.mark.parametrize("jobs", ["processes:2", "ray"])
-def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, small_photographs, jobs):
+def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, unpacked_once, jobs):
     if jobs == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
     arguments = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
