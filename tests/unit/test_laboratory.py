@@ -15,6 +15,7 @@ from torch import nn
 
 from limbeck.data import Samples, Views, augmentations_from
 from limbeck.distillation.sources import network_from
+from limbeck.distillation.transfer import collect_visibly
 from limbeck.errors import InvalidValue, LimbeckError, ModelError, TeacherError, UnknownName
 from limbeck.models import exit_network, fingerprint, load_model
 from limbeck.objectives import Distillation, HardLabels, MutualLearning, SelfDistillation
@@ -500,6 +501,31 @@ def test_numbered_views_are_answered_into_a_store_that_is_found_again(make, samp
     assert {path: path.stat().st_mtime_ns for path in (laboratory.networks / store).iterdir()} == written
     with pytest.raises(InvalidValue, match="cannot be answered beforehand"):
         laboratory.answers(guide, samples, views=VIEWS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
+def test_two_runs_over_one_folder_collect_answers_once(make, samples, monkeypatch):
+    guide = trained(make(), samples, name="guide")
+    begun, found = threading.Event(), []
+
+    def ask():
+        return make().answers(guide, samples, views=VIEWS, num_views=2)(samples.ids, samples.inputs, view=1)
+
+    def slowly(*arguments, folder, **more):
+        if folder.suffix == ".partial":
+            assert not begun.is_set(), "a second collection of the same answers"
+            begun.set()
+            second.start()
+            second.join(timeout=0.5)  # it waits for this one
+            assert second.is_alive()
+        return collect_visibly(*arguments, folder=folder, **more)
+
+    monkeypatch.setattr("limbeck.recipes.answers.collect_visibly", slowly)
+    second = threading.Thread(target=lambda: found.append(ask()))
+    first = ask()
+    second.join(timeout=60)
+    assert torch.equal(first.logits_at(1.0), found[0].logits_at(1.0))
+    assert not [name for name in folders(make()) if name.endswith(".partial")]
 
 
 def test_the_test_set_is_read_at_the_end(make, monkeypatch):

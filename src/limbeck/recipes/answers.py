@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.transfer import collect_visibly
 from limbeck.errors import InvalidValue
+from limbeck.jobs import Job
+from limbeck.jobs.job import KEY_DIGITS
+from limbeck.jobs.work import make
 from limbeck.teachers import Teacher, collect_logits, store_teacher
 from limbeck.teachers.collecting import members_of
 from limbeck.training import Progress
-
-KEY_DIGITS = 16
 
 
 def answered(
@@ -30,7 +32,7 @@ def answered(
     """Return a teacher with the same answers that runs no more; see ``Laboratory.answers``.
 
     A store stands in ``ROOT/targets-KEY``; KEY hashes teachers, inputs, views and codec, and the store itself proves
-    them once more when it is opened.
+    them once more when it is opened. Where another process collects the same, this one waits and finds it.
 
     Raises:
         InvalidValue: augmented views without a number.
@@ -46,8 +48,11 @@ def answered(
         return collect_logits(teacher, samples, views)
     members = [member.fingerprint for member in members_of(teacher)]
     asked = [*members, samples.inputs_fingerprint, views.fingerprint, str(num_views), codec, precision]
-    folder = root / f"targets-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:KEY_DIGITS]}"
-    store = collect_visibly(
-        teacher, samples, views, folder, num_views=num_views, codec=codec, precision=precision, progress=progress
-    )
-    return store_teacher(store, weights=None, pooling=pooling)
+    key = hashlib.sha256(" ".join(asked).encode()).hexdigest()[:KEY_DIGITS]
+    collection = partial(
+        collect_visibly, teacher, samples, views, num_views=num_views, codec=codec, precision=precision,
+        progress=progress,
+    )  # fmt: skip
+    job = Job("targets", key, lambda workplace: collection(folder=workplace))
+    make(job, root)
+    return store_teacher(collection(folder=job.place(root)), weights=None, pooling=pooling)
