@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data/.),)
 export LIMBECK_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-ray check format bench clean
+.PHONY: demo test check format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/limbeck distill --out $(OUT) --overwrite
@@ -18,11 +18,6 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 10 -r s
-
-# Jobs on Ray, which is not among the development packages.
-test-ray: $(VENV)/installed-dev
-	$(PIP) --editable '.[dev,ray]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit/test_jobs_ray.py tests/recipes/test_reproduce.py -k ray
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -130,7 +130,7 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
 
 @pytest.mark.slow
 @needs_tiny_imagenet
-@pytest.mark.parametrize("jobs", ["processes:2", "ray"])
+@pytest.mark.parametrize("jobs", ["processes:2", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
 def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, unpacked_once, jobs):
     if jobs == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
