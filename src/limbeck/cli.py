@@ -324,6 +324,9 @@ def train_specialists(
     soft_weight: Annotated[float | None, typer.Option(help="Of full_softmax, of the soft targets.  [1]")] = None,
     special_share: Annotated[float, typer.Option(help="Of each batch, that is of the specialist's classes.")] = 0.5,
     form: Annotated[str, typer.Option(help="Of the dustbin's correction: exact, or as the paper words it.")] = "exact",
+    top_classes: Annotated[
+        int, typer.Option(help="Of the generalist's most probable classes, so many wake specialists.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of order and dropout.")] = 0,
     jobs: Annotated[str, typer.Option(help="Where they run: serial, processes:N, ray, or ray://HOST:PORT.")] = "serial",
     image_size: options.ImageSize = None,
@@ -362,6 +365,7 @@ def train_specialists(
             learning=_given(learning),
             special_share=special_share,
             form=form,
+            num_top_classes=top_classes,
             seed=seed,
             out=out,
             jobs=jobs,
@@ -372,12 +376,16 @@ def train_specialists(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Folder with student.safetensors and model.json: a run, or a teacher.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a saved network: a run, a teacher, a committee.")],
     data: Annotated[str, typer.Option(help="As in distill.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     threshold: Annotated[
         float | None,
         typer.Option(help="Of a network with exits: confidence at which an exit answers.  [the head does]"),
+    ] = None,
+    top_classes: Annotated[
+        int | None,
+        typer.Option(help="Of a committee: so many of the generalist's top classes wake specialists.  [the folder's]"),
     ] = None,
     factory: Annotated[str | None, typer.Option(help="package.module:factory of a network of your own.")] = None,
     image_size: options.ImageSize = None,
@@ -385,7 +393,7 @@ def evaluate(
     threads: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a saved network on a split."""
+    """Measure a saved network, or a generalist with its specialists, on a split."""
     from limbeck.commands import evaluate as command
 
     measured = command.run(
@@ -397,15 +405,9 @@ def evaluate(
         device=device,
         num_threads=threads,
         threshold=threshold,
+        num_top_classes=top_classes,
     )
-    if as_json:
-        typer.echo(json.dumps(measured, indent=1))
-        return
-    typer.echo(f"{measured['network']} on {measured['data']}, {measured['split']}: {measured['num_samples']} samples")
-    for name, item in measured["measurements"].items():
-        typer.echo(f"  {name:<16}{item['value']:>10.4g}  {item['unit']}")
-    for pair in measured["most_confused"]:
-        typer.echo(f"  {pair['true']} taken for {pair['predicted']}: {pair['count']}")
+    typer.echo(json.dumps(measured, indent=1) if as_json else command.as_text(measured))
 
 
 @app.command()

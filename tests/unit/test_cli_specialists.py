@@ -1,11 +1,15 @@
-"""limbeck specialists plan: from a saved generalist to a plan and its picture, with one message for a mistake."""
+"""limbeck specialists: from a saved generalist to a plan, a committee and what it is worth; one message a mistake."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+import torch
 
+from limbeck.data import load_data
+from limbeck.distillation import load_committee
+from limbeck.metrics import accuracy, conditional_accuracy, count_errors
 from limbeck.models import load_model
 from limbeck.specialists import load_plan
 
@@ -99,6 +103,7 @@ def test_specialists_are_trained_and_the_committee_teaches_a_student(limbeck, tm
         (["--generalist", "other", "--plan", "plan.yaml"], "another generalist"),
         (["--generalist", "generalist", "--plan", "nowhere.yaml"], "nowhere.yaml"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--special-share", "1"], "share"),
+        (["--generalist", "generalist", "--plan", "plan.yaml", "--top-classes", "0"], "1 to 10"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--form", "papers"], "did you mean paper"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--jobs", "process"], "did you mean processes"),
         (["--generalist", "generalist", "--plan", "plan.yaml", "--variant", "full"], "did you mean full_softmax"),
@@ -108,3 +113,47 @@ def test_specialists_are_trained_and_the_committee_teaches_a_student(limbeck, tm
         assert refused.returncode == 2, (arguments, refused.stderr)
         assert words in refused.stderr
         assert not list((tmp_path / "new").glob("*")) if (tmp_path / "new").exists() else True
+
+
+@pytest.mark.usefixtures("generalist")
+def test_a_committee_is_measured_beside_its_generalist(limbeck, tmp_path):
+    job = ["--generalist", "generalist", "--data", "digits"]
+    assert limbeck("specialists", "plan", *job, "--count", "2", "--size", "4", "--out", "plan.yaml").returncode == 0
+    train = ["specialists", "train", *job, "--plan", "plan.yaml", "--epochs", "1", "--out", "committee"]
+    made = limbeck(*train, "--top-classes", "3", "--progress", "silent")
+    assert made.returncode == 0, made.stderr
+    evaluate = ["evaluate", "committee", "--data", "digits", "--split", "validation"]
+    evaluated = limbeck(*evaluate, "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    measured = json.loads(evaluated.stdout)
+    found = {name: item["value"] for name, item in measured["measurements"].items()}
+
+    samples = load_data("digits").validation
+    committee, generalist = load_committee(tmp_path / "committee"), load_model(tmp_path / "generalist")
+    mean, std = (torch.tensor(generalist.normalise[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
+    inputs = (samples.inputs.float() / 255 - mean) / std
+    together = committee(samples.ids, inputs).logits_at(1.0)
+    assert committee.num_top_classes == 3
+    assert found["errors"] == count_errors(together, samples.labels)
+    with torch.no_grad():
+        alone = generalist.module(inputs)
+    assert found["generalist_accuracy"] == pytest.approx(accuracy(alone, samples.labels))
+    for name, logits in (("conditional_accuracy", together), ("generalist_conditional_accuracy", alone)):
+        assert found[name] == pytest.approx(conditional_accuracy(logits, samples.labels, committee.class_sets))
+    rows = measured["by_coverage"]
+    assert [row["num_specialists"] for row in rows] == [0, 1, 2][: len(rows)]
+    assert sum(row["num_samples"] for row in rows) == len(samples)
+    change = count_errors(alone, samples.labels) - count_errors(together, samples.labels)
+    assert sum(row["change_in_right"] for row in rows) == change
+
+    shown = limbeck(*evaluate, "--top-classes", "1").stdout
+    assert "n = 1" in shown
+    assert "true class known to no specialist" in shown
+    for arguments, words in (
+        (["committee", "--top-classes", "11"], "1 to 10"),
+        (["committee", "--threshold", "0.5"], "exits"),
+        (["generalist", "--top-classes", "2"], "this is none"),
+    ):
+        refused = limbeck("evaluate", *arguments, "--data", "digits")
+        assert refused.returncode == 2
+        assert words in refused.stderr

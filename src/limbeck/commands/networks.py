@@ -20,7 +20,7 @@ from limbeck.data import Normalise, Samples
 from limbeck.distillation import COMMITTEE_FILE, NetworkSource, load_committee, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
 from limbeck.models import SavedModel, check_output, is_factory_path, load_factory, load_model, load_weights
-from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher
 
 
 def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
@@ -49,7 +49,7 @@ def teacher_source(
     _check_origin(text, from_command_line)
     spec, weights = _split_weights(text)
     if (Path(spec) / COMMITTEE_FILE).is_file():
-        return load_committee(Path(spec), adapt=lambda saved: _adapted(saved, train=train, normalise=normalise))
+        return committee_for(Path(spec), train=train, normalise=normalise)
     if (Path(spec) / "model.json").is_file():
         saved = load_model(Path(spec))
         return ModuleTeacher(module_for(saved, train=train, normalise=normalise), name=f"{saved.spec} from {spec}")
@@ -98,6 +98,17 @@ def trained_teacher(
     if not members:
         raise ConfigError("There is no teacher.", received="an empty list", expected="at least one trained network")
     return members[0] if len(members) == 1 else EnsembleTeacher(members)
+
+
+def committee_for(
+    folder: Path, *, train: Samples, normalise: Normalise | None, num_top_classes: int | None = None
+) -> SpecialistsTeacher:
+    """Return a saved committee that takes inputs as this job normalises them; n is the folder's where not given."""
+    return load_committee(
+        folder,
+        adapt=lambda saved: _adapted(saved, train=train, normalise=normalise),
+        num_top_classes=num_top_classes,
+    )
 
 
 def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:

@@ -18,6 +18,7 @@ from limbeck.distillation import TrainedSpecialist, save_committee, train_specia
 from limbeck.errors import ConfigError, DataError, unknown_name
 from limbeck.metrics import confusion_matrix
 from limbeck.models import SavedModel, load_model
+from limbeck.pooling import require_num_top_classes
 from limbeck.records import make_folder
 from limbeck.reports import save_class_sets_picture
 from limbeck.specialists import METHODS, SpecialistPlan, load_plan, plan_specialists, prediction_covariance
@@ -94,6 +95,7 @@ def train(
     special_share: float,
     form: str,
     seed: int,
+    num_top_classes: int,
     out: Path,
     jobs: str,
     progress: str,
@@ -106,6 +108,7 @@ def train(
     made = load_plan(plan_file)
     config, splits = prepare(TrainConfig, file=None, flags=flags, assignments=assignments)
     saved = _generalist(generalist, train=splits.train)
+    require_num_top_classes(num_top_classes, num_classes=len(saved.class_names))
     normalise, samples = normalise_from(saved), splits.train
     if config.num_labelled is not None:
         samples = label_part(samples, count=config.num_labelled, seed=config.split_seed)
@@ -128,11 +131,12 @@ def train(
         runtime=runtime,
         progress=display,
     )
-    save_committee(out, saved, specialists, normalise=saved.normalise)
+    save_committee(out, saved, specialists, normalise=saved.normalise, num_top_classes=num_top_classes)
     made.save(out / "plan.yaml")
     return {
         "committee": str(out),
         "variant": learning.get("variant", "dustbin"),
+        "num_top_classes": num_top_classes,
         "specialists": [
             {
                 "folder": one.folder.name if one.folder else None,

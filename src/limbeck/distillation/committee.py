@@ -12,6 +12,7 @@ from torch import nn
 from limbeck.distillation.specialty import TrainedSpecialist, as_specialist, load_specialist
 from limbeck.errors import ModelError, RecordError
 from limbeck.models import SavedModel, load_model, save_model
+from limbeck.pooling import require_num_top_classes
 from limbeck.records import decode_record, encode_record, write_text
 from limbeck.teachers import SpecialistsTeacher
 
@@ -37,6 +38,7 @@ class Committee:
     generalist_fingerprint: str
     class_names: list[str]
     members: list[CommitteeMember]
+    num_top_classes: int = 1  # n: so many of the generalist's most probable classes wake specialists
 
 
 def save_committee(
@@ -45,6 +47,7 @@ def save_committee(
     specialists: Sequence[TrainedSpecialist],
     *,
     normalise: Mapping[str, Any] | None,
+    num_top_classes: int = 1,
 ) -> Path:
     """Write the generalist and ``committee.json`` beside the specialists that ``train_specialists`` wrote there.
 
@@ -53,11 +56,14 @@ def save_committee(
         generalist: as it was loaded.
         specialists: of it.
         normalise: of the inputs of all.
+        num_top_classes: n, from 1 to the generalist's classes; see :class:`limbeck.teachers.SpecialistsTeacher`.
     Returns:
         The path of ``committee.json``, which ``limbeck distill --teacher FOLDER`` takes.
     Raises:
+        InvalidValue: n out of range.
         OutputError: the folder cannot be written.
     """
+    require_num_top_classes(num_top_classes, num_classes=len(generalist.class_names))
     save_model(
         folder / GENERALIST_FOLDER,
         generalist.module,
@@ -76,6 +82,7 @@ def save_committee(
             for one in specialists
             if one.folder is not None
         ],
+        num_top_classes=num_top_classes,
     )
     path = folder / COMMITTEE_FILE
     write_text(path, encode_record(committee, format_name=FORMAT, version=VERSION))
@@ -83,15 +90,16 @@ def save_committee(
 
 
 def load_committee(
-    folder: Path, *, adapt: Callable[[SavedModel], nn.Module] | None = None, num_top_classes: int = 1
+    folder: Path, *, adapt: Callable[[SavedModel], nn.Module] | None = None, num_top_classes: int | None = None
 ) -> SpecialistsTeacher:
     """Return a committee's folder as a teacher.
 
     Args:
         folder: with ``committee.json``.
         adapt: makes a module of each saved network, such as one that takes otherwise normalised inputs.
-        num_top_classes: n; see :class:`limbeck.teachers.SpecialistsTeacher`.
+        num_top_classes: n, that of ``committee.json`` where not given.
     Raises:
+        InvalidValue: n out of range.
         RecordError: no whole ``committee.json``.
         ModelError: a network that is missing, damaged, or a specialist of another generalist.
     """
@@ -125,6 +133,6 @@ def load_committee(
         class_sets=[member.class_set for member in committee.members],
         class_names=committee.class_names,
         dustbin_offsets=[member.dustbin_offset for member in committee.members],
-        num_top_classes=num_top_classes,
+        num_top_classes=committee.num_top_classes if num_top_classes is None else num_top_classes,
         name=f"committee of {len(specialists)} specialists from {folder}",
     )

@@ -2,7 +2,7 @@
 
 from limbeck.pooling.class_sets import class_set_numbers
 from limbeck.pooling.means import arithmetic_mean, geometric_mean
-from limbeck.pooling.specialists import METHODS, active_specialists, combine_specialists
+from limbeck.pooling.specialists import METHODS, active_specialists, combine_specialists, require_num_top_classes
 
 __all__ = [
     "METHODS",
@@ -11,4 +11,5 @@ __all__ = [
     "class_set_numbers",
     "combine_specialists",
     "geometric_mean",
+    "require_num_top_classes",
 ]

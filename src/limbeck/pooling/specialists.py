@@ -138,12 +138,7 @@ def active_specialists(generalist_logits: Tensor, class_sets: ClassSets, *, num_
     """
     _require_matrix("generalist_logits", generalist_logits)
     num_classes = generalist_logits.shape[1]
-    if not 1 <= num_top_classes <= num_classes:
-        raise InvalidValue(
-            "num_top_classes is out of range.",
-            received=num_top_classes,
-            expected=f"1 to {num_classes}, the number of classes",
-        )
+    require_num_top_classes(num_top_classes, num_classes=num_classes)
     numbers = class_set_numbers(class_sets, num_classes=num_classes)
     inside = torch.zeros(num_classes, len(numbers), dtype=torch.bool, device=generalist_logits.device)
     for k, members in enumerate(numbers):
@@ -152,6 +147,16 @@ def active_specialists(generalist_logits: Tensor, class_sets: ClassSets, *, num_
         return inside[generalist_logits.argmax(dim=1)]
     top = generalist_logits.sort(dim=1, descending=True, stable=True).indices[:, :num_top_classes]
     return inside[top].any(dim=1)
+
+
+def require_num_top_classes(num_top_classes: int, *, num_classes: int) -> None:
+    """Raise InvalidValue unless n, the number of top classes that wake specialists, is from 1 to that of classes."""
+    if not 1 <= num_top_classes <= num_classes:
+        raise InvalidValue(
+            "num_top_classes is out of range.",
+            received=num_top_classes,
+            expected=f"1 to {num_classes}, the number of classes",
+        )
 
 
 def _pose(log_p: Tensor, parts: list[Tensor], numbers: list[list[int]], active: Tensor, outside: Tensor) -> Combination:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.data import Samples, Views
 from limbeck.errors import InvalidValue, TeacherError, unknown_name
-from limbeck.pooling import METHODS, class_set_numbers, combine_specialists
+from limbeck.pooling import METHODS, class_set_numbers, combine_specialists, require_num_top_classes
 from limbeck.pooling.class_sets import ClassSets
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers.teacher import Teacher, as_teacher
@@ -82,8 +82,9 @@ class SpecialistsTeacher(Teacher):
         self.class_sets = class_set_numbers(
             class_sets, num_classes=num_classes or 2**31, class_names=class_names
         )  # checked again, with the number of classes, on every batch
+        require_num_top_classes(num_top_classes, num_classes=num_classes or 2**31)
         self._offsets = offsets
-        self._num_top_classes, self._method = num_top_classes, method
+        self.num_top_classes, self._method = num_top_classes, method
         self._tolerance, self._max_iterations = tolerance, max_iterations
         self._name = name or f"generalist and {count} specialist{'s' if count > 1 else ''}"
 
@@ -93,7 +94,7 @@ class SpecialistsTeacher(Teacher):
 
     @property
     def fingerprint(self) -> str:
-        settings = (self.class_sets, self._offsets, self._num_top_classes, self._method, self._tolerance)
+        settings = (self.class_sets, self._offsets, self.num_top_classes, self._method, self._tolerance)
         parts = ["specialists", repr(settings), *(teacher.fingerprint for teacher in self._parts)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -129,7 +130,7 @@ class SpecialistsTeacher(Teacher):
             general,
             [_raise_dustbin(logits, offset) for logits, offset in zip(special, self._offsets, strict=True)],
             self.class_sets,
-            num_top_classes=self._num_top_classes,
+            num_top_classes=self.num_top_classes,
             method=self._method,
             tolerance=self._tolerance,
             max_iterations=self._max_iterations,
