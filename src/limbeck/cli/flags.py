@@ -11,12 +11,25 @@ from typing import Annotated, Any, Literal
 import click
 
 from limbeck.cli.manual import ManualArgument, ManualCommand, ManualOption
+from limbeck.errors import unknown_name
 from limbeck.settings import METHODS, Argument, Declared, Setting, declared
 from limbeck.settings.setting import split
 
 TYPES: dict[type, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING, Path: click.Path(path_type=Path)}
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
 OTHER_SECTIONS = ("teacher_recipe",)  # has no flags of its own: --set teacher_recipe.num_epochs=5
+
+
+class OneOf(click.Choice[str]):
+    """A choice whose wrong value is told as every wrong name is, with the near ones."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return a value that is among the choices."""
+        if value not in self.choices:
+            what = str(param.name if param else "value").replace("_", " ")
+            raise unknown_name(what, str(value), [str(choice) for choice in self.choices])
+        return str(value)
+
 
 ConfigFile = Annotated[Path | None, Argument("YAML file with settings; flags override it.")]
 ProgressChoice = Annotated[Literal["auto", "bar", "plain", "silent"], Setting("How progress is shown.", "output")]
@@ -46,7 +59,7 @@ def command(
 
     Args:
         function: its docstring's first line is the command's help. A parameter ``flags`` gets what was given of the
-            settings of ``kinds``, nested as a configuration is; ``run`` gets those that are no keys, such as ``out``.
+            settings of ``kinds``, nested as a configuration is; ``run_flags`` gets those that are no keys: ``out``.
         kinds: dataclasses whose settings are flags, too; of several, a flag belongs to those that have it.
         only: names of their settings; all where not given.
         name: the function's where not given.
@@ -58,7 +71,7 @@ def command(
 
     def call(**values: Any) -> None:
         given = {one.name: values.pop(one.name) for one in settings}
-        made = {"flags": _nested(settings, given), "run": _run_values(settings, given)}
+        made = {"flags": _nested(settings, given), "run_flags": _run_values(settings, given)}
         function(**values, **{key: value for key, value in made.items() if key in parameters})
 
     return ManualCommand(
@@ -115,7 +128,7 @@ def _option(one: Declared, kinds: Sequence[type], *, default: Any) -> ManualOpti
     choices = tuple(dict.fromkeys(choice for other in same.values() for choice in other.choices))
     names = [one.name, one.flag or "", *([one.setting.short] if one.setting.short else [])]
     is_required = default is dataclasses.MISSING
-    more: dict[str, Any] = {"type": click.Choice(choices) if choices else TYPES.get(one.item)}
+    more: dict[str, Any] = {"type": OneOf(choices) if choices else TYPES.get(one.item)}
     if one.item is bool:
         names[1] += "" if one.is_switch else f"/--no-{names[1][2:]}"
         more = {"is_flag": True}

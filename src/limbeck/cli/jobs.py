@@ -31,7 +31,7 @@ Examples:
 
 def distill(
     flags: dict[str, Any],
-    run: dict[str, Any],
+    run_flags: dict[str, Any],
     config: ConfigFile = None,
     progress: ProgressChoice = "auto",
     assignments: Assignments = (),
@@ -44,7 +44,7 @@ def distill(
             file=config,
             flags=flags,
             assignments=assignments,
-            **run,
+            **run_flags,
             progress=progress,
             command=command_line(),
         )
@@ -53,7 +53,7 @@ def distill(
 
 def train(
     flags: dict[str, Any],
-    run: dict[str, Any],
+    run_flags: dict[str, Any],
     config: ConfigFile = None,
     progress: ProgressChoice = "auto",
     assignments: Assignments = (),
@@ -66,7 +66,7 @@ def train(
             file=config,
             flags=flags,
             assignments=assignments,
-            **run,
+            **run_flags,
             progress=progress,
             command=command_line(),
         )
