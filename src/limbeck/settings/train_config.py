@@ -12,7 +12,7 @@ from limbeck.errors import InvalidValue
 from limbeck.settings.checking import check
 from limbeck.settings.setting import Count, Fraction, FractionBelowOne, Positive, Setting
 
-Optimiser = Literal["sgd", "adamw"]
+Optimiser = Literal["sgd", "adamw", "lion"]
 Schedule = Literal["constant", "cosine", "one_cycle", "step"]
 
 
