@@ -33,6 +33,7 @@ class Batch:
         view: which view the inputs show; None for the clean one.
         partner_labels: with mixup, labels of the partners, int64, shape (n,).
         partner_weight: with mixup, weights of the partners in [0, 1], float32, shape (n,).
+        weights: of the samples in the loss, float32, shape (n,); None where all count alike.
     """
 
     ids: Tensor
@@ -41,6 +42,7 @@ class Batch:
     view: int | None = None
     partner_labels: Tensor | None = None
     partner_weight: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -23,7 +23,7 @@ def require_floating(name: str, values: Tensor) -> None:
 def require_classes(name: str, values: Tensor, *, least: int = 1) -> None:
     """Raise unless ``values`` holds floating-point numbers and has a last axis of ``least`` classes or more.
 
-    Where losses are of a softmax that is two: a softmax over one class is 1 whatever the logit: every loss would be 0, and so every gradient.
+    Losses of a softmax need two: over one class it is 1 whatever the logit, and every loss and gradient would be 0.
     """
     require_floating(name, values)
     if values.ndim == 0 or values.shape[-1] == 0:

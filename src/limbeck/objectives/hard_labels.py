@@ -18,6 +18,8 @@ from limbeck.objectives.objective import (
     as_it_is,
     backward_by_autograd,
     count_valid,
+    example_sum,
+    label_weights,
     sums_by_batch,
 )
 from limbeck.targets import SoftTargets
@@ -67,16 +69,21 @@ class HardLabels(Objective):
 def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts) -> Tensor:
     """Return the mean cross-entropy over labelled examples, shape (); with mixup, of both labels by their weights.
 
-    Labels are smoothed as ``counts`` says.
+    Labels are smoothed, and classes weighed, as ``counts`` says; samples by their weights.
 
     Outputs (networks, batch, classes) with labels (networks, batch) give one mean for each network.
     """
     smoothing = counts.label_smoothing
-    losses = hard_label_loss(outputs, batch.labels, label_smoothing=smoothing, ignore_label=UNLABELLED)
+    losses = _weighed(hard_label_loss(outputs, batch.labels, label_smoothing=smoothing), batch.labels, counts)
     if batch.partner_labels is not None and batch.partner_weight is not None:
-        partner = hard_label_loss(outputs, batch.partner_labels, label_smoothing=smoothing, ignore_label=UNLABELLED)
+        partner = hard_label_loss(outputs, batch.partner_labels, label_smoothing=smoothing)
+        partner = _weighed(partner, batch.partner_labels, counts)
         losses = losses + batch.partner_weight * (partner - losses)
-    return losses.sum(dim=-1) / never_zero(counts.labelled)
+    return example_sum(losses, batch) / never_zero(counts.labelled)
+
+
+def _weighed(losses: Tensor, labels: Tensor, counts: Counts) -> Tensor:
+    return losses if counts.class_weights is None else losses * label_weights(labels, counts.class_weights)
 
 
 def never_zero(labelled: Tensor | float) -> Tensor | float:
@@ -100,8 +107,15 @@ def read_hard_means(losses: Sequence[UnreadLoss]) -> Tensor:
 
 def is_small(outputs: Tensor, batch: Batch, counts: Counts) -> bool:
     """Whether a batch is one whose loss is better read later: small, one network's, of the batch's own plain labels."""
-    is_plain = batch.partner_labels is None and counts.label_smoothing == 0
-    return is_plain and outputs.ndim == 2 and outputs.numel() <= SMALL_NUMBERS
+    is_plain = batch.partner_labels is None and batch.weights is None and batch.labels.ndim == 1
+    return (
+        is_plain
+        and counts.label_smoothing == 0
+        and counts.class_weights is None
+        and not isinstance(counts.examples, Tensor)
+        and outputs.ndim == 2
+        and outputs.numel() <= SMALL_NUMBERS
+    )
 
 
 def ignored_label(counts: Counts) -> int | None:

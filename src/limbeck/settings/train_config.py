@@ -35,6 +35,15 @@ class TrainConfig:
     label_smoothing: Annotated[
         FractionBelowOne, Setting("Label smoothing s: the label counts 1 - s, every class s / classes.", "loss")
     ] = 0.0
+    class_weights: Annotated[
+        Sequence[Positive] | None,
+        Setting(
+            "Weight of each class in the labels' loss, in the order of the classes.",
+            "loss",
+            separator=",",
+            unset="equal",
+        ),
+    ] = None
     optimiser: Annotated[Optimiser, Setting("Optimiser of every network trained.", "training")] = "sgd"
     learning_rate: Annotated[Positive, Setting("Learning rate at the schedule's peak.", "training")] = 0.05
     momentum: Annotated[FractionBelowOne, Setting("Momentum of sgd.", "training")] = 0.9

@@ -230,7 +230,7 @@ class _StackedTraining:
             values = [loss.total.detach(), *loss.means.values()]
             row = [a + b for a, b in zip(row, values, strict=True)] if row else values
         self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
-        self.tally.add(row, examples=counts.examples, labelled=counts.labelled)
+        self.tally.add(row, examples=float(counts.examples), labelled=counts.labelled)
 
     def _read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
