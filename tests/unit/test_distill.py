@@ -12,7 +12,6 @@ from torch.testing import assert_close
 import limbeck
 import limbeck.data
 import limbeck.models
-from limbeck.distillation.measure import Examination
 from limbeck.errors import DataError, InvalidValue, LimbeckError, ModelError, OutputError, TeacherError, UnknownName
 from limbeck.models import fingerprint, load_model
 from limbeck.records import from_json, to_json
@@ -96,11 +95,11 @@ def test_with_the_labels_alone_as_soft_weight_0_both_are_the_same_network():
 
 def test_the_test_set_is_read_once_after_all_training(monkeypatch):
     order = []
-    import limbeck.distillation.workbench as workbench
+    from limbeck.distillation import cache, runs
 
-    fit, measure = workbench.fit, Examination.measure
-    monkeypatch.setattr(workbench, "fit", lambda *a, **k: (order.append("fit"), fit(*a, **k))[1])
-    monkeypatch.setattr(Examination, "measure", lambda *a, **k: (order.append("test"), measure(*a, **k))[1])
+    fit, evaluate = cache.fit, runs.evaluate_network
+    monkeypatch.setattr(cache, "fit", lambda *a, **k: (order.append("fit"), fit(*a, **k))[1])
+    monkeypatch.setattr(runs, "evaluate_network", lambda *a, **k: (order.append("test"), evaluate(*a, **k))[1])
     distil()
     assert order == ["fit"] * 4 + ["test"] * 5  # two seeds of two networks; and the teacher
 
@@ -173,10 +172,10 @@ def test_a_callable_is_called_once_for_each_network_under_its_seed():
 
 
 def test_a_stopped_job_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    import limbeck.distillation.workbench as workbench
+    from limbeck.distillation import cache
 
     whole = distil(out=tmp_path / "whole")
-    fit, calls = workbench.fit, []
+    fit, calls = cache.fit, []
 
     def stop_at_third(*arguments, **settings):
         calls.append(settings["name"])
@@ -184,11 +183,11 @@ def test_a_stopped_job_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path, monke
             raise KeyboardInterrupt
         return fit(*arguments, **settings)
 
-    monkeypatch.setattr(workbench, "fit", stop_at_third)
+    monkeypatch.setattr(cache, "fit", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         distil(out=tmp_path / "run")
     assert not (tmp_path / "run" / "record.json").exists()
-    monkeypatch.setattr(workbench, "fit", fit)
+    monkeypatch.setattr(cache, "fit", fit)
     resumed = distil(out=tmp_path / "run")
     for role in ("baseline", "distilled"):
         assert resumed.record.values(role, "nll") == whole.record.values(role, "nll")

@@ -14,14 +14,15 @@ from typing import Any
 
 from limbeck.data import Normalise
 from limbeck.distillation.dark_knowledge import dark_knowledge
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.result import RunResult
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.settings import DistillSettings, seed_numbers
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.transfer import open_store, transfer_for
-from limbeck.distillation.workbench import Workbench
 from limbeck.errors import DataError
 from limbeck.objectives import HardLabels
 from limbeck.records import Comparison
@@ -149,7 +150,7 @@ def distill(
         **settings.describe(),
         "normalise": asdict(normalise) if normalise else None,
     }
-    bench = Workbench.open(
+    experiment = open_run(
         data,
         normalise=normalise,
         config=config,
@@ -163,65 +164,54 @@ def distill(
     stored = None
     if store is not None:
         ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
-        stored = open_store(store, bench, settings, ready)
-    staff = hire(sources if stored is None or sources else [stored], bench, settings)
-    transfer = transfer_for(stored or staff.teacher, bench, settings)
-    notes = [*data.notes, *staff.notes, *transfer.notes]
+        stored = open_store(store, experiment, settings, ready)
+    staff = hire(sources if stored is None or sources else [stored], experiment, settings)
+    transfer = transfer_for(stored or staff.teacher, experiment, settings)
+    experiment.results.notes += [*staff.notes, *transfer.notes]
     if network.shares_start:
-        notes.append("The student was given as a module: every seed starts from its weights.")
-    students = _train_students(bench, network, transfer.teacher, settings, notes)
-    return _finish(bench, staff, students, settings, notes)
+        experiment.results.note("The student was given as a module: every seed starts from its weights.")
+    students = _train_students(experiment, network, transfer.teacher, settings)
+    return _finish(experiment, staff, students, settings)
 
 
 def _train_students(
-    bench: Workbench, network: Network, teacher: Teacher, settings: DistillSettings, notes: list[str]
+    experiment: Experiment, network: Network, teacher: Teacher, settings: DistillSettings
 ) -> list[TrainedNetwork]:
     """Train baseline and distilled student for every seed: same initial weights, order, recipe and number of steps."""
-    data = bench.data
+    data = experiment.data
     if len(data.labelled) < len(data.train):
-        notes.append(
+        experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
             "for as many steps as the distilled student, which sees the teacher's answers for all."
         )
-    students = []
-    for seed in settings.seeds:
-        for role, samples, objective, guide in (
-            ("baseline", data.labelled, HardLabels(), None),
-            ("distilled", data.train, settings.objective(), teacher),
-        ):
-            students.append(
-                bench.train_network(
-                    network,
-                    role=role,
-                    seed=seed,
-                    samples=samples,
-                    objective=objective,
-                    recipe=settings.recipe,
-                    augmentations=settings.augmentations,
-                    num_views=settings.num_views,
-                    view_seed=settings.view_seed,
-                    teacher=guide,
-                )
-            )
-    return students
+    ways = (
+        ("baseline", data.labelled, HardLabels(), None),
+        ("distilled", data.train, settings.objective(), teacher),
+    )
+    train = trainer(experiment, settings)
+    return [
+        train(network, role=role, seed=seed, samples=samples, objective=objective, teacher=guide)
+        for seed in settings.seeds
+        for role, samples, objective, guide in ways
+    ]
 
 
 def _finish(
-    bench: Workbench, staff: Staff, students: list[TrainedNetwork], settings: DistillSettings, notes: list[str]
+    experiment: Experiment, staff: Staff, students: list[TrainedNetwork], settings: DistillSettings
 ) -> RunResult:
     """Prove the teacher unchanged, read the test set once, and write the record."""
     staff.teacher.check_unchanged()
-    data, teacher_logits = bench.data, None
+    data, views, teacher_logits = experiment.data, experiment.clean_views(), None
     if staff.networks and staff.networks[0].role == "teacher":
-        teacher_logits = predict(staff.networks[0].module, data.test, bench.clean_views(), runtime=bench.runtime)
-    networks, measurements = bench.examine([*staff.networks, *students], teacher_logits=teacher_logits)
-    return bench.finish(
+        teacher_logits = predict(staff.networks[0].module, data.test, views, runtime=experiment.runtime)
+    networks, measurements = evaluate_all(experiment, [*staff.networks, *students], teacher_logits=teacher_logits)
+    return finish_run(
+        experiment,
         "distill",
         [student for student in students if student.role == "distilled"],
         seeds=settings.seeds,
         networks=networks,
         measurements=measurements,
-        dark=dark_knowledge(staff.teacher, data, bench.clean_views(), temperature=settings.temperature),
-        notes=notes,
+        dark=dark_knowledge(staff.teacher, data, views, temperature=settings.temperature),
         comparisons=[Comparison("baseline", "distilled", "the teacher")],
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 from limbeck.data import Normalise
 from limbeck.distillation.result import RunResult
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.settings import TrainSettings, seed_numbers
 from limbeck.distillation.sources import NetworkSource, network_from
 from limbeck.distillation.splits import job_data
-from limbeck.distillation.workbench import Workbench
 from limbeck.objectives import HardLabels
 from limbeck.training import Progress, Recipe
 
@@ -67,7 +67,7 @@ def train(
         **settings.describe(),
         "normalise": asdict(normalise) if normalise else None,
     }
-    bench = Workbench.open(
+    experiment = open_run(
         data,
         normalise=normalise,
         config=config,
@@ -78,27 +78,10 @@ def train(
         overwrite=overwrite,
         command=command,
     )
+    train_one = trainer(experiment, settings)
     trained = [
-        bench.train_network(
-            built,
-            role="student",
-            seed=seed,
-            samples=data.labelled,
-            objective=HardLabels(),
-            recipe=settings.recipe,
-            augmentations=settings.augmentations,
-            num_views=settings.num_views,
-            view_seed=settings.view_seed,
-        )
+        train_one(built, role="student", seed=seed, samples=data.labelled, objective=HardLabels())
         for seed in settings.seeds
     ]
-    networks, measurements = bench.examine(trained, teacher_logits=None)
-    return bench.finish(
-        "train",
-        trained,
-        seeds=settings.seeds,
-        networks=networks,
-        measurements=measurements,
-        dark=[],
-        notes=data.notes,
-    )
+    networks, measurements = evaluate_all(experiment, trained)
+    return finish_run(experiment, "train", trained, seeds=settings.seeds, networks=networks, measurements=measurements)

@@ -33,6 +33,12 @@ class JobData:
         positions = self.train.labelled_positions()
         return self.train if len(positions) == len(self.train) else self.train.take(positions)
 
+    @property
+    def choosing(self) -> Samples | None:
+        """The validation split where it has labels to choose by."""
+        has_labels = self.validation is not None and len(self.validation.labelled_positions()) > 0
+        return self.validation if has_labels else None
+
     def build(self, network: Network, *, seed: int) -> nn.Module:
         """Return a new module of the right shape for the data; one that does not fit raises here, before any work."""
         return network.build(input_shape=self.train.input_shape, num_classes=self.train.num_classes, seed=seed)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data import Samples, Views
+from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.distillation.settings import TaughtSettings
-from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
 from limbeck.targets import TargetStore
 from limbeck.teachers import CollectionProgress, Teacher, collect, collect_logits, store_teacher
