@@ -8,106 +8,41 @@ number of steps -> one reading of the test set -> record -> report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-from limbeck.data import Normalise
+from torch import Tensor, nn
+
+from limbeck.data import Samples, Views
+from limbeck.distillation.arguments import DistillJob, job
+from limbeck.distillation.costs import first_inputs
 from limbeck.distillation.dark_knowledge import dark_knowledge
+from limbeck.distillation.dry_run import dry_run
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
-from limbeck.distillation.settings import DistillSettings, seed_numbers
-from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.transfer import open_store, transfer_for
-from limbeck.errors import DataError
-from limbeck.objectives import HardLabels
+from limbeck.errors import DataError, StoreError, TeacherError
+from limbeck.inputs import move
+from limbeck.objectives import HardLabels, Objective
 from limbeck.records import Comparison
-from limbeck.teachers import Teacher
-from limbeck.training import Progress, Recipe, predict
+from limbeck.teachers import Teacher, as_teacher
+from limbeck.training import predict
 
 
-def distill(
-    student: NetworkSource,
-    teachers: TeacherSource | Sequence[TeacherSource] = (),
-    train: Any = None,
-    *,
-    test: Any = None,
-    validation: Any = None,
-    store: str | Path | None = None,
-    temperature: float = 4.0,
-    hard_weight: float = 0.1,
-    soft_weight: float = 0.9,
-    teacher_weights: Sequence[float] | None = None,
-    pooling: str = "arithmetic",
-    recipe: Recipe | None = None,
-    teacher_recipe: Recipe | None = None,
-    augmentations: Sequence[str] = (),
-    teacher_augmentations: Sequence[str] | None = None,
-    num_views: int | None = None,
-    view_seed: int = 0,
-    codec: str = "dense16",
-    normalise: Normalise | None = None,
-    seeds: int | Sequence[int] = 3,
-    teacher_seed: int = 0,
-    num_labelled: int | None = None,
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    class_names: Sequence[str] | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    progress: Progress | str = "auto",
-    command: str = "limbeck.distill(...)",
-    config: dict[str, Any] | None = None,
-) -> RunResult:
+@job(DistillJob)
+def distill(settings: DistillJob) -> RunResult:
     r"""Distil teachers into a student, beside the same student trained on labels alone, over several seeds.
 
     .. math:: L = w_{soft}\, T^2\, \overline{KL(p \| q)} + w_{hard}\, \overline{CE(y, q_{T=1})}
 
-    Args:
-        student: a module (copied for each seed, which then start from its weights), a callable that builds one, or a
-            name of the zoo such as "mlp:widths=30x30".
-        teachers: one or several. A module, a Teacher or a tensor of logits (by sample id) is used as it is and
-            frozen; a callable or a name of the zoo is trained here on the labels.
-        train: an (inputs, labels) pair of arrays or tensors, a torch data set, Samples, or the Splits of ``load_data``.
-            Label -1 means unlabelled.
-        test: likewise; a fifth of train is held out where it is missing.
-        validation: likewise; held out of train by ``validation_fraction`` where it is missing. It chooses the epoch.
-        store: folder of soft targets that ``limbeck cache`` or ``collect`` made of this training set; refused where it
-            is of other samples, views, classes or teachers. Teachers may then be left out, and are not measured.
-        temperature: T > 0 of the soft targets.
-        hard_weight: of the labels' loss, >= 0.
-        soft_weight: of the soft targets' loss, >= 0.
-        teacher_weights: mu_k >= 0, one for each teacher.
-        pooling: "arithmetic" mean of the teachers' distributions at T, or "geometric" mean.
-        recipe: how the student is trained, with and without teachers.
-        teacher_recipe: of teachers trained here; the student's where not given.
-        augmentations: of the student's inputs, e.g. ["jitter:2", "flip"]; a teacher sees the same pixels as the
-            student.
-        teacher_augmentations: while a teacher is trained here; the student's where not given.
-        num_views: augmented views of each sample, shown in turn, so that the teacher can answer for them once and for
-            all; a new view in every pass where not given, for which it must run in every step.
-        view_seed: of views that are shown in turn, shared by all seeds.
-        codec: of the soft targets that the job keeps in its folder.
-        normalise: of the inputs, for all networks; integer images are scaled to [0, 1] first. None leaves inputs alone.
-        seeds: how many (0, 1, ...), or which.
-        teacher_seed: teacher k is trained from ``teacher_seed + k``.
-        num_labelled: labels kept in train, stratified; the rest serves as an unlabelled transfer set.
-        validation_fraction: in [0, 1); 0 for no validation split.
-        split_seed: of what is held out and which labels are kept.
-        class_names: in the order of the labels.
-        out: folder to write into as the job goes; a stopped job goes on from it. Nothing is written where not given.
-        overwrite: remove a run that is in the folder already.
-        device: "auto", "cpu", "cuda", "mps".
-        precision: "auto", "fp32", "bf16", "fp16".
-        progress: "auto", "bar", "plain", "silent", or a Progress.
-        command: kept in the record.
-        config: kept in the record and in ``config.yaml``; made from the arguments where not given.
+    A store is refused where it is of other samples, views, classes or teachers; with one, teachers may be left out, and
+    are not measured. With ``num_views`` the teacher's outputs are collected once for all passes; without, augmentation
+    makes it run in every step. With ``out`` a stopped job goes on from the folder.
+
     Returns:
         The student of the seed that validation chose, and the record of everything.
     Raises:
@@ -116,51 +51,26 @@ def distill(
     References:
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531.
     """
-    settings = DistillSettings(
-        temperature=temperature,
-        hard_weight=hard_weight,
-        soft_weight=soft_weight,
-        teacher_weights=None if teacher_weights is None else tuple(float(weight) for weight in teacher_weights),
-        pooling=pooling,
-        recipe=recipe or Recipe(),
-        teacher_recipe=teacher_recipe,
-        augmentations=tuple(augmentations),
-        teacher_augmentations=None if teacher_augmentations is None else tuple(teacher_augmentations),
-        num_views=num_views,
-        view_seed=view_seed,
-        codec=codec,
-        seeds=seed_numbers(seeds),
-        teacher_seed=teacher_seed,
-        num_labelled=num_labelled,
-        validation_fraction=validation_fraction,
-        split_seed=split_seed,
-    )
-    if train is None:
+    store = settings.store
+    if settings.train is None:
         raise DataError(
             "distill needs a training set.", remedy="pass train=(inputs, labels), or limbeck.load_data(...)"
         )
-    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
-    network = network_from(student)
-    data.build(network, seed=settings.seeds[0])
-    sources = teacher_sources(teachers, data=data, settings=settings, has_store=store is not None)
-    config = config or {
-        "data": data.name,
-        "student": network.name,
-        "teachers": [source.name for source in sources],
-        **settings.describe(),
-        "normalise": asdict(normalise) if normalise else None,
-    }
-    experiment = open_run(
-        data,
-        normalise=normalise,
-        config=config,
-        device=device,
-        precision=precision,
-        progress=progress,
-        out=out,
-        overwrite=overwrite,
-        command=command,
-    )
+    data = job_data(settings.train, settings, name_classes=partial(_class_names, settings.teachers))
+    network = network_from(settings.student)
+    start = data.build(network, seed=settings.seed_numbers[0])
+    sources = teacher_sources(settings.teachers, data=data, settings=settings, has_store=store is not None)
+    untrained = [source.name for source in sources if isinstance(source, Network)]
+    if untrained and not data.has_labels:
+        raise TeacherError(
+            "A teacher that is trained here needs labels.",
+            received=f"{', '.join(untrained)}, and a training set without labels",
+            expected="a trained teacher",
+            remedy="train it on labelled data first, with limbeck.train, and pass the network",
+        )
+    names = {"data": data.name, "student": network.name, "teachers": [source.name for source in sources]}
+    experiment = open_run(data, settings, names=names, function="distill")
+    dry_run(experiment, {"student": start, **{f"teacher {source.name}": source for source in sources}})
     stored = None
     if store is not None:
         ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
@@ -175,43 +85,80 @@ def distill(
 
 
 def _train_students(
-    experiment: Experiment, network: Network, teacher: Teacher, settings: DistillSettings
+    experiment: Experiment, network: Network, teacher: Teacher, settings: DistillJob
 ) -> list[TrainedNetwork]:
     """Train baseline and distilled student for every seed: same initial weights, order, recipe and number of steps."""
     data = experiment.data
-    if len(data.labelled) < len(data.train):
+    ways: list[tuple[str, Samples, Objective, Teacher | None]] = []
+    if data.has_labels:
+        ways.append(("baseline", data.labelled, HardLabels(), None))
+    else:
+        experiment.results.note(
+            "The training set has no labels: the students learn from soft targets alone, there is no baseline, and "
+            "measured is how closely they follow the teacher."
+        )
+    ways.append(("distilled", data.train, settings.objective(), teacher))
+    if data.has_labels and len(data.labelled) < len(data.train):
         experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
             "for as many steps as the distilled student, which sees the teacher's answers for all."
         )
-    ways = (
-        ("baseline", data.labelled, HardLabels(), None),
-        ("distilled", data.train, settings.objective(), teacher),
-    )
     train = trainer(experiment, settings)
     return [
         train(network, role=role, seed=seed, samples=samples, objective=objective, teacher=guide)
-        for seed in settings.seeds
+        for seed in settings.seed_numbers
         for role, samples, objective, guide in ways
     ]
 
 
-def _finish(
-    experiment: Experiment, staff: Staff, students: list[TrainedNetwork], settings: DistillSettings
-) -> RunResult:
+def _finish(experiment: Experiment, staff: Staff, students: list[TrainedNetwork], settings: DistillJob) -> RunResult:
     """Prove the teacher unchanged, read the test set once, and write the record."""
     staff.teacher.check_unchanged()
-    data, views, teacher_logits = experiment.data, experiment.clean_views(), None
-    if staff.networks and staff.networks[0].role == "teacher":
-        teacher_logits = predict(staff.networks[0].module, data.test, views, runtime=experiment.runtime)
+    data, views = experiment.data, experiment.clean_views()
+    teacher_logits = _teacher_logits(experiment, staff)
     networks, measurements = evaluate_all(experiment, [*staff.networks, *students], teacher_logits=teacher_logits)
     return finish_run(
         experiment,
         "distill",
         [student for student in students if student.role == "distilled"],
-        seeds=settings.seeds,
+        seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
-        dark=dark_knowledge(staff.teacher, data, views, temperature=settings.temperature),
-        comparisons=[Comparison("baseline", "distilled", "the teacher")],
+        dark=dark_knowledge(staff.teacher, data, views, temperature=settings.temperature) if data.has_labels else (),
+        comparisons=[Comparison("baseline", "distilled", "the teacher")] if data.has_labels else (),
     )
+
+
+def _teacher_logits(experiment: Experiment, staff: Staff) -> Tensor | None:
+    """Return the teacher's logits of the test samples, run or looked up by id; None where it has none of these."""
+    test, views = experiment.data.test, experiment.clean_views()
+    if staff.networks and staff.networks[0].role == "teacher":
+        return predict(staff.networks[0].module, test, views, runtime=experiment.runtime)
+    if staff.teacher.answers_any_view or staff.teacher.num_views is not None or not experiment.data.test_is_held_out:
+        return None
+    try:
+        return staff.teacher(test.ids.cpu(), test.ids.cpu()).logits_at(1.0).float().cpu()
+    except (TeacherError, StoreError):
+        return None
+
+
+def _class_names(teachers: TeacherSource | Sequence[TeacherSource], samples: Samples) -> list[str]:
+    """Return "0", "1", ... for as many classes as a trained teacher knows.
+
+    Raises:
+        DataError: no teacher that is trained already.
+    """
+    given = teachers if isinstance(teachers, Sequence) and not isinstance(teachers, str) else [teachers]
+    ready = [as_teacher(item) for item in given if isinstance(item, (Teacher, Tensor, nn.Module))]
+    if not ready:
+        raise DataError(
+            "Nothing says which classes there are.",
+            received="a training set without labels, and no trained teacher",
+            expected="class names, or a trained teacher",
+            remedy="pass class_names=[...], in the order of the teacher's outputs",
+        )
+    if ready[0].num_classes is None:
+        inputs = first_inputs(samples, Views(), count=2)
+        devices = [parameter.device for module in ready[0].modules for parameter in module.parameters()]
+        ready[0](samples.ids[:2].cpu(), move(inputs, next(iter(devices), None)))  # type: ignore[arg-type]
+    return [str(number) for number in range(ready[0].num_classes or 0)]

@@ -12,52 +12,46 @@ from typing import Any
 
 from torch import Tensor
 
-from limbeck.data import Normalise
 from limbeck.distillation.cache import NetworkCache
 from limbeck.distillation.evaluation import evaluate_network
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import CHECKPOINTS, EVENTS_FILE, RunDirectory, plain
-from limbeck.distillation.settings import TrainSettings
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.records import Comparison, DarkKnowledge, EarlyExitRecord, Measurement, NetworkRecord, RunRecord
 from limbeck.reproduction import Results
-from limbeck.training import Progress, Runtime, environment_facts, progress_for
+from limbeck.settings import TrainSettings
+from limbeck.training import Runtime, environment_facts, progress_for
 
 
-def open_run(
-    data: JobData,
-    *,
-    normalise: Normalise | None,
-    config: dict[str, Any],
-    device: str,
-    precision: str,
-    progress: Progress | str,
-    out: str | Path | None,
-    overwrite: bool,
-    command: str,
-) -> Experiment:
-    """Resolve device, precision and display, and open the folder; the arguments are those of ``distill``.
+def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], function: str) -> Experiment:
+    """Resolve device, precision and display, and open the folder.
 
+    Args:
+        data: the job's.
+        settings: the job's.
+        names: of data and networks, for the record.
+        function: that was called, for the record where no command was given.
     Raises:
         InvalidValue, UnknownName: a device, precision or display that is not there.
         OutputError: a folder that cannot be used.
     """
-    runtime = Runtime.resolve(device, precision)
+    config, progress = settings.description(names), settings.progress
+    runtime = Runtime.resolve(settings.device, settings.precision)
     shown = progress_for(progress) if isinstance(progress, str) else progress
-    path = Path(out) if out is not None else None
-    directory = RunDirectory.open(path, config=config, overwrite=overwrite)
-    networks, events = (path / CHECKPOINTS, path / EVENTS_FILE) if path is not None else (None, None)
+    path = Path(settings.out) if settings.out else None
+    networks, events = (path / CHECKPOINTS, path / EVENTS_FILE) if path else (None, None)
     return Experiment(
         runtime=runtime,
         progress=shown,
         cache=NetworkCache(networks, runtime, shown, events=events, is_shared=False),
-        directory=directory,
+        directory=RunDirectory.open(path, config=config, overwrite=settings.overwrite),
         opened=data,
-        normalise=normalise,
+        normalise=settings.normalise,
         config=config,
-        command=command,
+        command=settings.command or f"limbeck.{function}(...)",
         results=Results(path, notes=list(data.notes)),
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
-from limbeck.data import Samples, Splits, as_samples, hold_out, label_part, require_classes
-from limbeck.distillation.settings import TrainSettings
+from limbeck.data import Samples, Splits, as_samples, counter_bits, hold_out, label_part, require_classes
+from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
 from limbeck.records import DataRecord
@@ -26,6 +28,12 @@ class JobData:
     validation: Samples | None
     test: Samples
     notes: list[str]
+    test_is_held_out: bool = False  # of the training set, so that ids mean the same
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any training sample has a label."""
+        return len(self.train.labelled_positions()) > 0
 
     @property
     def labelled(self) -> Samples:
@@ -58,24 +66,19 @@ class JobData:
 
 
 def job_data(
-    train: Any,
-    *,
-    validation: Any = None,
-    test: Any = None,
-    class_names: Sequence[str] | None = None,
-    settings: TrainSettings,
+    train: Any, settings: JobArguments, *, name_classes: Callable[[Samples], Sequence[str]] | None = None
 ) -> JobData:
-    """Make the splits: what is given is used, what is missing is held out of train, stratified and seeded.
+    """Make the splits of a job: what is given is used, what is missing is held out of train, stratified and seeded.
 
     Args:
         train: Splits, Samples, an (inputs, labels) pair, or a torch data set.
-        validation: likewise, without Splits; held out by ``settings.validation_fraction`` where missing and not 0.
-        test: likewise; a fifth of train is held out where missing.
-        class_names: in the order of the labels.
-        settings: the fraction, the seed, and how many labels the training set keeps.
+        settings: validation and test set, class names, what is held out, and how many labels the training set keeps.
+        name_classes: of a job that needs no labels: names the classes of samples that know none. Without labels the
+            test set is held out at random, and no validation set.
     Raises:
         DataError: splits that do not go together, or a training set with fewer than two labelled classes.
     """
+    validation, test = settings.validation, settings.test
     notes: list[str] = []
     if isinstance(train, Splits):
         notes += train.notes
@@ -83,12 +86,17 @@ def job_data(
         validation, test, train = validation or train.validation, test or train.test, train.train
         samples: Samples = train
     else:
-        samples = as_samples(train, name="train", class_names=class_names)
+        samples = as_samples(train, name="train", class_names=settings.class_names)
         name = samples.name
+    needs_labels = name_classes is None or len(samples.labelled_positions()) > 0
+    if name_classes is not None and not needs_labels and samples.num_classes < 2:
+        samples = dataclasses.replace(samples, class_names=tuple(name_classes(samples)))
+    has_given_test = test is not None
     if test is None:
-        samples, test = hold_out(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
+        cut = hold_out if needs_labels else _hold_out_unlabelled
+        samples, test = cut(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
         notes.append(f"No test split was given: {len(test)} samples of the training set were held out as the test set.")
-    if validation is None and settings.validation_fraction > 0:
+    if validation is None and settings.validation_fraction > 0 and needs_labels:
         samples, validation = hold_out(samples, fraction=settings.validation_fraction, seed=settings.split_seed)
     elif validation is None:
         notes.append("There is no validation split: the last epoch was kept.")
@@ -99,9 +107,23 @@ def job_data(
         validation = as_samples(validation, name="validation", class_names=samples.class_names)
     for split in (validation, test):
         _check_fits(samples, split)
-    require_classes(samples, "the training set")
-    require_classes(test, "the test set")
-    return JobData(name, samples, validation, test, notes)
+    if needs_labels:
+        require_classes(samples, "the training set")
+        require_classes(test, "the test set")
+    return JobData(name, samples, validation, test, notes, test_is_held_out=not has_given_test)
+
+
+def _hold_out_unlabelled(samples: Samples, *, fraction: float, seed: int) -> tuple[Samples, Samples]:
+    """Cut off the samples with the lowest random bits of (seed, id)."""
+    count = round(fraction * len(samples))
+    if count == 0:
+        raise DataError(
+            f"{samples.name} is too small to hold a test set out of it.",
+            received=f"{len(samples)} samples",
+            remedy="pass test=",
+        )
+    order = torch.argsort(counter_bits(samples.ids, seed=seed, stream="hold out")[:, 0])
+    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
 
 
 def _check_fits(train: Samples, split: Samples | None) -> None:
