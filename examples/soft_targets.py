@@ -28,6 +28,7 @@ from limbeck.losses import entropy, tempered_log_softmax
 from limbeck.metrics import count_errors
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import predict
 from limbeck.recipes.mnist_teacher import section_teacher
 from limbeck.training import Runtime, progress_for
 
@@ -64,7 +65,7 @@ def main(
     by_role: Networks = {role: [n for n in (teacher, *students) if n.role == role] for role in ROLES}
 
     def asked(network: TrainedNetwork, samples: Samples) -> Tensor:
-        return experiment.predict(network, samples).logits.double()
+        return predict(experiment, network, samples).logits.double()
 
     answers = {role: [asked(member, images) for member in members] for role, members in by_role.items()}
     tables = {

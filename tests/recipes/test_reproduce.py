@@ -197,26 +197,28 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
 def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monkeypatch):
     # All that is asked before the test set is read are training images that no network learns from.
     from limbeck.distillation.experiment import Experiment
+    from limbeck.recipes import evaluation
 
-    learned, asked = set(), set()
-    real = {verb: getattr(Experiment, verb) for verb in ("train", "predict", "predict_exits")}
+    learned, asked, running = set(), set(), []
+    train = Experiment.train
 
     def trained(self, *names, samples, **more):
+        running.append(self)
         learned.update(samples.ids.tolist())
-        return real["train"](self, *names, samples=samples, **more)
+        return train(self, *names, samples=samples, **more)
 
-    def keep(verb):
-        def ask(self, network, samples, **more):
-            if not self.is_evaluated:
-                assert samples is self.validation
+    def keep(real):
+        def ask(network, samples, *views, **more):
+            if not running[-1].is_evaluated:
+                assert samples is running[-1].validation
                 asked.update(samples.ids.tolist())
-            return real[verb](self, network, samples, **more)
+            return real(network, samples, *views, **more)
 
         return ask
 
     monkeypatch.setattr(Experiment, "train", trained)
-    for verb in ("predict", "predict_exits"):
-        monkeypatch.setattr(Experiment, verb, keep(verb))
+    for verb in ("predictions_of", "exit_predictions_of"):
+        monkeypatch.setattr(evaluation, verb, keep(getattr(evaluation, verb)))
     for name in ("zhang2019-self", "cifar10-vgg-student"):
         learned.clear(), asked.clear()
         code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--seeds", "1", "--out", name)

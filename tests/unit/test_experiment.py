@@ -25,6 +25,7 @@ from limbeck.models import exit_network, fingerprint, load_model
 from limbeck.objectives import Distillation, HardLabels, MutualLearning, SelfDistillation
 from limbeck.recipes import data as data_module
 from limbeck.recipes.data import load_samples, open_data
+from limbeck.recipes.evaluation import evaluate, evaluate_exits, predict_exits
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.training import Recipe, Runtime, SilentProgress, TrainingInterrupted, fit, fit_cohort, predict
 from limbeck.training import cohort as cohort_module
@@ -430,13 +431,13 @@ def test_every_exit_is_examined_and_nothing_is_trained_after(make):
     experiment = make()
     train = open_data(experiment, "digits")
     network = trained(experiment, train, source=EXITS, objective=SelfDistillation())
-    found = experiment.evaluate_exits(network, condition="self", seed=0)
+    found = evaluate_exits(experiment, network, condition="self", seed=0)
     test = experiment.data.test
     expected = network.module.all_logits(test.inputs.float() / 255)
     torch.testing.assert_close(found.logits, expected.detach())
     by_condition = {o.condition: o.value for o in experiment.results.observations if o.quantity == "test_errors"}
     assert by_condition["self_exit_1"] == int((expected[:, 0].argmax(dim=1) != test.labels).sum())
-    assert by_condition["self_head"] == experiment.evaluate(network, condition="plain", seed=0).errors
+    assert by_condition["self_head"] == evaluate(experiment, network, condition="plain", seed=0).errors
     mean = expected.softmax(dim=2).mean(dim=1)
     assert by_condition["self_ensemble"] == int((mean.argmax(dim=1) != test.labels).sum())
     with pytest.raises(AssertionError, match="before the test set is read"):
@@ -446,7 +447,7 @@ def test_every_exit_is_examined_and_nothing_is_trained_after(make):
 def test_a_network_without_exits_is_not_asked_for_them(make, samples):
     experiment = make()
     with pytest.raises(ModelError, match="has no exits"):
-        experiment.predict_exits(trained(experiment, samples), samples)
+        predict_exits(experiment, trained(experiment, samples), samples)
 
 
 def test_training_samples_can_be_fewer_and_others_kept_apart_to_choose_by(make):
@@ -538,7 +539,7 @@ def test_the_test_set_is_read_at_the_end(make, monkeypatch):
     experiment = make()
     train = open_data(experiment, "digits")
     network = trained(experiment, train)
-    found = experiment.evaluate(network, condition="net", seed=0, classes=("3",))
+    found = evaluate(experiment, network, condition="net", seed=0, classes=("3",))
     assert len(found.labels) == 359
     wrong = found.logits.argmax(dim=1) != found.labels
     by_quantity = {o.quantity: (o.value, o.unit) for o in experiment.results.observations}
@@ -555,7 +556,7 @@ def test_held_out_images_are_measured_in_the_test_sets_place(make):
     experiment = make()
     train = open_data(experiment, "digits", held_out=100)
     assert len(train) == len(whole) - 100
-    found = experiment.evaluate(trained(experiment, train), condition="net", seed=0)
+    found = evaluate(experiment, trained(experiment, train), condition="net", seed=0)
     assert len(found.labels) == 100
     assert {o.quantity for o in experiment.results.observations} == {
         "held_out_errors",

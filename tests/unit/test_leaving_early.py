@@ -17,6 +17,7 @@ from limbeck.errors import ModelError
 from limbeck.metrics import ExitCost
 from limbeck.models import add_exits, build, exit_network
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import find_exit_costs
 from limbeck.recipes.learning import draw_learning
 from limbeck.recipes.leaving_early import EarlyExits
 from limbeck.records import EpochRecord
@@ -97,9 +98,9 @@ def test_a_network_without_exits_has_no_costs(experiment):
     open_data(experiment, "digits")
     plain = build("mlp:widths=5", input_shape=(1, 8, 8), num_classes=10, seed=0)
     with pytest.raises(ModelError, match="has no exits"):
-        experiment.exit_costs(TrainedNetwork("plain", "mlp", 0, "", plain))
+        find_exit_costs(experiment, TrainedNetwork("plain", "mlp", 0, "", plain))
     exits = exit_network("mlp:widths=8x8x8", ["features.relu1"])(input_shape=(1, 8, 8), num_classes=10)
-    costs = experiment.exit_costs(TrainedNetwork("self", "mlp", 0, "", exits), alone=True)
+    costs = find_exit_costs(experiment, TrainedNetwork("self", "mlp", 0, "", exits), alone=True)
     assert [cost.name for cost in costs] == ["features.relu1", "head"]
 
 

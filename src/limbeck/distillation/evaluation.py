@@ -121,7 +121,7 @@ class ExitPredictions:
 
 
 def exit_conditions(condition: str, num_exits: int) -> list[str]:
-    """Return what ``Experiment.evaluate_exits`` calls the exits of a network, the head last.
+    """Return what ``evaluate_exits`` of a recipe calls the exits of a network, the head last.
 
     Example:
         >>> exit_conditions("self", 3)

@@ -9,25 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from limbeck.data import Normalise, Samples, Views, augmentations_from
 from limbeck.distillation.cache import NetworkCache
-from limbeck.distillation.costs import cached_exit_costs, measured_on
-from limbeck.distillation.evaluation import (
-    ExitPredictions,
-    Predictions,
-    exit_conditions,
-    exit_predictions_of,
-    predictions_of,
-)
 from limbeck.distillation.run_directory import RunDirectory
 from limbeck.distillation.sources import Network, NetworkSource
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.task import SharedTraining, Training, TrainingTask
-from limbeck.distillation.trained import PooledNetwork, TrainedNetwork, exits_of
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import InvalidValue
-from limbeck.metrics import ExitCost
 from limbeck.models import save_model
 from limbeck.objectives import MutualLearning, Objective
 from limbeck.records import DataRecord
@@ -264,107 +253,6 @@ class Experiment:
             role=network.role,
         )
 
-    def predict(
-        self, network: TrainedNetwork | nn.Module | Teacher, samples: Samples, *, views: Views | None = None
-    ) -> Predictions:
-        """Return what a network predicts on the clean views of samples other than the test set's.
-
-        For accuracies on training samples, offsets tuned on held-out ones, and the like. Nothing is recorded. Networks
-        are run in float32, whatever precision they were trained in: rounded logits tie.
-        """
-        if isinstance(network, Teacher):
-            network = PooledNetwork(network)
-        module = network.module if isinstance(network, TrainedNetwork) else network
-        return predictions_of(module, samples, views or Views(), runtime=self._exact)
-
-    def predict_exits(
-        self, network: TrainedNetwork, samples: Samples, *, views: Views | None = None
-    ) -> ExitPredictions:
-        """Return what every exit of a network predicts, as ``predict`` does of the network itself.
-
-        Raises:
-            ModelError: a network without exits.
-        """
-        return exit_predictions_of(network, samples, views or Views(), runtime=self._exact)
-
-    def exit_costs(self, network: TrainedNetwork, *, alone: bool = False) -> list[ExitCost]:
-        """Return what an answer at each exit costs here; measured once for an architecture, and found again.
-
-        A note tells on what the times are measured.
-
-        Args:
-            network: with exits.
-            alone: see ``limbeck.metrics.exit_costs``.
-        Raises:
-            ModelError: a network without exits.
-        """
-        assert self.cache.folder is not None, "a recipe keeps what it measures"
-        sentence = measured_on(self.runtime)
-        if sentence not in self.results.notes:
-            self.results.note(sentence)
-        return cached_exit_costs(
-            exits_of(network), self.data.train, self.clean_views(), alone=alone, folder=self.cache.folder,
-            runtime=self.runtime,
-        )  # fmt: skip
-
-    def evaluate(
-        self,
-        network: TrainedNetwork | nn.Module | Teacher,
-        *,
-        condition: str,
-        seed: int | None,
-        views: Views | None = None,
-        classes: Sequence[str] = (),
-    ) -> Predictions:
-        """Read the test set with a network, and observe errors, accuracy and NLL.
-
-        This and ``evaluate_exits`` alone read it. They come after all training and choosing: nothing can be trained
-        once one was called. Where samples were held out, they are read in the test set's place, and quantities are
-        called "held_out_..." instead of "test_...".
-
-        Args:
-            network: a trained network, any module that gives logits, or a teacher (an ensemble is read as one network).
-            condition: what claims and figures call it.
-            seed: which run of the condition it is; None where there is but one, of no seed.
-            views: for their normalisation.
-            classes: names of classes whose errors are recorded too, as "test_errors_on_NAME".
-        Returns:
-            The predictions, for what else is to be observed of them.
-        """
-        self.is_evaluated = True
-        found = self.predict(network, self.data.test, views=views)
-        self.observe_predictions(found, condition=condition, seed=seed, classes=classes)
-        return found
-
-    def evaluate_exits(
-        self, network: TrainedNetwork, *, condition: str, seed: int | None, views: Views | None = None
-    ) -> ExitPredictions:
-        """Read the test set with all exits of a network, once, and observe each; see ``evaluate``.
-
-        The exits are the conditions "CONDITION_exit_1", "CONDITION_exit_2", ..., the head is "CONDITION_head", and the
-        mean of all their distributions "CONDITION_ensemble".
-
-        Raises:
-            ModelError: a network without exits.
-        """
-        self.is_evaluated = True
-        found = self.predict_exits(network, self.data.test, views=views)
-        for number, place in enumerate(exit_conditions(condition, len(found.exit_names))):
-            self.observe_predictions(found.of(number), condition=place, seed=seed)
-        self.observe_predictions(found.ensemble, condition=f"{condition}_ensemble", seed=seed)
-        return found
-
-    def observe_predictions(
-        self, found: Predictions, *, condition: str, seed: int | None, classes: Sequence[str] = ()
-    ) -> None:
-        """Observe errors, accuracy and NLL, e.g. of predictions shifted by an offset; ``evaluate`` does it itself."""
-        measured = found.measured()
-        for quantity in ("errors", "accuracy", "nll"):
-            self.results.observe(condition, seed, self.quantity(quantity), *measured[quantity])
-        for name in classes:
-            quantity = self.quantity(f"errors_on_{name}")
-            self.results.observe(condition, seed, quantity, found.errors_on(name), "count")
-
     def quantity(self, name: str) -> str:
         """Return what ``evaluate`` calls a quantity: "errors" is "test_errors", or "held_out_errors"."""
         return f"{self.evaluated_split}_{name}"
@@ -373,11 +261,6 @@ class Experiment:
     def num_evaluated(self) -> int:
         """Samples that ``evaluate`` reads."""
         return len(self.opened.test) if self.opened else 0
-
-    @property
-    def _exact(self) -> Runtime:
-        """The runtime in which a recipe's networks are evaluated."""
-        return replace(self.runtime, precision="fp32")
 
     def _train(self, train: Callable[[], list[TrainedNetwork]]) -> list[TrainedNetwork]:
         assert not self.is_evaluated, "everything is trained before the test set is read"

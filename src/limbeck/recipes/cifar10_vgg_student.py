@@ -22,6 +22,7 @@ from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, predict
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
@@ -119,10 +120,10 @@ def run(settings: Settings, experiment: Experiment) -> None:
     }
     for name, objective in swept.items():
         network = student("distilled", objective=objective, seed=first_seed)
-        reached = experiment.predict(network, experiment.validation, views=clean).accuracy
+        reached = predict(experiment, network, experiment.validation, views=clean).accuracy
         experiment.results.observe(name, first_seed, "validation_accuracy", reached, "fraction")
     for network in (teacher, *students):
-        experiment.evaluate(network, condition=network.role, seed=network.seed, views=clean)
+        evaluate(experiment, network, condition=network.role, seed=network.seed, views=clean)
     observe_gain(experiment, "distilled", "labels_alone", what="Accuracy of the distilled student, less labels alone")
     _draw(settings, experiment)
 

@@ -20,6 +20,7 @@ from limbeck.errors import InvalidValue, unknown_name
 from limbeck.jobs import WorkAndSpan, work_and_span
 from limbeck.models import fingerprint
 from limbeck.pooling import combine_specialists
+from limbeck.recipes.evaluation import predict
 from limbeck.reports import save_class_sets_picture
 from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_covariance, require_set_sizes
 from limbeck.teachers import SpecialistsTeacher
@@ -91,10 +92,10 @@ class Committee:
         self, experiment: Experiment, samples: Samples, *, views: Views, nums_top_classes: Sequence[int]
     ) -> dict[int, Predictions]:
         """Return what all say together of labelled samples, not the test set's, for each n; all are asked once."""
-        general = experiment.predict(self.generalist, samples, views=views)
+        general = predict(experiment, self.generalist, samples, views=views)
         special: list[Tensor] = []
         for one in self.specialists:
-            logits = experiment.predict(one.module, samples, views=views).logits.float().clone()
+            logits = predict(experiment, one.module, samples, views=views).logits.float().clone()
             logits[:, -1] += one.dustbin_offset
             special.append(logits)
         together = {
@@ -115,7 +116,7 @@ class Covariance:
     @staticmethod
     def of(experiment: Experiment, generalist: TrainedNetwork, samples: Samples, *, views: Views) -> Covariance:
         """Ask a generalist about samples; their labels do not matter."""
-        logits = experiment.predict(generalist, samples, views=views).logits
+        logits = predict(experiment, generalist, samples, views=views).logits
         matrix = prediction_covariance(torch.softmax(part.double(), dim=1) for part in torch.split(logits, 4096))
         return Covariance(matrix, samples.class_names, fingerprint(generalist.module))
 

@@ -20,6 +20,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
 from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
     TEACHER,
@@ -84,7 +85,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     if settings.average_shift_pixels:
         students += train_averaged(settings, experiment, images, teacher)
     for network in (teacher, *students):
-        experiment.evaluate(network, condition=network.role, seed=network.seed)
+        evaluate(experiment, network, condition=network.role, seed=network.seed)
     experiment.results.draw(
         Figure(
             kind="points",

@@ -21,6 +21,7 @@ from limbeck.distillation.trained import pooled_teacher
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.comparing import observe_difference
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
@@ -107,9 +108,9 @@ def run(settings: Settings, experiment: Experiment) -> None:
     errors: dict[str, dict[int, float]] = {}
     for network in (*teachers, *students):
         seed = network.seed or 0
-        found = experiment.evaluate(network, condition=network.role, seed=seed)
+        found = evaluate(experiment, network, condition=network.role, seed=seed)
         errors.setdefault(network.role, {})[seed] = found.errors
-    experiment.evaluate(pooled_teacher(teachers), condition="ensemble", seed=None)
+    evaluate(experiment, pooled_teacher(teachers), condition="ensemble", seed=None)
     quantity = experiment.quantity("errors_beyond_distilled")
     for name, words in (
         ("labels_on_views", "labels alone on the same views"),

@@ -22,6 +22,7 @@ from limbeck.models import ModelFactory, multi_head_network
 from limbeck.objectives import Distillation, HardLabels, MultiTeacher, Objective
 from limbeck.recipes.comparing import observe_difference, observe_gain_kept
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
     TEACHER_RECIPE,
@@ -116,10 +117,10 @@ def run(settings: Settings, experiment: Experiment) -> None:
     predictions: dict[str, dict[int, Predictions]] = {}
     for network in (*teachers, *students):
         name, seed = network.role, network.seed or 0
-        predictions.setdefault(name, {})[seed] = experiment.evaluate(network, condition=name, seed=seed)
+        predictions.setdefault(name, {})[seed] = evaluate(experiment, network, condition=name, seed=seed)
     for pooling in ("arithmetic", "geometric"):
         ensemble, name = pooled_teacher(teachers, pooling=pooling), f"ensemble_{pooling}"
-        predictions[name] = {0: experiment.evaluate(ensemble, condition=name, seed=None)}
+        predictions[name] = {0: evaluate(experiment, ensemble, condition=name, seed=None)}
     _compare(settings, experiment, predictions)
     _draw(experiment)
 

@@ -23,6 +23,7 @@ from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.comparing import observe_difference
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, predict
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
@@ -99,11 +100,11 @@ def run(settings: Settings, experiment: Experiment) -> None:
             ("hard_few_early", seed, few, on_few("hard_few_early", objective=HardLabels(), validation=validation)),
             ("soft_few", seed, few, on_few("soft_few", objective=soft_targets)),
         ]
-    experiment.evaluate(teacher, condition="teacher", seed=teacher.seed)
+    evaluate(experiment, teacher, condition="teacher", seed=teacher.seed)
     accuracy: dict[tuple[str, int], float] = {}
     for condition, seed, learned, network in trained:
-        reached = experiment.evaluate(network, condition=condition, seed=seed).accuracy
-        in_training = experiment.predict(network, learned).accuracy
+        reached = evaluate(experiment, network, condition=condition, seed=seed).accuracy
+        in_training = predict(experiment, network, learned).accuracy
         accuracy[condition, seed] = reached
         for quantity, value, unit in (
             ("training_accuracy", in_training, "fraction"),

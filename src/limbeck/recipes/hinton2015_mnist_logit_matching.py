@@ -28,6 +28,7 @@ from limbeck.objectives import Distillation, LogitMatching
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_likeness, observed
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
@@ -94,7 +95,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
         students += [(name, seed, network) for name, network in zip(names, [*networks, matched], strict=True)]
     predictions: Exams = defaultdict(dict)
     for name, seed, network in students:
-        predictions[name][seed] = experiment.evaluate(network, condition=name, seed=seed)
+        predictions[name][seed] = evaluate(experiment, network, condition=name, seed=seed)
     compare(settings, experiment, predictions, size="narrow", units=settings.narrow)
     compare(settings, experiment, predictions, size="wide", units=settings.wide)
     draw(settings, experiment)

@@ -24,6 +24,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, observe_predictions, predict
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
@@ -105,7 +106,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
         for seed in settings.seeds:
             for way, objective in (("", soft_targets), ("_labels", HardLabels())):
                 student = on_some(name + way, samples=transfer, objective=objective, seed=seed)
-                logits = experiment.predict(student, calibration).logits
+                logits = predict(experiment, student, calibration).logits
                 networks[name + way, seed] = student
                 offsets[name + way, seed] = correct_class_bias(
                     logits, priors=priors, classes=mended, shared=True, frequencies="argmax"
@@ -113,12 +114,12 @@ def run(settings: Settings, experiment: Experiment) -> None:
     for seed in settings.seeds:
         networks["all_digits", seed] = on_all("distilled", objective=soft_targets, seed=seed)
     for (name, seed), network in networks.items():
-        found = experiment.evaluate(network, condition=name, seed=seed, classes="378")
+        found = evaluate(experiment, network, condition=name, seed=seed, classes="378")
         if (name, seed) in offsets:
             mended = TRANSFER_SETS[name.removesuffix("_labels")][1]
             oracle = best_class_bias(found.logits, found.labels, classes=mended, shared=True)
             for way, offset in (("_matched", offsets[name, seed]), ("_oracle", oracle)):
-                experiment.observe_predictions(found.shifted(offset), condition=name + way, seed=seed, classes="378")
+                observe_predictions(experiment, found.shifted(offset), condition=name + way, seed=seed, classes="378")
                 experiment.results.observe(name + way, seed, "offset", float(offset[mended[0]]), "nats")
     _draw(experiment, "no_3", "errors", "Errors of students that never saw a 3")
     _draw(experiment, "no_3", "errors_on_3", "Their errors on threes")

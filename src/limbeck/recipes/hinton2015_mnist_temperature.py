@@ -23,6 +23,7 @@ from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_likeness, observed
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
@@ -100,7 +101,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     }
     for (width, seed), students in passes.items():
         for place, student in zip(objectives, students, strict=True):
-            experiment.evaluate(student, condition=condition(width, place), seed=seed)
+            evaluate(experiment, student, condition=condition(width, place), seed=seed)
     observe_trends(settings, experiment)
     draw(settings, experiment, list(objectives))
 

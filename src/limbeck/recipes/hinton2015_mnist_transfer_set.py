@@ -19,6 +19,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.comparing import observe_difference
 from limbeck.recipes.data import load_samples, open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.hinton2015_mnist import STUDENT_RECIPE
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
@@ -103,11 +104,11 @@ def run(settings: Settings, experiment: Experiment) -> None:
             )
             for seed in settings.seeds
         ]  # fmt: skip
-    known = experiment.evaluate(teacher, condition="teacher", seed=teacher.seed)
+    known = evaluate(experiment, teacher, condition="teacher", seed=teacher.seed)
     predictions: dict[str, dict[int, Predictions]] = {name: {} for name in sets}
     for network in students:
         seed = network.seed or 0
-        predictions[network.role][seed] = experiment.evaluate(network, condition=network.role, seed=seed)
+        predictions[network.role][seed] = evaluate(experiment, network, condition=network.role, seed=seed)
         kept = predictions[network.role][seed].accuracy / known.accuracy
         experiment.results.observe(network.role, seed, "accuracy_kept", kept, "fraction")
     errors = {name: {seed: found.errors for seed, found in runs.items()} for name, runs in predictions.items()}

@@ -27,6 +27,7 @@ from limbeck.recipes import committee_tables as tables
 from limbeck.recipes.cifar import AUGMENTATIONS, augmented
 from limbeck.recipes.committees import Covariance, PlanSpec, choose_num_top_classes, show_plan, trained_committee
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.folding import folded_students, observe_folding
 from limbeck.reproduction import Claim
 from limbeck.training import Recipe
@@ -143,13 +144,13 @@ def run(settings: Settings, experiment: Experiment) -> None:
     )  # fmt: skip
     predictions: dict[str, dict[int, Predictions]] = {}
     for network in (generalist, mixture, *students):
-        found = experiment.evaluate(network, condition=network.role, seed=network.seed, views=clean)
+        found = evaluate(experiment, network, condition=network.role, seed=network.seed, views=clean)
         predictions.setdefault(network.role, {})[network.seed or 0] = found
     for name, committees in (("committee", special), ("full_softmax", full)):
         for seed, one in committees.items():
             teacher = one.teacher(num_top_classes=chosen[name])
-            predictions.setdefault(name, {})[seed] = experiment.evaluate(
-                teacher, condition=name, seed=seed, views=clean
+            predictions.setdefault(name, {})[seed] = evaluate(
+                experiment, teacher, condition=name, seed=seed, views=clean
             )
     tables.observe_tables(experiment, predictions, plan.class_numbers())
     tables.observe_cost(experiment, special, mixture)

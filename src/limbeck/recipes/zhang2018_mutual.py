@@ -24,6 +24,7 @@ from limbeck.objectives import HardLabels, MutualLearning
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.learning import draw_learning
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
@@ -116,7 +117,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
         trained["mixed_larger", seed], trained["mixed_smaller", seed] = mixed
     clean = augmented(images, (), seed=0)  # for its normalisation
     for (name, seed), network in trained.items():
-        experiment.evaluate(network, condition=name, seed=seed, views=clean)
+        evaluate(experiment, network, condition=name, seed=seed, views=clean)
     for condition, members in {
         "alone_ensemble": [f"alone_{number}" for number in numbers],
         "pair_ensemble": [f"pair_{number}" for number in numbers],
@@ -125,7 +126,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     }.items():
         for seed in settings.seeds:
             ensemble = pooled_teacher([trained[member, seed] for member in members])
-            experiment.evaluate(ensemble, condition=condition, seed=seed, views=clean)
+            evaluate(experiment, ensemble, condition=condition, seed=seed, views=clean)
     for condition, (twin, what) in TWINS.items():
         observe_gain(experiment, condition, twin, what=f"Accuracy of {what}, less that of its twin alone")
     experiment.results.draw(

@@ -25,6 +25,7 @@ from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, evaluate_exits, find_exit_costs, predict_exits
 from limbeck.recipes.leaving_early import EarlyExits
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
@@ -104,21 +105,21 @@ def run(settings: Settings, experiment: Experiment) -> None:
         )
     ]  # fmt: skip
     clean = augmented(images, (), seed=0)
-    on_the_way, alone = (experiment.exit_costs(trained[-1], alone=cut) for cut in (False, True))
+    on_the_way, alone = (find_exit_costs(experiment, trained[-1], alone=cut) for cut in (False, True))
     early = EarlyExits.of(settings.thresholds, on_the_way, alone)
     with_exits = [network for network in trained if network.role != "plain"]
     chosen = [
         early.chosen(
-            experiment.predict_exits(network, experiment.validation, views=clean), loss_allowed=settings.loss_allowed
+            predict_exits(experiment, network, experiment.validation, views=clean), loss_allowed=settings.loss_allowed
         )
         for network in with_exits
     ]
     for network in trained:
         if network.role == "plain":
-            experiment.evaluate(network, condition="plain", seed=network.seed, views=clean)
+            evaluate(experiment, network, condition="plain", seed=network.seed, views=clean)
     for network, threshold in zip(with_exits, chosen, strict=True):
         seed = network.seed or 0
-        found = experiment.evaluate_exits(network, condition=network.role, seed=seed, views=clean)
+        found = evaluate_exits(experiment, network, condition=network.role, seed=seed, views=clean)
         early.observe(experiment, network.role, seed, found, chosen=threshold)
     places = [place.removeprefix("self_") for place in exit_conditions("self", len(on_the_way))]
     for place, way, cut in zip(places, on_the_way, alone, strict=True):
