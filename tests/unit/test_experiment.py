@@ -113,7 +113,7 @@ OTHERS = {
     "spec": {"source": "mlp:widths=6"},
     "dropout, which no shape shows": {"source": "mlp:widths=5,hidden_dropout=0.5"},
     "a limit on norms": {"source": "mlp:widths=5,max_norm=3.0"},
-    "objective": {"objective": HardLabels(label_smoothing=0.1)},
+    "objective": {"objective": Distillation(temperature=2.0, hard_weight=1.0, soft_weight=0.0)},
     "recipe": {"recipe": dataclasses.replace(RECIPE, learning_rate=0.01)},
     "length": {"recipe": dataclasses.replace(RECIPE, num_epochs=3)},
     "steps": {"steps_per_epoch": 2},

@@ -69,3 +69,47 @@ def test_nan_is_not_hidden():
     forget_faint_traces(optimiser)
     assert momentum(optimiser, network.weight).isnan().tolist() == [[True, False]]
     assert momentum(optimiser, network.weight)[0, 1] == 0
+
+
+class OverflowingScaler(torch.amp.GradScaler):
+    """Skips chosen steps, as a scaler does whose gradients overflowed."""
+
+    def __init__(self, skipped: set[int]) -> None:
+        super().__init__("cpu", enabled=False)
+        self.skipped, self.calls, self.current = skipped, 0, 1024.0
+
+    def is_enabled(self) -> bool:
+        return True
+
+    def step(self, optimizer, *args, **kwargs):
+        if self.calls not in self.skipped:
+            optimizer.step()
+
+    def update(self, new_scale=None):
+        if self.calls in self.skipped:
+            self.current /= 2
+        self.calls += 1
+
+    def get_scale(self):
+        return self.current
+
+
+def test_a_step_skipped_in_float16_moves_neither_schedule_nor_averages():
+    network = nn.Linear(2, 2)
+    recipe = Recipe(num_epochs=1, ema_decay=0.9)
+    cpu = Runtime(torch.device("cpu"), "fp32")
+    state = TrainingState(network, recipe=recipe, runtime=cpu, objective=HardLabels())
+    state.scaler = OverflowingScaler(skipped={0, 2})
+    seen = []
+    for _ in range(4):
+        network.weight.grad, network.bias.grad = torch.ones(2, 2), torch.ones(2)
+        before = network.weight.clone(), state.average.num_updates, state.num_updates
+        state.update(0.1)
+        moved = not torch.equal(network.weight, before[0])
+        assert moved == (state.average.num_updates > before[1]) == (state.num_updates > before[2])
+        seen.append(moved)
+    assert seen == [False, True, False, True]
+    assert (state.step, state.num_updates) == (4, 2)
+    again = TrainingState(nn.Linear(2, 2), recipe=recipe, runtime=cpu, objective=HardLabels())
+    again.restore({**state.snapshot(), "scaler": {}})
+    assert again.num_updates == 2

@@ -91,7 +91,7 @@ class Distillation(Objective):
         counts: Counts,
         scale: Callable[[Tensor], Tensor] = as_it_is,
     ) -> Tensor | UnreadLoss:
-        if not is_small(outputs, batch):
+        if not is_small(outputs, batch, counts):
             return backward_by_autograd(self, outputs, targets, batch, counts, scale)
         labelled, ignored = never_zero(counts.labelled), ignored_label(counts)
         teacher_logits = None

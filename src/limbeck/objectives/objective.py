@@ -16,7 +16,9 @@ from limbeck.targets import SoftTargets
 
 @dataclass(frozen=True)
 class Counts:
-    """How many examples the means run over: of the whole optimiser step, whatever it is split into.
+    """What a step's loss takes beside its batch: how many examples the means run over, and how labels are smoothed.
+
+    The numbers are those of the whole optimiser step, whatever it is split into.
 
     Gradient accumulation passes the counts of the whole step to each of its parts (and so would ranks), so that the
     parts add up to the mean over all valid examples and not to a mean of means.
@@ -24,6 +26,7 @@ class Counts:
 
     examples: int
     labelled: Tensor | float  # a scalar on the batch's device where it must be counted, which must not wait for it
+    label_smoothing: float = 0.0  # of every loss of labels, in [0, 1)
 
 
 @dataclass(frozen=True)
@@ -157,16 +160,16 @@ def logits_for(outputs: Tensor, targets: SoftTargets | None, *, temperature: flo
     return teacher_logits
 
 
-def count_valid(batch: Batch, *, all_labelled: bool = False) -> Counts:
+def count_valid(batch: Batch, *, all_labelled: bool = False, label_smoothing: float = 0.0) -> Counts:
     """Return the counts of a batch: all examples, and the labelled ones (with mixup, the share that is).
 
-    Labels (networks, batch) are counted for each network.
+    Labels (networks, batch) are counted for each network. ``label_smoothing`` is handed on.
     """
     examples = batch.labels.shape[-1]
     if all_labelled:  # known beforehand, so there is nothing to count in each step
-        return Counts(examples=examples, labelled=float(examples))
+        return Counts(examples, float(examples), label_smoothing)
     labelled = (batch.labels != UNLABELLED).float()
     if batch.partner_labels is not None and batch.partner_weight is not None:
         partner_labelled = (batch.partner_labels != UNLABELLED).float()
         labelled = labelled + batch.partner_weight * (partner_labelled - labelled)
-    return Counts(examples=examples, labelled=labelled.sum(dim=-1))
+    return Counts(examples, labelled.sum(dim=-1), label_smoothing)

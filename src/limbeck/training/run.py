@@ -135,7 +135,7 @@ class TrainingRun:
 
     def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts) -> None:
         """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""
-        self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
+        self.state.update(learning_rate_at(self.recipe, self.state.num_updates, self.num_steps))
         self.state.tally.add(losses, examples=counts.examples, labelled=counts.labelled)
         if self.state.tally.is_full:
             self.read_losses()
