@@ -383,17 +383,17 @@ def test_without_labels_a_teacher_must_be_trained_already():
 
 
 class Fails(nn.Module):
-    """A network that fails on a batch of one sample, or on any input that is no sample."""
+    """A network that fails on a batch of one sample, on zeros, or on noise."""
 
-    def __init__(self, *, one=False, noise=False):
+    def __init__(self, *, one=False, zeros=False, noise=False):
         super().__init__()
         self.linear = nn.Linear(8, NUM_CLASSES)
-        self.one, self.noise = one, noise
+        self.one, self.zeros, self.noise = one, zeros, noise
 
     def forward(self, inputs):
         if self.one and len(inputs) == 1:
             raise ValueError("one sample is too few")
-        if self.noise and not bool((inputs == 0).all()) and not bool((inputs[:, 0] >= 900).all()):
+        if (self.zeros and bool((inputs == 0).all())) or (self.noise and not bool((inputs[:, 0] >= 900).all())):
             raise IndexError("this is no sample")
         return self.linear(inputs)
 
@@ -431,6 +431,11 @@ def test_costs_are_measured_on_samples_of_the_data_set():
 
     record = distil(Fails(noise=True), train=moved(150, seed=0), test=moved(60, seed=1)).record
     assert all(value > 0 for value in record.values("distilled", "latency_batch256", split="machine").values())
+
+
+def test_a_network_is_tried_on_samples_of_the_data_set():
+    result = distil(Fails(zeros=True))  # zeros, which are no sample, are refused by it
+    assert result.record.roles() == ["teacher", "baseline", "distilled"]
 
 
 def test_a_trained_student_is_saved_before_it_is_measured(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ class JobData:
 
     def build(self, network: Network, *, seed: int) -> nn.Module:
         """Return a new module of the right shape for the data; one that does not fit raises here, before any work."""
-        return network.build(input_shape=self.train.input_shape, num_classes=self.train.num_classes, seed=seed)
+        return network.build_for(self.train, seed=seed)
 
     def describe(self) -> DataRecord:
         """Return the record of the data."""

@@ -107,7 +107,7 @@ class TrainingTask:
         return TrainingTask(
             name=name,
             spec=network.name,
-            student=network.build(input_shape=samples.input_shape, num_classes=samples.num_classes, seed=start),
+            student=network.build_for(samples, seed=start),
             samples=samples,
             objective=training["objective"],
             recipe=recipe,
