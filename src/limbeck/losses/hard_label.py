@@ -38,7 +38,7 @@ def hard_label_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 
     References:
         Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
     """
-    require_classes("logits", logits)
+    require_classes("logits", logits, least=2)
     require_fraction("label_smoothing", label_smoothing)
     require_labels(labels, logits)
     if logits.ndim > 2 and logits.shape[-1] <= FEW_CLASSES:

@@ -72,7 +72,7 @@ def soft_target_loss(
         ("teacher_probs", teacher_probs) if teacher_logits is None else ("teacher_logits", teacher_logits)
     )
     assert given is not None
-    require_pair("student_logits", student_logits, teacher_name, given)
+    require_pair("student_logits", student_logits, teacher_name, given, least_classes=2)
     return _loss_of_rows(student_logits, given.detach(), teacher_logits is None, divisor(temperature, student_logits))
 
 

@@ -131,7 +131,7 @@ class TrainingRun:
 
     def count(self, batch: Batch) -> Counts:
         """Return how many examples the means of a step run over."""
-        return count_valid(batch, all_labelled=self.all_labelled)
+        return count_valid(batch, all_labelled=self.all_labelled, label_smoothing=self.recipe.label_smoothing)
 
     def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts) -> None:
         """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""

@@ -220,7 +220,7 @@ class _StackedTraining:
             yield batch
 
     def _do_step(self, batch: StackedBatch) -> None:
-        counts = batch.count(all_labelled=self.batches.all_labelled)
+        counts = batch.count(all_labelled=self.batches.all_labelled, label_smoothing=self.recipe.label_smoothing)
         row: list[Tensor] = []
         for part in batch.split(self.recipe.accumulation_steps):
             with self.runtime.autocast():
