@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
-from limbeck.data import Samples, Splits, as_samples, hold_out, label_part, require_classes
+from limbeck.data import Samples, Splits, as_samples, counter_bits, hold_out, label_part, require_classes
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
@@ -25,6 +28,12 @@ class JobData:
     validation: Samples | None
     test: Samples
     notes: list[str]
+    test_is_held_out: bool = False  # of the training set, so that ids mean the same
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any training sample has a label."""
+        return len(self.train.labelled_positions()) > 0
 
     @property
     def labelled(self) -> Samples:
@@ -32,9 +41,15 @@ class JobData:
         positions = self.train.labelled_positions()
         return self.train if len(positions) == len(self.train) else self.train.take(positions)
 
+    @property
+    def choosing(self) -> Samples | None:
+        """The validation split where it has labels to choose by."""
+        has_labels = self.validation is not None and len(self.validation.labelled_positions()) > 0
+        return self.validation if has_labels else None
+
     def build(self, network: Network, *, seed: int) -> nn.Module:
         """Return a new module of the right shape for the data; one that does not fit raises here, before any work."""
-        return network.build(input_shape=self.train.input_shape, num_classes=self.train.num_classes, seed=seed)
+        return network.build_for(self.train, seed=seed)
 
     def describe(self) -> DataRecord:
         """Return the record of the data."""
@@ -50,12 +65,16 @@ class JobData:
         )
 
 
-def job_data(train: Any, settings: JobArguments) -> JobData:
+def job_data(
+    train: Any, settings: JobArguments, *, name_classes: Callable[[Samples], Sequence[str]] | None = None
+) -> JobData:
     """Make the splits of a job: what is given is used, what is missing is held out of train, stratified and seeded.
 
     Args:
         train: Splits, Samples, an (inputs, labels) pair, or a torch data set.
         settings: validation and test set, class names, what is held out, and how many labels the training set keeps.
+        name_classes: of a job that needs no labels: names the classes of samples that know none. Without labels the
+            test set is held out at random, and no validation set.
     Raises:
         DataError: splits that do not go together, or a training set with fewer than two labelled classes.
     """
@@ -69,10 +88,15 @@ def job_data(train: Any, settings: JobArguments) -> JobData:
     else:
         samples = as_samples(train, name="train", class_names=settings.class_names)
         name = samples.name
+    needs_labels = name_classes is None or len(samples.labelled_positions()) > 0
+    if name_classes is not None and not needs_labels and samples.num_classes < 2:
+        samples = dataclasses.replace(samples, class_names=tuple(name_classes(samples)))
+    has_given_test = test is not None
     if test is None:
-        samples, test = hold_out(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
+        cut = hold_out if needs_labels else _hold_out_unlabelled
+        samples, test = cut(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
         notes.append(f"No test split was given: {len(test)} samples of the training set were held out as the test set.")
-    if validation is None and settings.validation_fraction > 0:
+    if validation is None and settings.validation_fraction > 0 and needs_labels:
         samples, validation = hold_out(samples, fraction=settings.validation_fraction, seed=settings.split_seed)
     elif validation is None:
         notes.append("There is no validation split: the last epoch was kept.")
@@ -83,9 +107,23 @@ def job_data(train: Any, settings: JobArguments) -> JobData:
         validation = as_samples(validation, name="validation", class_names=samples.class_names)
     for split in (validation, test):
         _check_fits(samples, split)
-    require_classes(samples, "the training set")
-    require_classes(test, "the test set")
-    return JobData(name, samples, validation, test, notes)
+    if needs_labels:
+        require_classes(samples, "the training set")
+        require_classes(test, "the test set")
+    return JobData(name, samples, validation, test, notes, test_is_held_out=not has_given_test)
+
+
+def _hold_out_unlabelled(samples: Samples, *, fraction: float, seed: int) -> tuple[Samples, Samples]:
+    """Cut off the samples with the lowest random bits of (seed, id)."""
+    count = round(fraction * len(samples))
+    if count == 0:
+        raise DataError(
+            f"{samples.name} is too small to hold a test set out of it.",
+            received=f"{len(samples)} samples",
+            remedy="pass test=",
+        )
+    order = torch.argsort(counter_bits(samples.ids, seed=seed, stream="hold out")[:, 0])
+    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
 
 
 def _check_fits(train: Samples, split: Samples | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.workbench import Workbench
+from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.errors import TeacherError
 from limbeck.settings import TaughtSettings
 from limbeck.targets import TargetStore
