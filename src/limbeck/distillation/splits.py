@@ -8,7 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.data import Samples, Splits, as_samples, hold_out, label_part, require_classes
+from limbeck.data import (
+    Samples,
+    Splits,
+    as_samples,
+    as_splits,
+    hold_out,
+    is_data_set_dict,
+    label_part,
+    require_classes,
+)
 from limbeck.distillation.settings import TrainSettings
 from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
@@ -62,15 +71,18 @@ def job_data(
     """Make the splits: what is given is used, what is missing is held out of train, stratified and seeded.
 
     Args:
-        train: Splits, Samples, an (inputs, labels) pair, or a torch data set.
+        train: Splits, a dictionary of data sets by split (Hugging Face's ``DatasetDict``), or anything that
+            ``as_samples`` takes.
         validation: likewise, without Splits; held out by ``settings.validation_fraction`` where missing and not 0.
         test: likewise; a fifth of train is held out where missing.
         class_names: in the order of the labels.
         settings: the fraction, the seed, and how many labels the training set keeps.
     Raises:
-        DataError: splits that do not go together, or a training set with fewer than two labelled classes.
+        DataError: splits that do not go together, or labels of a single class. A training set without any label is
+            taken: a teacher alone can be learned from.
     """
     notes: list[str] = []
+    train = as_splits(train, class_names=class_names) if is_data_set_dict(train) else train
     if isinstance(train, Splits):
         notes += train.notes
         name = train.name or train.train.name
@@ -93,24 +105,38 @@ def job_data(
         validation = as_samples(validation, name="validation", class_names=samples.class_names)
     for split in (validation, test):
         _check_fits(samples, split)
-    require_classes(samples, "the training set")
-    require_classes(test, "the test set")
+    for split, what in ((samples, "the training set"), (test, "the test set")):
+        if len(split.labelled_positions()):
+            require_classes(split, what)
+    if not len(samples.labelled_positions()):
+        notes.append("The training set has no labels: only the teacher is learned from.")
+    notes += dict.fromkeys(note for split in (samples, validation, test) if split for note in split.notes)
     return JobData(name, samples, validation, test, notes)
 
 
 def _check_fits(train: Samples, split: Samples | None) -> None:
     if split is None:
         return
-    if split.input_shape != train.input_shape:
+    if _fixed_shapes(split) != _fixed_shapes(train):
         raise DataError(
             f"{split.name} and {train.name} hold inputs of different shapes.",
-            received=f"{split.input_shape} and {train.input_shape}",
+            received=f"{_shown(split)} and {_shown(train)}",
             expected="one shape",
             remedy="resize the images (--image-size), or pass arrays of one shape",
         )
-    if split.class_names != train.class_names:
+    if split.class_names != train.class_names or split.task != train.task:
         raise DataError(
             f"{split.name} and {train.name} do not have the same classes.",
-            received=f"{split.num_classes} and {train.num_classes} classes",
-            expected="the same class names in the same order",
+            received=f"{split.num_classes} ({split.task}) and {train.num_classes} ({train.task}) classes",
+            expected="the same class names in the same order, and the same task",
         )
+
+
+def _fixed_shapes(samples: Samples) -> dict[str, tuple[int, ...]]:
+    """The shape of each part of an input, without the length of sequences where that varies."""
+    varies = bool(getattr(samples.inputs, "is_ragged", False))
+    return {name: shape[1:] if varies else shape for name, shape in samples.input_shapes.items()}
+
+
+def _shown(samples: Samples) -> str:
+    return ", ".join(f"{name} {shape}".strip() for name, shape in samples.input_shapes.items())
