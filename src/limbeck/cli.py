@@ -470,7 +470,7 @@ def report(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="chunked, cohort, combine, loss, stacked, step or store.")],
+    what: Annotated[str, typer.Argument(help="chunked, cohort, combine, loading, loss, stacked, step or store.")],
     as_json: options.AsJson = False,
     rounds: Annotated[int | None, typer.Option(help="Interleaved rounds; medians are taken.")] = None,
     threads: options.Threads = None,

@@ -192,7 +192,7 @@ def _take_loader(loader: DataLoader[Any], name: str, *, label_column: str | None
         notes.append(
             f"The DataLoader's {replaced} was replaced: the order of {name} is a function of (seed, epoch, id)."
         )
-    own: Collate = loader.collate_fn
+    own: Any = loader.collate_fn
     reading = ReadSettings(
         num_workers=loader.num_workers,
         prefetch=loader.prefetch_factor or 2,

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class Samples:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
-        if self.task is None:
+        if cast("Task | None", self.task) is None:
             object.__setattr__(self, "task", "multi_label" if self.labels.dtype == torch.bool else "single_label")
         in_memory = self.inputs if is_in_memory(self.inputs) else None
         num_inputs = len(self.inputs) if in_memory is None else num_rows(in_memory)

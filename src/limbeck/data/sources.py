@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -38,15 +38,6 @@ class InputSource(Protocol):
 
     def __getitem__(self, positions: Tensor, /) -> Inputs:
         """Return the raw inputs at ``positions`` (int64, shape (n,)), stacked to (n, ...)."""
-        ...
-
-
-@runtime_checkable
-class DigestingSource(Protocol):
-    """An input source that can identify its content without reading all of it."""
-
-    def content_digest(self, positions: Tensor, /) -> str:
-        """Return a digest of the inputs at ``positions``, in that order."""
         ...
 
 
@@ -110,8 +101,9 @@ def split_rows(inputs: Inputs) -> list[Inputs]:
 
 def content_digest(source: RawInputs, positions: Tensor) -> str:
     """SHA-256 of dtype, shape and bytes at ``positions``, in that order, or what the source says itself."""
-    if isinstance(source, DigestingSource):
-        return source.content_digest(positions)
+    own: Any = None if is_in_memory(source) else getattr(source, "content_digest", None)
+    if own is not None:
+        return str(own(positions))
     digests: dict[str, Any] = {}
     for chunk in position_chunks(positions):
         inputs = _rows(source, chunk) if is_in_memory(source) else source[chunk]
