@@ -7,10 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
-from limbeck.data import Samples, Splits, as_samples, counter_bits, hold_out, label_part, require_classes
+from limbeck.data import (
+    Samples,
+    Splits,
+    as_samples,
+    as_splits,
+    hold_out,
+    is_data_set_dict,
+    label_part,
+    require_classes,
+)
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
@@ -71,15 +79,18 @@ def job_data(
     """Make the splits of a job: what is given is used, what is missing is held out of train, stratified and seeded.
 
     Args:
-        train: Splits, Samples, an (inputs, labels) pair, or a torch data set.
+        train: Splits, a dictionary of data sets by split (Hugging Face's ``DatasetDict``), or anything that
+            ``as_samples`` takes.
         settings: validation and test set, class names, what is held out, and how many labels the training set keeps.
         name_classes: of a job that needs no labels: names the classes of samples that know none. Without labels the
             test set is held out at random, and no validation set.
     Raises:
-        DataError: splits that do not go together, or a training set with fewer than two labelled classes.
+        DataError: splits that do not go together, or labels of a single class. A training set without any label is
+            taken: a teacher alone can be learned from.
     """
     validation, test = settings.validation, settings.test
     notes: list[str] = []
+    train = as_splits(train, class_names=settings.class_names) if is_data_set_dict(train) else train
     if isinstance(train, Splits):
         notes += train.notes
         name = train.name or train.train.name
@@ -93,8 +104,7 @@ def job_data(
         samples = dataclasses.replace(samples, class_names=tuple(name_classes(samples)))
     has_given_test = test is not None
     if test is None:
-        cut = hold_out if needs_labels else _hold_out_unlabelled
-        samples, test = cut(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
+        samples, test = hold_out(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
         notes.append(f"No test split was given: {len(test)} samples of the training set were held out as the test set.")
     if validation is None and settings.validation_fraction > 0 and needs_labels:
         samples, validation = hold_out(samples, fraction=settings.validation_fraction, seed=settings.split_seed)
@@ -110,35 +120,33 @@ def job_data(
     if needs_labels:
         require_classes(samples, "the training set")
         require_classes(test, "the test set")
+    notes += dict.fromkeys(note for split in (samples, validation, test) if split for note in split.notes)
     return JobData(name, samples, validation, test, notes, test_is_held_out=not has_given_test)
-
-
-def _hold_out_unlabelled(samples: Samples, *, fraction: float, seed: int) -> tuple[Samples, Samples]:
-    """Cut off the samples with the lowest random bits of (seed, id)."""
-    count = round(fraction * len(samples))
-    if count == 0:
-        raise DataError(
-            f"{samples.name} is too small to hold a test set out of it.",
-            received=f"{len(samples)} samples",
-            remedy="pass test=",
-        )
-    order = torch.argsort(counter_bits(samples.ids, seed=seed, stream="hold out")[:, 0])
-    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
 
 
 def _check_fits(train: Samples, split: Samples | None) -> None:
     if split is None:
         return
-    if split.input_shape != train.input_shape:
+    if _fixed_shapes(split) != _fixed_shapes(train):
         raise DataError(
             f"{split.name} and {train.name} hold inputs of different shapes.",
-            received=f"{split.input_shape} and {train.input_shape}",
+            received=f"{_shown(split)} and {_shown(train)}",
             expected="one shape",
             remedy="resize the images (--image-size), or pass arrays of one shape",
         )
-    if split.class_names != train.class_names:
+    if split.class_names != train.class_names or split.task != train.task:
         raise DataError(
             f"{split.name} and {train.name} do not have the same classes.",
-            received=f"{split.num_classes} and {train.num_classes} classes",
-            expected="the same class names in the same order",
+            received=f"{split.num_classes} ({split.task}) and {train.num_classes} ({train.task}) classes",
+            expected="the same class names in the same order, and the same task",
         )
+
+
+def _fixed_shapes(samples: Samples) -> dict[str, tuple[int, ...]]:
+    """The shape of each part of an input, without the length of sequences where that varies."""
+    varies = bool(getattr(samples.inputs, "is_ragged", False))
+    return {name: shape[1:] if varies else shape for name, shape in samples.input_shapes.items()}
+
+
+def _shown(samples: Samples) -> str:
+    return ", ".join(f"{name} {shape}".strip() for name, shape in samples.input_shapes.items())
