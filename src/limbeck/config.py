@@ -1,135 +1,33 @@
-"""Configurations: YAML, checked by pydantic, with the line of every mistake. They never name code to run."""
+"""Configurations: YAML, checked against the declared settings, with the line of every mistake. They name no code."""
 
 from __future__ import annotations
 
 import dataclasses
-import typing
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from limbeck.errors import ConfigError, near_names, unknown_name
-from limbeck.training import Recipe
+from limbeck.settings import (
+    METHODS,
+    DistillConfig,
+    JobConfig,
+    MutualConfig,
+    Normalisation,
+    SelfConfig,
+    TrainConfig,
+    TrainJobConfig,
+)
+from limbeck.settings.checking import expectation, model_of
+from limbeck.settings.setting import alternatives, fields_of, section_of
 
 Location = tuple[str | int, ...]
-Texts = typing.Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
-
-
-def _recipe_model() -> type[BaseModel]:
-    """Return the pydantic twin of Recipe, every key optional: what is missing comes from the layer below."""
-    hints = typing.get_type_hints(Recipe)
-    fields: dict[str, Any] = {f.name: (hints[f.name] | None, None) for f in dataclasses.fields(Recipe)}
-    return create_model("RecipeConfig", __config__=ConfigDict(extra="forbid"), **fields)
-
-
-RecipeConfig = _recipe_model()
-
-
-class NormaliseConfig(BaseModel):
-    """Fixed mean and standard deviation, for each channel or one for all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mean: list[float]
-    std: list[float]
-
-
-class TrainConfig(BaseModel):
-    """Keys of ``limbeck train``; every one is optional."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    data: str = "digits"
-    image_size: int | None = None
-    num_labelled: int | None = None
-    validation_fraction: float = 0.1
-    split_seed: int = 0
-    normalise: bool | NormaliseConfig = True  # true: by the training set's mean and deviation
-    augmentations: Texts = []
-    num_views: int | None = None
-    view_seed: int = 0
-    recipe: RecipeConfig = RecipeConfig()  # type: ignore[valid-type]
-    seeds: int | list[int] = 3
-    device: str = "auto"
-    precision: str = "auto"
-    num_threads: int | None = None
-    student: str = "mlp:widths=100x100"
-
-    @classmethod
-    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the keys of a data set's preset, made for distillation from teachers, that hold for every method."""
-        return {key: value for key, value in values.items() if key in TrainConfig.model_fields}
-
-
-class TaughtConfig(TrainConfig):
-    """Keys of the methods that can have teachers."""
-
-    teachers: Texts = []
-    codec: str = "dense16"
-    teacher_weights: list[float] | None = None
-    pooling: str = "arithmetic"
-    teacher_recipe: RecipeConfig | None = None  # type: ignore[valid-type]
-    teacher_augmentations: list[str] | None = None
-    teacher_seed: int = 0
-
-
-class DistillConfig(TaughtConfig):
-    """Keys of ``limbeck distill``; every one is optional."""
-
-    method: typing.Literal["teacher"] = "teacher"
-    teachers: Texts = ["mlp:widths=400x400"]
-    store: str | None = None
-    temperature: float = 4.0
-    hard_weight: float = 0.1
-    soft_weight: float = 0.9
-
-    @classmethod
-    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the preset's keys: all are for this method."""
-        return {key: value for key, value in values.items() if key in cls.model_fields}
-
-
-class MutualConfig(TaughtConfig):
-    """Keys of ``limbeck distill --method mutual``; every one is optional."""
-
-    method: typing.Literal["mutual"] = "mutual"
-    student: str | list[str] = ["mlp:widths=100x100", "mlp:widths=100x100"]  # type: ignore[assignment]
-    temperature: float = 1.0
-    hard_weight: float = 1.0
-    soft_weight: float = 1.0
-    beside_weight: float | None = None  # of teachers beside the peers; 1 where there are any
-    targets: str = "each"
-    update: str = "alternating"
-
-    @classmethod
-    def of_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the preset's keys that hold for every method, with two of its student."""
-        known = super().of_preset(values)
-        return known | ({"student": 2 * [known["student"]]} if "student" in known else {})
-
-
-class SelfConfig(TrainConfig):
-    """Keys of ``limbeck distill --method self``; all but ``exits`` are optional."""
-
-    method: typing.Literal["self"] = "self"
-    exits: Texts = []
-    deepest: str | None = None
-    temperature: float = 3.0
-    hard_weight: float = 0.7
-    soft_weight: float = 0.3
-    hint_weight: float = 0.03
-    tolerance: float = 0.005
-
-
-METHODS: dict[str, type[DistillConfig] | type[MutualConfig] | type[SelfConfig]] = {
-    "teacher": DistillConfig,
-    "mutual": MutualConfig,
-    "self": SelfConfig,
-}
-Config = typing.TypeVar("Config", bound=TrainConfig)
+Config = TypeVar("Config", bound=JobConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,45 +77,40 @@ def read_file(path: Path) -> Layer:
 
 
 def resolve(kind: type[Config], layers: Sequence[Layer]) -> Config:
-    """Check every layer on its own and lay the later ones over the earlier ones, key by key, into recipes too.
+    """Check every layer on its own and lay the later ones over the earlier ones, key by key, into sections too.
 
     Raises:
         ConfigError: an unknown key or a wrong value; says which layer, line and near names.
+        LimbeckError: values that do not go together.
     """
     merged: dict[str, Any] = {}
+    model: type[BaseModel] = model_of(cast(type, kind))
     for layer in layers:
         try:
-            kind.model_validate(layer.values)
+            model.model_validate(layer.values)
         except ValidationError as error:
             raise _explain(kind, layer, error) from error
         merged = _lay_over(merged, layer.values)
-    return kind.model_validate(merged)
+    made: Config = _made(kind, model.model_validate(merged))
+    return made
 
 
-def recipe_from(config: BaseModel | None, *, base: BaseModel | None = None) -> Recipe | None:
-    """Return the Recipe of a recipe section; None for none.
+def preset_values(kind: type[JobConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a data set's preset, made for distillation from teachers, that hold for a kind of job.
 
-    Args:
-        config: the section; its keys are laid over those of ``base``.
-        base: the section that missing keys come from, before Recipe's defaults.
-    Raises:
-        InvalidValue: a number outside its range.
+    A method that is not from teachers alone keeps none of the loss's settings; a cohort has two of the student.
     """
-    if config is None:
-        return None
-    given: dict[str, Any] = {}
-    for section in (base, config):
-        if section is not None:
-            given |= {key: value for key, value in section.model_dump().items() if key in section.model_fields_set}
-    if given.get("step_milestones") is not None:
-        given["step_milestones"] = tuple(given["step_milestones"])
-    optional = {"clip_norm", "ema_decay", "patience_epochs"}
-    return Recipe(**{key: value for key, value in given.items() if value is not None or key in optional})
+    known = fields_of(kind if kind is DistillConfig else TrainJobConfig)
+    found = {key: value for key, value in values.items() if key in known}
+    if kind is MutualConfig and "student" in found:
+        found["student"] = 2 * [found["student"]]
+    return found
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of ``limbeck distill``'s configuration: that of one method or another."""
-    return TypeAdapter(DistillConfig | MutualConfig | SelfConfig).json_schema()
+    models: Any = [model_of(cast(type, kind)) for kind in METHODS.values()]
+    return TypeAdapter[Any](functools.reduce(operator.or_, models)).json_schema()
 
 
 def method_of(layers: Sequence[Layer]) -> type[DistillConfig] | type[MutualConfig] | type[SelfConfig]:
@@ -231,6 +124,22 @@ def method_of(layers: Sequence[Layer]) -> type[DistillConfig] | type[MutualConfi
     if method not in METHODS:
         raise unknown_name("method", str(method), list(METHODS))
     return METHODS[method]
+
+
+def _made(kind: type[Any], values: BaseModel) -> Any:
+    """Return the dataclass of checked values; what was not given keeps the dataclass's default."""
+    given: dict[str, Any] = {}
+    for name, (annotation, _, _) in fields_of(kind).items():
+        if name in values.model_fields_set:
+            value, section = getattr(values, name), section_of(annotation)
+            if section is None or value is not None:
+                given[name] = value if section is None else _made(section, value)
+            elif type(None) in alternatives(annotation):
+                given[name] = None
+    if isinstance(given.get("recipe"), TrainConfig) and given.get("teacher_recipe") is not None:
+        own = values.teacher_recipe.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+        given["teacher_recipe"] = dataclasses.replace(given["recipe"], **own)
+    return kind(**given)
 
 
 def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -257,40 +166,52 @@ def _collect_lines(node: yaml.Node | None, path: Location, lines: dict[Location,
             _collect_lines(item, (*path, index), lines, source)
 
 
-def _explain(kind: type[BaseModel], layer: Layer, error: ValidationError) -> ConfigError:
-    """Return the error for pydantic's first finding."""
-    finding = error.errors()[0]
-    location = tuple(part for part in finding["loc"])
+def _explain(kind: type[JobConfig], layer: Layer, error: ValidationError) -> ConfigError:
+    """Return the error for the first key that is wrong; of several types for the nearest."""
+    findings = [finding for finding in error.errors() if finding["loc"][:1] == error.errors()[0]["loc"][:1]]
+    finding = max(findings, key=lambda one: len(one["loc"])) if isinstance(findings[0]["input"], dict) else findings[0]
+    location = tuple(finding["loc"])
     known_location = location
     while known_location and known_location not in layer.lines:
         known_location = known_location[:-1]
     line = layer.lines.get(known_location)
     where = f"{layer.source}, line {line}" if line else layer.source
-    name = ".".join(str(part) for part in (known_location or location))
-    if finding["type"] == "extra_forbidden":
-        key = str(location[-1])
-        known = _keys_at(kind, location[:-1])
-        near = near_names(key, known)
-        return ConfigError(
-            f"{where}: there is no key {key!r}" + (f" in {location[0]}." if len(location) > 1 else "."),
-            received=key,
-            expected="one of " + ", ".join(known),
-            remedy=f"did you mean {' or '.join(near)}?" if near else _other_methods(key, location),
-        )
+    if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return _unknown_key(kind, location, where)
+    name = ".".join(str(part) for part in (known_location or _own_path(kind, location)))
+    expected = " or ".join(dict.fromkeys(expectation(one) for one in findings if one["input"] is finding["input"]))
+    return ConfigError(f"{where}: {name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=expected)
+
+
+def _unknown_key(kind: type[JobConfig], location: Location, where: str) -> ConfigError:
+    key, section = str(location[-1]), _own_path(kind, location[:-1])
+    known = _keys_at(kind, section)
+    near = near_names(key, known)
     return ConfigError(
-        f"{where}: {name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=finding["msg"]
+        f"{where}: there is no key {key!r}" + (f" in {section[0]}." if section else "."),
+        received=key,
+        expected="one of " + ", ".join(known),
+        remedy=f"did you mean {' or '.join(near)}?" if near else _other_methods(key, location),
     )
+
+
+def _own_path(kind: type[JobConfig], location: Location) -> Location:
+    """Return the part of pydantic's location that keys of the configuration make; it adds the names of types."""
+    if not location or location[0] not in fields_of(kind):
+        return ()
+    section = section_of(fields_of(kind)[str(location[0])][0])
+    inner = location[1:2] if section and location[1:] and location[1] in fields_of(section) else ()
+    return (*location[:1], *inner, *(part for part in location[1:] if isinstance(part, int)))
 
 
 def _other_methods(key: str, location: Location) -> str | None:
     """Return which methods know a key of the top level that this one does not."""
-    others = [name for name, kind in METHODS.items() if len(location) == 1 and key in kind.model_fields]
+    others = [name for name, kind in METHODS.items() if len(location) == 1 and key in fields_of(kind)]
     return f"it belongs to method {' and '.join(others)}" if others else None
 
 
-def _keys_at(kind: type[BaseModel], location: Location) -> list[str]:
-    if location and location[0] in ("recipe", "teacher_recipe"):
-        return list(RecipeConfig.model_fields)
-    if location and location[0] == "normalise":
-        return list(NormaliseConfig.model_fields)
-    return list(kind.model_fields)
+def _keys_at(kind: type[JobConfig], location: Location) -> list[str]:
+    if not location:
+        return list(model_of(cast(type, kind)).model_fields)
+    section = section_of(fields_of(kind)[str(location[0])][0])
+    return list(fields_of(section or Normalisation))

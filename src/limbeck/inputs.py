@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import ShapeMismatch
 
-Inputs: TypeAlias = Union[Tensor, Mapping[str, "Inputs"], tuple["Inputs", ...]]
+Inputs: TypeAlias = Tensor | Mapping[str, "Inputs"] | tuple["Inputs", ...]
 """What a network is called with: a tensor is its one argument, a mapping its keyword arguments, a tuple its positional
 arguments; they may be nested. The first axis of every tensor is the sample."""
 

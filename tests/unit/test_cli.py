@@ -22,8 +22,8 @@ SMALL = ["--epochs", "1", "--seeds", "1", "--labels", "60", "--progress", "plain
 def test_distil_train_evaluate_and_report_work_together(limbeck, tmp_path):
     trained = limbeck("train", "--data", "digits", "--student", "mlp:widths=40", *SMALL, "--out", "big")
     assert trained.returncode == 0, trained.stderr
-    job = ["distill", "--data", "digits", "--teacher", "big", "--teacher", "mlp:widths=20", "--teacher-weight", "2"]
-    job += ["--teacher-weight", "1", "--student", "mlp:widths=8", *SMALL, "-T", "3", "--out", "small"]
+    job = ["distill", "--data", "digits", "--teacher", "big", "--teacher", "mlp:widths=20", "--teacher-weights", "2,1"]
+    job += ["--student", "mlp:widths=8", *SMALL, "-T", "3", "--out", "small"]
     distilled = limbeck(*job)
     assert distilled.returncode == 0, distilled.stderr
     assert "report: small/report.html" in distilled.stdout
@@ -197,7 +197,7 @@ def nothing(folder: Path) -> None:
         (nothing, ["--student", "resnet22"], ["resnet20"]),
         (nothing, ["--student", "no_module_here:net"], ["no_module_here"]),
         (nothing, ["--teacher", "mlp@missing.safetensors"], ["missing.safetensors"]),
-        (nothing, ["--teacher-weight", "1"], ["1 weights for 3 teachers"]),
+        (nothing, ["--teacher-weights", "1"], ["1 weights for 3 teachers"]),
         (nothing, ["--augment", "flipp"], ["did you mean flip"]),
         (nothing, ["--set", "recipe.schedul=cosine"], ["'schedul' in recipe", "did you mean schedule"]),
         (nothing, ["--set", "recipe"], ["KEY=VALUE"]),

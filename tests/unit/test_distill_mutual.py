@@ -118,7 +118,7 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_numbers(tmp_path, monkeypatc
 def test_a_frozen_teacher_beside_the_peers_teaches_too_and_is_measured():
     torch.manual_seed(0)
     teacher = nn.Linear(8, 3)
-    beside, without = learn(teachers=[teacher], beside_weight=2.0).record, learn().record
+    beside, without = learn(teachers=[teacher], teacher_weight=2.0).record, learn().record
     assert beside.roles()[0] == "teacher"
     assert beside.comparisons[0].effect == "its peers and the teacher"
     assert beside.values("mutual 1", "nll") != without.values("mutual 1", "nll")
@@ -162,9 +162,9 @@ def test_nothing_is_trained_before_a_mistake_is_told(monkeypatch):
         learn(["mlp:widths=6", lambda: nn.Linear(8, 4)])
     with pytest.raises(UnknownName, match="update"):
         learn(update="alternate")
-    with pytest.raises(UnknownName, match="peer targets"):
+    with pytest.raises(UnknownName, match="targets"):
         learn(targets="all")
     with pytest.raises(TeacherError, match="go together"):
-        learn(beside_weight=1.0)
+        learn(teacher_weight=1.0)
     with pytest.raises(TeacherError, match="go together"):
-        learn(teachers=[nn.Linear(8, 3)], beside_weight=0.0)
+        learn(teachers=[nn.Linear(8, 3)], teacher_weight=0.0)

@@ -9,15 +9,15 @@ from typing import Any
 
 from limbeck.commands.collection_summary import break_even, counted, summarise
 from limbeck.commands.networks import trained_teacher
-from limbeck.commands.settings import normalise_for, prepare
-from limbeck.config import DistillConfig, recipe_from
+from limbeck.commands.settings import prepare
 from limbeck.data import Normalise, Views, augmentations_from
 from limbeck.distillation.transfer import showing_collection
 from limbeck.errors import ConfigError, InvalidValue
+from limbeck.settings import DistillConfig
 from limbeck.targets import Plan
 from limbeck.targets.writer import shard_is_whole
 from limbeck.teachers import CollectionProgress, collect, prepare_collection
-from limbeck.training import Recipe, Runtime, progress_for
+from limbeck.training import Runtime, progress_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ def run(
     """Collect as the flags and the file say; return what was collected and what it cost, JSON-able."""
     display = progress_for(progress)
     _check_views(flags, collection)
-    config, splits = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
-    normalise = normalise_for(config, splits)
+    prepared = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
+    config, splits, normalise = prepared.config, prepared.splits, prepared.normalise
     runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
     teacher = trained_teacher(
         config.teachers,
@@ -97,10 +97,9 @@ def run(
         raise CollectionInterrupted(out, plan, digest) from None
     result = summarise(plan, out, num_whole=_num_whole(out, plan, digest), progress=reached)
     if store is not None:
-        recipe = recipe_from(config.recipe) or Recipe()
         result["num_bytes"] = store.num_bytes
         result["break_even"] = break_even(
-            store, teacher, splits.train, views, batch_size=recipe.batch_size, progress=reached
+            store, teacher, splits.train, views, batch_size=config.recipe.batch_size, progress=reached
         )
     if config.augmentations and collection.num_views is None:
         given = " ".join(config.augmentations)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from limbeck.config import Layer, TrainConfig, read_file, read_layer, recipe_from, resolve
+from limbeck.config import Layer, preset_values, read_file, read_layer, resolve
 from limbeck.data import Normalise, Splits, load_data
+from limbeck.distillation import dump_config
 from limbeck.errors import ConfigError
 from limbeck.presets import preset_for, read_preset
+from limbeck.settings import (
+    DistillSettings,
+    JobConfig,
+    MutualSettings,
+    SelfSettings,
+    SingleSettings,
+    TrainConfig,
+)
+from limbeck.settings.setting import fields_of
 from limbeck.training import set_threads
 
-Config = TypeVar("Config", bound=TrainConfig)
+Config = TypeVar("Config", bound=JobConfig)
+JOBS = (DistillSettings, MutualSettings, SelfSettings, SingleSettings)
 
 
 def layers_of(*, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]) -> list[Layer]:
@@ -21,9 +33,57 @@ def layers_of(*, file: Path | None, flags: dict[str, Any], assignments: Sequence
     return [*layers, Layer("the command line", flags), *(assignment(text) for text in assignments)]
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared(Generic[Config]):
+    """A checked configuration with its data.
+
+    Args:
+        config: file, flags and assignments laid over the data set's preset.
+        splits: the data.
+        normalise: of the inputs; None for none.
+    """
+
+    config: Config
+    splits: Splits
+    normalise: Normalise | None
+
+    def arguments(self, *, stem: str, out: Path | None, overwrite: bool, progress: str, command: str) -> dict[str, Any]:
+        """Return the arguments of the job in Python, but its networks: every setting that it declares, and the run's.
+
+        Args:
+            stem: of the folder's name where ``out`` is not given.
+            out: folder to write.
+            overwrite: whether a run in it is removed.
+            progress: how it is shown.
+            command: for the record.
+        """
+        config = self.config
+        job = next(kind for kind in JOBS if isinstance(config, kind))
+        resolved = self.described()
+        return {name: getattr(config, name) for name in fields_of(job)} | {
+            "train": self.splits,
+            "normalise": self.normalise,
+            "out": out or free_folder(f"{stem}-{Path(config.data).name}", dump_config(resolved)),
+            "overwrite": overwrite,
+            "progress": progress,
+            "command": command,
+            "config": resolved,
+        }
+
+    def described(self) -> dict[str, Any]:
+        """Return the configuration with every value resolved: it gives the same run again."""
+        own, described = self.normalise, {}
+        for name, (_, _, setting) in fields_of(type(self.config)).items():
+            value = getattr(self.config, name)
+            if setting.is_key:
+                described[name] = asdict(value) if isinstance(value, TrainConfig) else value
+        described["normalise"] = False if own is None else {"mean": list(own.mean), "std": list(own.std)}
+        return described
+
+
 def prepare(
     kind: type[Config], *, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]
-) -> tuple[Config, Splits]:
+) -> Prepared[Config]:
     """Check what was asked for, load the data, and lay file, flags and assignments over the data set's preset.
 
     Everything is checked once without the preset, so that a wrong key fails before data are loaded.
@@ -38,44 +98,19 @@ def prepare(
     )
     name = preset_for(asked.data, is_image=splits.train.is_image)
     preset = read_layer(read_preset(name), source=f"the preset {name}")
-    known = kind.of_preset(preset.values)
+    known = preset_values(kind, preset.values)
     config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
     set_threads(config.num_threads)
-    return config, splits
+    return Prepared(config, splits, normalise_for(config, splits))
 
 
-def shared_arguments(config: TrainConfig, splits: Splits, normalise: Normalise | None) -> dict[str, Any]:
-    """Return the arguments that ``limbeck.distill`` and ``limbeck.train`` have in common."""
-    return {
-        "train": splits,
-        "recipe": recipe_from(config.recipe),
-        "augmentations": config.augmentations,
-        "num_views": config.num_views,
-        "view_seed": config.view_seed,
-        "normalise": normalise,
-        "seeds": config.seeds,
-        "num_labelled": config.num_labelled,
-        "validation_fraction": config.validation_fraction,
-        "split_seed": config.split_seed,
-        "device": config.device,
-        "precision": config.precision,
-    }
-
-
-def normalise_for(config: TrainConfig, splits: Splits) -> Normalise | None:
+def normalise_for(config: JobConfig, splits: Splits) -> Normalise | None:
     """Return the normalisation that a configuration asks for."""
     if config.normalise is True:
         return Normalise.fit(splits.train)
     if config.normalise is False:
         return None
     return Normalise(mean=tuple(config.normalise.mean), std=tuple(config.normalise.std))
-
-
-def described(config: TrainConfig, normalise: Normalise | None, recipes: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with every value resolved: written to the run's folder, it gives the same run again."""
-    resolved = config.model_dump() | recipes
-    resolved["normalise"] = False if normalise is None else {"mean": list(normalise.mean), "std": list(normalise.std)}
-    return resolved
 
 
 def free_folder(stem: str, config_text: str) -> Path:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from limbeck.commands.networks import module_for, normalise_from
 from limbeck.commands.settings import prepare
-from limbeck.config import TrainConfig, recipe_from
 from limbeck.data import Samples, Views, augmentations_from, label_part
 from limbeck.distillation import TrainedSpecialist, save_committee, train_specialists
 from limbeck.errors import ConfigError, DataError, unknown_name
@@ -21,8 +20,9 @@ from limbeck.models import SavedModel, load_model
 from limbeck.pooling import require_num_top_classes
 from limbeck.records import make_folder
 from limbeck.reports import save_class_sets_picture
+from limbeck.settings import TrainJobConfig
 from limbeck.specialists import METHODS, SpecialistPlan, load_plan, plan_specialists, prediction_covariance
-from limbeck.training import Recipe, Runtime, predict, progress_for
+from limbeck.training import Runtime, predict, progress_for
 
 SPLITS = ("train", "validation", "test")
 
@@ -49,7 +49,8 @@ def plan(
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise ConfigError("A plan is a YAML file.", received=str(out), expected="--out NAME.yaml")
     make_folder(out.parent)
-    config, splits = prepare(TrainConfig, file=None, flags=flags, assignments=assignments)
+    prepared = prepare(TrainJobConfig, file=None, flags=flags, assignments=assignments)
+    config, splits = prepared.config, prepared.splits
     saved = _generalist(generalist, train=splits.train)
     samples: Samples | None = getattr(splits, split)
     if samples is None:
@@ -106,7 +107,8 @@ def train(
     """
     display = progress_for(progress)
     made = load_plan(plan_file)
-    config, splits = prepare(TrainConfig, file=None, flags=flags, assignments=assignments)
+    prepared = prepare(TrainJobConfig, file=None, flags=flags, assignments=assignments)
+    config, splits = prepared.config, prepared.splits
     saved = _generalist(generalist, train=splits.train)
     require_num_top_classes(num_top_classes, num_classes=len(saved.class_names))
     normalise, samples = normalise_from(saved), splits.train
@@ -117,7 +119,7 @@ def train(
         saved.module,
         made,
         samples,
-        recipe=recipe_from(config.recipe) or Recipe(),
+        recipe=config.recipe,
         validation=splits.validation,
         views=Views(augmentations_from(config.augmentations), normalise, seed),
         **learning,

@@ -9,10 +9,11 @@ from typing import Any
 
 from limbeck.commands.collection_summary import counted
 from limbeck.commands.networks import trained_teacher
-from limbeck.commands.settings import normalise_for, prepare
-from limbeck.config import DistillConfig, read_file
+from limbeck.commands.settings import prepare
+from limbeck.config import read_file
 from limbeck.data import Samples, Views, augmentations_from
 from limbeck.errors import ConfigError, LimbeckError, require_positive
+from limbeck.settings import DistillConfig
 from limbeck.targets import Plan, TargetStore
 from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
 from limbeck.teachers import Teacher, verify_answers
@@ -63,16 +64,16 @@ def checks(
     yield Check("files", f"{counted(num_shards, 'shard')}, {store.num_bytes:,} bytes, as written")
     if "data" not in asked:
         return
-    config, splits = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
+    prepared = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
+    config, splits = prepared.config, prepared.splits
     samples = splits.train
     check_samples(plan, samples)
     yield Check("samples", f"{len(samples):,} of {samples.name}, fingerprint {samples.inputs_fingerprint[:12]}")
     check_class_names(plan, list(samples.class_names))
     yield Check("classes", f"{samples.num_classes}, in the store's order")
-    normalise = normalise_for(config, splits)
     augmentations = flags.get("augmentations") or plan.views["augmentations"]
     seed = int(plan.views["seed"]) if view_seed is None else view_seed
-    views = Views(augmentations_from(augmentations), normalise, seed)
+    views = Views(augmentations_from(augmentations), prepared.normalise, seed)
     check_views(plan, views)
     kept = "the clean view" if plan.num_views is None else f"{plan.num_views} views, seed {seed}"
     yield Check("views", f"{kept}, fingerprint {views.fingerprint[:12]}")
@@ -84,7 +85,7 @@ def checks(
         data=config.data,
         from_command_line="teachers" in flags,
         train=samples,
-        normalise=normalise,
+        normalise=prepared.normalise,
         device=device,
     )
     yield from _teachers(store, plan, teacher, samples, views, count=count, batch_size=batch_size)

@@ -6,7 +6,6 @@ from limbeck.distillation.mutual import distill_mutual
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import RunDirectory, dump_config
 from limbeck.distillation.self_distillation import distill_self
-from limbeck.distillation.settings import DistillSettings, MutualSettings, SelfSettings, TrainSettings
 from limbeck.distillation.single import train
 from limbeck.distillation.sources import NetworkSource, network_from
 from limbeck.distillation.specialists import train_specialists
@@ -14,13 +13,9 @@ from limbeck.distillation.specialty import TrainedSpecialist
 
 __all__ = [
     "COMMITTEE_FILE",
-    "DistillSettings",
-    "MutualSettings",
     "NetworkSource",
     "RunDirectory",
     "RunResult",
-    "SelfSettings",
-    "TrainSettings",
     "TrainedSpecialist",
     "distill",
     "distill_mutual",

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-from limbeck.data import Normalise
+from limbeck.distillation.arguments import MutualJob, job
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.settings import MutualSettings, seed_numbers
-from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import JobData, job_data
-from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.staff import Staff, hire, teacher_sources
 from limbeck.distillation.transfer import transfer_for
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import InvalidValue, TeacherError
@@ -26,91 +22,20 @@ from limbeck.models import fingerprint
 from limbeck.objectives import HardLabels
 from limbeck.records import Comparison
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
-from limbeck.training import Progress, Recipe
 
 START_STRIDE = 1000  # network k of run s starts from the weights of seed s + START_STRIDE * (k - 1)
 
 
-def distill_mutual(
-    students: Sequence[NetworkSource],
-    train: Any,
-    *,
-    teachers: TeacherSource | Sequence[TeacherSource] = (),
-    test: Any = None,
-    validation: Any = None,
-    temperature: float = 1.0,
-    hard_weight: float = 1.0,
-    soft_weight: float = 1.0,
-    beside_weight: float | None = None,
-    targets: str = "each",
-    update: str = "alternating",
-    teacher_weights: Sequence[float] | None = None,
-    pooling: str = "arithmetic",
-    recipe: Recipe | None = None,
-    teacher_recipe: Recipe | None = None,
-    augmentations: Sequence[str] = (),
-    teacher_augmentations: Sequence[str] | None = None,
-    num_views: int | None = None,
-    view_seed: int = 0,
-    codec: str = "dense16",
-    normalise: Normalise | None = None,
-    seeds: int | Sequence[int] = 3,
-    teacher_seed: int = 0,
-    num_labelled: int | None = None,
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    class_names: Sequence[str] | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    progress: Progress | str = "auto",
-    command: str = "limbeck.distill_mutual(...)",
-    config: dict[str, Any] | None = None,
-) -> RunResult:
+@job(MutualJob)
+def distill_mutual(settings: MutualJob) -> RunResult:
     r"""Train a cohort by Deep Mutual Learning, beside each of its networks alone, over several seeds.
 
     .. math:: L_k = w_{hard}\, \overline{CE(y, p_k)} + \frac{w_{soft} T^2}{K - 1} \sum_{l \ne k}
-        \overline{KL(p_l \| p_k)} + w_{beside}\, T^2\, \overline{KL(p_t \| p_k)}
+        \overline{KL(p_l \| p_k)} + w_{teacher}\, T^2\, \overline{KL(p_t \| p_k)}
 
     Network k starts from the same weights in the cohort and alone, and sees the same samples in the same order for the
     same number of steps. Measured are every network both ways, and both ensembles (the mean of the distributions).
 
-    Args:
-        students: two or more sources of networks, as ``distill`` takes them, equal or not.
-        train: training set, as in ``distill``.
-        teachers: frozen teachers beside the peers, pooled into one; none by default.
-        test: test set, as in ``distill``.
-        validation: chooses each network's epoch, and the network to deploy; as in ``distill``.
-        temperature: T > 0 (the paper: 1).
-        hard_weight: >= 0, of the labels.
-        soft_weight: > 0, of the peers.
-        beside_weight: > 0 with teachers, of their soft targets; 1 where not given. Without teachers there is none.
-        targets: "each" peer's distribution, or their "mean".
-        update: "alternating" as in the paper, or "simultaneous".
-        teacher_weights: one for each teacher.
-        pooling: of several teachers.
-        recipe: of every network, alone and in the cohort.
-        teacher_recipe: of teachers trained here.
-        augmentations: of all networks' inputs.
-        teacher_augmentations: of teachers trained here.
-        num_views: augmented views shown in turn; new ones in every pass where not given.
-        view_seed: of views that are shown in turn.
-        codec: of the teachers' soft targets in the folder.
-        normalise: of the inputs.
-        seeds: how many runs, or which.
-        teacher_seed: of teachers trained here.
-        num_labelled: labels kept; the unlabelled rest counts in the divergences.
-        validation_fraction: held out of train where no validation set is given.
-        split_seed: of what is held out, and of the labels kept.
-        class_names: in the order of the labels.
-        out: folder to write into, which a stopped job goes on from.
-        overwrite: remove a run that is in the folder already.
-        device: "auto", "cpu", "cuda", "mps".
-        precision: "auto", "fp32", "bf16", "fp16".
-        progress: "auto", "bar", "plain", "silent", or a Progress.
-        command: kept in the record.
-        config: kept in the record and in ``config.yaml``; made from the arguments where not given.
     Returns:
         The cohort's network that validation chose over all seeds, and the record. All members of all seeds are saved
         under ``members/`` of the folder, each for itself.
@@ -122,57 +47,23 @@ def distill_mutual(
     References:
         Zhang, Xiang, Hospedales, Lu 2018, "Deep Mutual Learning", arXiv:1706.00384.
     """
-    has_teachers = not isinstance(teachers, Sequence) or isinstance(teachers, str) or len(teachers) > 0
-    settings = MutualSettings(
-        temperature=temperature,
-        hard_weight=hard_weight,
-        soft_weight=soft_weight,
-        beside_weight=float(has_teachers) if beside_weight is None else beside_weight,
-        targets=targets,
-        update=update,
-        teacher_weights=None if teacher_weights is None else tuple(float(weight) for weight in teacher_weights),
-        pooling=pooling,
-        recipe=recipe or Recipe(),
-        teacher_recipe=teacher_recipe,
-        augmentations=tuple(augmentations),
-        teacher_augmentations=None if teacher_augmentations is None else tuple(teacher_augmentations),
-        num_views=num_views,
-        view_seed=view_seed,
-        codec=codec,
-        seeds=seed_numbers(seeds),
-        teacher_seed=teacher_seed,
-        num_labelled=num_labelled,
-        validation_fraction=validation_fraction,
-        split_seed=split_seed,
-    )
-    if has_teachers != (settings.beside_weight > 0):
+    has_teachers = settings.has_teachers
+    if has_teachers != (settings.weight_of_teachers > 0):
         raise TeacherError(
             "A teacher beside the peers and its weight go together.",
-            received=f"{'a teacher' if has_teachers else 'no teacher'}, beside_weight {settings.beside_weight:g}",
+            received=f"{'a teacher' if has_teachers else 'no teacher'}, teacher_weight {settings.weight_of_teachers:g}",
             expected="a teacher and a weight above 0, or neither",
         )
-    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
-    networks = [network_from(student) for student in students]
-    _check_cohort(data, networks, settings.seeds[0])
-    sources = teacher_sources(teachers, data=data, settings=settings) if has_teachers else []
-    config = config or {
+    data = job_data(settings.train, settings)
+    networks = [network_from(student) for student in settings.students]
+    _check_cohort(data, networks, settings.seed_numbers[0])
+    sources = teacher_sources(settings.teachers, data=data, settings=settings) if has_teachers else []
+    names = {
         "data": data.name,
         "students": [network.name for network in networks],
         "teachers": [source.name for source in sources],
-        **settings.describe(),
-        "normalise": asdict(normalise) if normalise else None,
     }
-    bench = Workbench.open(
-        data,
-        normalise=normalise,
-        config=config,
-        device=device,
-        precision=precision,
-        progress=progress,
-        out=out,
-        overwrite=overwrite,
-        command=command,
-    )
+    bench = Workbench.open(data, settings, names=names, function="distill_mutual")
     notes = [*data.notes]
     staff, teacher = None, None
     if sources:
@@ -210,7 +101,7 @@ def _start_seeds(networks: Sequence[Network], seed: int) -> list[int]:
 
 
 def _train(
-    bench: Workbench, networks: Sequence[Network], teacher: Teacher | None, settings: MutualSettings, notes: list[str]
+    bench: Workbench, networks: Sequence[Network], teacher: Teacher | None, settings: MutualJob, notes: list[str]
 ) -> dict[str, list[TrainedNetwork]]:
     """Train every network alone, then all together, for every seed; by "alone" and "mutual", seed after seed."""
     data: JobData = bench.data
@@ -220,7 +111,7 @@ def _train(
             "many steps as the cohort, which sees all: the unlabelled ones through its peers."
         )
     trained: dict[str, list[TrainedNetwork]] = {"alone": [], "mutual": []}
-    for seed in settings.seeds:
+    for seed in settings.seed_numbers:
         starts = _start_seeds(networks, seed)
         for number, (network, start) in enumerate(zip(networks, starts, strict=True), start=1):
             alone = bench.train_network(
@@ -260,17 +151,17 @@ def _finish(
     bench: Workbench,
     staff: Staff | None,
     trained: dict[str, list[TrainedNetwork]],
-    settings: MutualSettings,
+    settings: MutualJob,
     notes: list[str],
 ) -> RunResult:
     """Pool each way's networks, read the test set once, and write the record."""
     if staff is not None:
         staff.teacher.check_unchanged()
-    num_students = len(trained["mutual"]) // len(settings.seeds)
+    num_students = len(trained["mutual"]) // len(settings.seed_numbers)
     ensembles = [
         _ensemble(way, seed, [network for network in networks if network.seed == seed])
         for way, networks in trained.items()
-        for seed in settings.seeds
+        for seed in settings.seed_numbers
     ]
     given = staff.networks if staff is not None else []
     networks, measurements = bench.examine(
@@ -281,7 +172,7 @@ def _finish(
     return bench.finish(
         "mutual",
         trained["mutual"],
-        seeds=settings.seeds,
+        seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
         dark=[],

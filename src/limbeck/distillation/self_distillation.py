@@ -8,18 +8,17 @@ reading of the test set, with every exit -> record -> report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import Normalise, Samples
+from limbeck.data import Samples
+from limbeck.distillation.arguments import SelfJob, job
 from limbeck.distillation.measure import TrainedNetwork
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.settings import SelfSettings, seed_numbers
-from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.workbench import Workbench
 from limbeck.metrics import ExitCost, accuracy, choose_threshold, early_exit_curve, exit_costs, measure_predictions
@@ -27,7 +26,7 @@ from limbeck.models import EveryExit, ExitNetwork, add_exits
 from limbeck.objectives import HardLabels, Objective, SelfDistillation
 from limbeck.pooling import arithmetic_mean
 from limbeck.records import Comparison, EarlyExitPoint, EarlyExitRecord, Measurement, NetworkRecord
-from limbeck.training import Progress, Recipe, predict
+from limbeck.training import predict
 
 PLAIN, SUPERVISED, DISTILLED = "baseline", "deep supervision", "distilled"
 WAYS = (PLAIN, SUPERVISED, DISTILLED)
@@ -36,37 +35,8 @@ ALL_EXITS = "all exits"
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
 
 
-def distill_self(
-    student: NetworkSource,
-    train: Any,
-    *,
-    exits: Sequence[str],
-    deepest: str | None = None,
-    test: Any = None,
-    validation: Any = None,
-    temperature: float = 3.0,
-    hard_weight: float = 0.7,
-    soft_weight: float = 0.3,
-    hint_weight: float = 0.03,
-    tolerance: float = 0.005,
-    recipe: Recipe | None = None,
-    augmentations: Sequence[str] = (),
-    num_views: int | None = None,
-    view_seed: int = 0,
-    normalise: Normalise | None = None,
-    seeds: int | Sequence[int] = 3,
-    num_labelled: int | None = None,
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    class_names: Sequence[str] | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    progress: Progress | str = "auto",
-    command: str = "limbeck.distill_self(...)",
-    config: dict[str, Any] | None = None,
-) -> RunResult:
+@job(SelfJob)
+def distill_self(settings: SelfJob) -> RunResult:
     r"""Distil a network into its own shallower exits, beside its two ablations, over several seeds.
 
     .. math:: L = \overline{CE(y, q^C)} + \sum_{i < C} \left( w_{hard}\, \overline{CE(y, q^i)} +
@@ -77,35 +47,6 @@ def distill_self(
     Validation chooses each network's epoch, by its own head, and the confidence at which an exit may answer: the
     cheapest threshold that costs at most ``tolerance`` of the head's accuracy.
 
-    Args:
-        student: source of the network, as ``distill`` takes it.
-        train: training set, as in ``distill``.
-        exits: paths of the modules whose outputs get an exit ("layer1"); see ``limbeck.models.add_exits``.
-        deepest: path of the features that the exits' bottlenecks imitate; the last feature map where not given.
-        test: test set, as in ``distill``.
-        validation: likewise.
-        temperature: T > 0.
-        hard_weight: >= 0, of the labels at each exit but the last.
-        soft_weight: >= 0, of the divergence from the last exit.
-        hint_weight: >= 0, of the features, a mean over their elements.
-        tolerance: in [0, 1], accuracy on validation that answers on the way may cost.
-        recipe: of all networks.
-        augmentations: of all networks' inputs.
-        num_views: augmented views shown in turn; new ones in every pass where not given.
-        view_seed: of views that are shown in turn.
-        normalise: of the inputs.
-        seeds: how many runs, or which.
-        num_labelled: labels kept; the unlabelled rest counts in divergences and hints.
-        validation_fraction: held out of train where no validation set is given.
-        split_seed: of what is held out, and of the labels kept.
-        class_names: in the order of the labels.
-        out: folder to write into, which a stopped job goes on from.
-        overwrite: remove a run that is in the folder already.
-        device: "auto", "cpu", "cuda", "mps".
-        precision: "auto", "fp32", "bf16", "fp16".
-        progress: "auto", "bar", "plain", "silent", or a Progress.
-        command: kept in the record.
-        config: kept in the record and in ``config.yaml``; made from the arguments where not given.
     Returns:
         The self-distilled network that validation chose, *stripped of its exits*, which costs what the plain one costs,
         and the record. With its exits it is saved under ``exits/`` of the folder.
@@ -117,44 +58,12 @@ def distill_self(
     References:
         Zhang et al. 2019, "Be Your Own Teacher", arXiv:1905.08094.
     """
-    settings = SelfSettings(
-        exits=tuple(exits),
-        deepest=deepest,
-        temperature=temperature,
-        hard_weight=hard_weight,
-        soft_weight=soft_weight,
-        hint_weight=hint_weight,
-        tolerance=tolerance,
-        recipe=recipe or Recipe(),
-        augmentations=tuple(augmentations),
-        num_views=num_views,
-        view_seed=view_seed,
-        seeds=seed_numbers(seeds),
-        num_labelled=num_labelled,
-        validation_fraction=validation_fraction,
-        split_seed=split_seed,
-    )
-    data = job_data(train, validation=validation, test=test, class_names=class_names, settings=settings)
-    plain = network_from(student)
+    data = job_data(settings.train, settings)
+    plain = network_from(settings.student)
     with_exits = _with_exits(plain, settings)
-    data.build(with_exits, seed=settings.seeds[0])
-    config = config or {
-        "data": data.name,
-        "student": plain.name,
-        **settings.describe(),
-        "normalise": asdict(normalise) if normalise else None,
-    }
-    bench = Workbench.open(
-        data,
-        normalise=normalise,
-        config=config,
-        device=device,
-        precision=precision,
-        progress=progress,
-        out=out,
-        overwrite=overwrite,
-        command=command,
-    )
+    data.build(with_exits, seed=settings.seed_numbers[0])
+    names = {"data": data.name, "student": plain.name}
+    bench = Workbench.open(data, settings, names=names, function="distill_self")
     notes = list(data.notes)
     if len(data.labelled) < len(data.train):
         notes.append(
@@ -180,13 +89,13 @@ def distill_self(
             num_views=settings.num_views,
             view_seed=settings.view_seed,
         )
-        for seed in settings.seeds
+        for seed in settings.seed_numbers
         for role, network, samples, objective in ways
     ]
     return _finish(bench, trained, settings, notes)
 
 
-def _with_exits(plain: Network, settings: SelfSettings) -> Network:
+def _with_exits(plain: Network, settings: SelfJob) -> Network:
     """Return how to make the network with its exits; the network in it starts as the plain one of the same seed."""
 
     def make(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -198,7 +107,7 @@ def _with_exits(plain: Network, settings: SelfSettings) -> Network:
     return Network(plain.name, make, plain.shares_start)
 
 
-def _finish(bench: Workbench, trained: list[TrainedNetwork], settings: SelfSettings, notes: list[str]) -> RunResult:
+def _finish(bench: Workbench, trained: list[TrainedNetwork], settings: SelfJob, notes: list[str]) -> RunResult:
     """Choose the threshold on validation, read the test set once with every exit, and write the record."""
     chosen = bench.chosen([network for network in trained if network.role == DISTILLED])
     bench.save_network(chosen, "exits")
@@ -223,7 +132,7 @@ def _finish(bench: Workbench, trained: list[TrainedNetwork], settings: SelfSetti
     return bench.finish(
         "self",
         [head for head in heads if head.role == DISTILLED],
-        seeds=settings.seeds,
+        seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
         dark=[],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from limbeck.data import Samples, Splits, as_samples, hold_out, label_part, require_classes
-from limbeck.distillation.settings import TrainSettings
+from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
 from limbeck.records import DataRecord
@@ -51,25 +50,16 @@ class JobData:
         )
 
 
-def job_data(
-    train: Any,
-    *,
-    validation: Any = None,
-    test: Any = None,
-    class_names: Sequence[str] | None = None,
-    settings: TrainSettings,
-) -> JobData:
-    """Make the splits: what is given is used, what is missing is held out of train, stratified and seeded.
+def job_data(train: Any, settings: JobArguments) -> JobData:
+    """Make the splits of a job: what is given is used, what is missing is held out of train, stratified and seeded.
 
     Args:
         train: Splits, Samples, an (inputs, labels) pair, or a torch data set.
-        validation: likewise, without Splits; held out by ``settings.validation_fraction`` where missing and not 0.
-        test: likewise; a fifth of train is held out where missing.
-        class_names: in the order of the labels.
-        settings: the fraction, the seed, and how many labels the training set keeps.
+        settings: validation and test set, class names, what is held out, and how many labels the training set keeps.
     Raises:
         DataError: splits that do not go together, or a training set with fewer than two labelled classes.
     """
+    validation, test = settings.validation, settings.test
     notes: list[str] = []
     if isinstance(train, Splits):
         notes += train.notes
@@ -77,7 +67,7 @@ def job_data(
         validation, test, train = validation or train.validation, test or train.test, train.train
         samples: Samples = train
     else:
-        samples = as_samples(train, name="train", class_names=class_names)
+        samples = as_samples(train, name="train", class_names=settings.class_names)
         name = samples.name
     if test is None:
         samples, test = hold_out(samples, fraction=TEST_FRACTION, seed=settings.split_seed)

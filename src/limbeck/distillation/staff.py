@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
-from limbeck.distillation.settings import TaughtSettings
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
 from limbeck.models import check_output
 from limbeck.objectives import HardLabels
+from limbeck.settings import TaughtSettings
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher, as_teacher, check_weights
 
 TeacherSource = Teacher | Tensor | NetworkSource

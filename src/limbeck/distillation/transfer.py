@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.settings import TaughtSettings
 from limbeck.distillation.workbench import Workbench
 from limbeck.errors import TeacherError
+from limbeck.settings import TaughtSettings
 from limbeck.targets import TargetStore
 from limbeck.teachers import CollectionProgress, Teacher, collect, collect_logits, store_teacher
 from limbeck.training import Progress
@@ -147,7 +147,7 @@ def collect_visibly(
 
 def _said_once(where: str, num_views: int, settings: TaughtSettings) -> str:
     """Return the note that shows the break-even: teacher passes that were made against those that were saved."""
-    num_passes = len(settings.seeds) * settings.recipe.num_epochs
+    num_passes = len(settings.seed_numbers) * settings.recipe.num_epochs
     of_views = "" if num_views == 1 else f" and each of {num_views} views"
     return (
         f"The teacher answered once for each sample{of_views}; its answers are kept {where}. Running it in every step "

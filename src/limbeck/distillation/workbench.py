@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.data import Normalise, Samples, Views, augmentations_from
+from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.measure import Examination, TrainedNetwork
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import RunDirectory, plain
@@ -48,27 +49,24 @@ class Workbench:
     started: float  # time.perf_counter()
 
     @staticmethod
-    def open(
-        data: JobData,
-        *,
-        normalise: Normalise | None,
-        config: dict[str, Any],
-        device: str,
-        precision: str,
-        progress: Progress | str,
-        out: str | Path | None,
-        overwrite: bool,
-        command: str,
-    ) -> Workbench:
-        """Resolve device, precision and display, and open the folder; the arguments are those of ``distill``."""
+    def open(data: JobData, settings: JobArguments, *, names: dict[str, Any], function: str) -> Workbench:
+        """Resolve device, precision and display, and open the folder.
+
+        Args:
+            data: the job's.
+            settings: the job's.
+            names: of data and networks, for the record.
+            function: that was called, for the record where no command was given.
+        """
+        config, out, progress = settings.description(names), settings.out, settings.progress
         return Workbench(
             data=data,
-            normalise=normalise,
-            runtime=Runtime.resolve(device, precision),
+            normalise=settings.normalise,
+            runtime=Runtime.resolve(settings.device, settings.precision),
             progress=progress_for(progress) if isinstance(progress, str) else progress,
-            directory=RunDirectory.open(Path(out) if out is not None else None, config=config, overwrite=overwrite),
+            directory=RunDirectory.open(Path(out) if out else None, config=config, overwrite=settings.overwrite),
             config=config,
-            command=command,
+            command=settings.command or f"limbeck.{function}(...)",
             started=time.perf_counter(),
         )
 

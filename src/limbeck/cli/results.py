@@ -1,0 +1,149 @@
+"""Commands on what is there: evaluate, reproduce, report, bench, schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+
+from limbeck.cli.flags import AsJson, Device, ImageSize, ProgressChoice, Threads
+from limbeck.cli.running import command_line, print_result, show, stopping_cleanly
+from limbeck.settings import Argument, Setting
+
+
+def evaluate(
+    model: Annotated[Path, Argument("Folder of a saved network: a run, a teacher, a committee.")],
+    data: Annotated[str, Setting("Data set, as distill takes it.", "data")],
+    split: Annotated[Literal["train", "validation", "test"], Setting("Split to measure on.", "data")] = "test",
+    threshold: Annotated[
+        float | None,
+        Setting("Confidence at which a network with exits stops at one.", "student", unset="its last layer decides"),
+    ] = None,
+    top_classes: Annotated[
+        int | None,
+        Setting(
+            "Number of a committee's most probable classes that select specialists.", "student", unset="the folder's"
+        ),
+    ] = None,
+    factory: Annotated[
+        str | None,
+        Setting("package.module:factory of a network of your own.", "student"),
+    ] = None,
+    image_size: ImageSize = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a saved network, or a generalist with its specialists, on a split."""
+    from limbeck.commands import evaluate as command
+
+    measured = command.run(
+        model,
+        data=data,
+        split=split,
+        image_size=image_size,
+        factory=factory,
+        device=device,
+        num_threads=threads,
+        threshold=threshold,
+        num_top_classes=top_classes,
+    )
+    print_result(measured, as_json=as_json, as_text=command.as_text)
+
+
+def reproduce(
+    name: Annotated[str | None, Argument("A recipe's name.")] = None,
+    listing: Annotated[bool, Setting("List the recipes.", "output", flag="--list")] = False,
+    smoke: Annotated[
+        bool,
+        Setting("Run the whole path on a few samples, in under a minute.", "training", flag="--smoke"),
+    ] = False,
+    seeds: Annotated[int | None, Setting("Number of runs (seeds 0, 1, ...).", "training", unset="the recipe's")] = None,
+    out: Annotated[
+        Path | None,
+        Setting("Folder of record and page.", "output", unset="runs/reproduce/NAME"),
+    ] = None,
+    networks: Annotated[
+        Path | None,
+        Setting("Folder of trained networks, shared by recipes.", "output", unset="networks beside OUT"),
+    ] = None,
+    device: Device = "auto",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16", "auto"],
+        Setting("Precision of forward passes.", "machine"),
+    ] = "fp32",
+    threads: Threads = None,
+    progress: ProgressChoice = "auto",
+    assignments: Annotated[
+        Sequence[str],
+        Setting("Any setting of the recipe: --set student_recipe.num_epochs=30", "training", flag="--set"),
+    ] = (),
+) -> None:
+    """Run a paper's claims again: paper, ours and verdict, claim by claim; a stopped run goes on."""
+    from limbeck.commands import reproduce as command
+
+    if listing:
+        click.echo(command.listing())
+        return
+    with stopping_cleanly(kept="the networks that are trained"):
+        done = command.run(
+            name,
+            smoke=smoke,
+            seeds=seeds,
+            assignments=assignments,
+            out=out,
+            networks=networks,
+            device=device,
+            precision=precision,
+            num_threads=threads,
+            progress=progress,
+            command=command_line(),
+        )
+    show(done.record, done.folder)
+
+
+def report(
+    run: Annotated[Path, Argument("A run's folder, or its record.json.")],
+    out: Annotated[Path | None, Setting("File to write.", "output", unset="report.html beside the record")] = None,
+    markdown: Annotated[
+        Path | None,
+        Setting("Write this page of all reproductions in a folder of NAME/record.json instead.", "output"),
+    ] = None,
+) -> None:
+    """Draw a run's report again from its record."""
+    from limbeck.commands import report as command
+
+    target = command.run(run, out=out) if markdown is None else command.results(run, markdown)
+    click.echo(f"report: {target}")
+
+
+def bench(
+    what: Annotated[str, Argument("chunked, cohort, combine, loading, loss, stacked, step or store.")],
+    as_json: AsJson = False,
+    rounds: Annotated[int | None, Setting("Interleaved rounds; medians are taken.", "machine")] = None,
+    threads: Threads = None,
+) -> None:
+    """Time the library against plain PyTorch in the same run."""
+    from limbeck.commands import bench as command
+
+    measured = command.run(what, num_rounds=rounds, num_threads=threads)
+    print_result(measured, as_json=as_json, as_text=command.as_text)
+
+
+def schema(
+    table: Annotated[
+        bool, Setting("Print the settings as a Markdown table instead.", "machine", flag="--table")
+    ] = False,
+) -> None:
+    """Print the JSON schema of distill's configuration."""
+    if table:
+        from limbeck.settings.table import settings_table
+
+        click.echo(settings_table(), nl=False)
+        return
+    from limbeck.config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=1))

@@ -1,0 +1,58 @@
+"""What commands share: a clean stop, the command line as it was given, and how a result is shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def stopping_cleanly(*, kept: str | None = None) -> Iterator[None]:
+    """Turn Ctrl-C into one message and exit code 130; ``kept`` is what the same command goes on from in any case."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        print(f"limbeck: {interrupt or 'stopped'}", file=sys.stderr)
+        if getattr(interrupt, "checkpoint", None) is not None:
+            kept = str(interrupt.checkpoint)  # type: ignore[attr-defined]
+        if kept is not None:
+            print(f"  kept: {kept}", file=sys.stderr)
+            print("  remedy: run the same command again to go on from there", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def command_line() -> str:
+    """Return the command line as a shell takes it."""
+    return shlex.join(["limbeck", *sys.argv[1:]])
+
+
+def given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the flags that were not given."""
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def show(record: Any, folder: Path) -> None:
+    """Print a record's table and where its report is."""
+    from rich.console import Console
+
+    from limbeck.records import RunRecord
+    from limbeck.reports import reproduction_table, summary_table
+
+    console = Console()
+    console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def print_result(result: Any, *, as_json: bool, as_text: Callable[[Any], str]) -> None:
+    """Print a JSON-able result for a program or for a reader."""
+    click.echo(json.dumps(result, indent=1) if as_json else as_text(result))

@@ -1,0 +1,114 @@
+"""``limbeck cache`` and ``limbeck verify``: soft targets collected once, and whether they are still true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+
+from limbeck.cli.flags import AsJson, Assignments, ProgressChoice
+from limbeck.cli.running import print_result, stopping_cleanly
+from limbeck.errors import LimbeckError
+from limbeck.settings import Argument, Setting
+
+SOURCES = (
+    "data",
+    "label_column",
+    "teachers",
+    "teacher_weights",
+    "pooling",
+    "augmentations",
+    "image_size",
+    "device",
+    "num_threads",
+)
+
+
+def cache(
+    flags: dict[str, Any],
+    out: Annotated[Path, Setting("Folder of the store; a stopped collection in it goes on.", "output")],
+    config: Annotated[Path | None, Argument("YAML file as distill takes it; flags override it.")] = None,
+    codec: Annotated[
+        str,
+        Setting("Codec: auto, dense16, dense8, sparse[:TOP] or lowrank[:BYTES].", "output"),
+    ] = "auto",
+    max_kl: Annotated[
+        float,
+        Setting("Nats that codec auto may cost at T = 1, 2, 4 and 8.", "output"),
+    ] = 0.02,
+    views: Annotated[
+        int | None,
+        Setting("Augmented views of each sample.", "data", unset="the clean view alone"),
+    ] = None,
+    view_seed: Annotated[int, Setting("Seed of the augmented views.", "data")] = 0,
+    batch_size: Annotated[int, Setting("Samples per pass of the teacher.", "teacher")] = 512,
+    shard_bytes: Annotated[int, Setting("Bytes of a shard, about.", "output")] = 256 << 20,
+    shards: Annotated[
+        str | None,
+        Setting("Shards that this process collects, A:B or A:B:STEP (0::2 and 1::2 for two).", "machine", unset="all"),
+    ] = None,
+    progress: ProgressChoice = "auto",
+    assignments: Assignments = (),
+    as_json: AsJson = False,
+) -> None:
+    """Collect trained teachers' soft targets of the training set into a store, once."""
+    from limbeck.commands import cache as command
+    from limbeck.commands.collection_summary import as_text
+
+    collection = command.Collection(
+        codec=codec,
+        max_kl=max_kl,
+        num_views=views,
+        view_seed=view_seed,
+        batch_size=batch_size,
+        shard_bytes=shard_bytes,
+        shards=shards,
+    )
+    with stopping_cleanly():
+        result = command.run(
+            file=config,
+            flags=flags,
+            assignments=assignments,
+            out=out,
+            collection=collection,
+            progress=progress,
+        )
+    print_result(result, as_json=as_json, as_text=as_text)
+
+
+def verify(
+    flags: dict[str, Any],
+    store: Annotated[Path, Argument("Folder of the store.")],
+    config: Annotated[Path | None, Setting("YAML file that the store was collected with.", "data")] = None,
+    view_seed: Annotated[int | None, Setting("Seed of the augmented views.", "data", unset="the store's")] = None,
+    count: Annotated[int, Setting("Records that the teacher computes again.", "teacher")] = 256,
+    batch_size: Annotated[int, Setting("Samples per pass of the teacher.", "teacher")] = 64,
+    assignments: Assignments = (),
+    as_json: AsJson = False,
+) -> None:
+    """Hash a store again; with its data and teachers, check that it is theirs and still what they compute."""
+    from limbeck.commands import verify as command
+
+    passed: list[command.Check] = []
+    try:
+        for check in command.checks(
+            store,
+            file=config,
+            flags=flags,
+            assignments=assignments,
+            view_seed=view_seed,
+            count=count,
+            batch_size=batch_size,
+        ):
+            passed.append(check)
+            if not as_json:
+                click.echo(f"{check.name}: {check.verdict}")
+    except LimbeckError as error:
+        if as_json:
+            click.echo(json.dumps(command.described(store, passed, error), indent=1))
+        raise
+    print_result(
+        command.described(store, passed) if as_json else store, as_json=as_json, as_text=lambda path: f"{path} is good"
+    )

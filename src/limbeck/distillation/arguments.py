@@ -1,0 +1,176 @@
+"""The arguments of a job in Python: its declared settings, with the networks and data that a file only names."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+from limbeck.data import augmentations_from
+from limbeck.distillation.job_arguments import JobArguments
+from limbeck.distillation.result import RunResult
+from limbeck.distillation.sources import NetworkSource
+from limbeck.distillation.staff import TeacherSource
+from limbeck.errors import near_names
+from limbeck.objectives import Distillation, MutualLearning, SelfDistillation
+from limbeck.settings import (
+    DistillSettings,
+    Doc,
+    MutualSettings,
+    SelfSettings,
+    SingleSettings,
+    TaughtSettings,
+    documented,
+)
+
+Parameters = ParamSpec("Parameters")
+Arguments = TypeVar("Arguments")
+
+Student = Annotated[
+    NetworkSource,
+    Doc(
+        "A module (copied for each seed, which then start from its weights), a callable that builds one, or a name "
+        'such as "mlp:widths=30x30".'
+    ),
+]
+TrainData = Annotated[
+    Any,
+    Doc(
+        "Training set: an (inputs, labels) pair of arrays or tensors, a torch data set, Samples, or the Splits of "
+        "``load_data``. Label -1 means unlabelled."
+    ),
+]
+Teachers = Annotated[
+    TeacherSource | Sequence[TeacherSource],
+    Doc(
+        "One or several. A module, a Teacher or a tensor of logits (by sample id) is used as it is and frozen; a "
+        "callable or a name of the zoo is trained here on the labels."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class TrainJob(SingleSettings, JobArguments):
+    """Arguments of ``limbeck.train``."""
+
+    network: Student
+    train: TrainData
+
+    def __post_init__(self) -> None:
+        SingleSettings.__post_init__(self)
+        augmentations_from(self.augmentations)
+
+
+@dataclass(frozen=True)
+class DistillJob(DistillSettings, JobArguments):
+    """Arguments of ``limbeck.distill``."""
+
+    student: Student
+    teachers: Teachers = ()
+    train: TrainData = None
+
+    def __post_init__(self) -> None:
+        DistillSettings.__post_init__(self)
+        _check_taught(self)
+        self.objective()
+
+    def objective(self) -> Distillation:
+        """Return what the distilled student minimises."""
+        return Distillation(temperature=self.temperature, hard_weight=self.hard_weight, soft_weight=self.soft_weight)
+
+
+@dataclass(frozen=True)
+class MutualJob(MutualSettings, JobArguments):
+    """Arguments of ``limbeck.distill_mutual``."""
+
+    students: Annotated[
+        Sequence[NetworkSource], Doc("Two or more networks, as ``distill`` takes its student, equal or not.")
+    ]
+    train: TrainData
+    teachers: Teachers = ()
+
+    def __post_init__(self) -> None:
+        MutualSettings.__post_init__(self)
+        _check_taught(self)
+        self.objective()
+
+    @property
+    def has_teachers(self) -> bool:
+        """Whether frozen teachers stand beside the peers."""
+        return not isinstance(self.teachers, Sequence) or isinstance(self.teachers, str) or len(self.teachers) > 0
+
+    @property
+    def weight_of_teachers(self) -> float:
+        """The weight of their soft targets: 1 where none is given, 0 without any."""
+        return float(self.has_teachers) if self.teacher_weight is None else self.teacher_weight
+
+    def objective(self) -> MutualLearning:
+        """Return what every network of the cohort minimises."""
+        return MutualLearning(
+            temperature=self.temperature,
+            hard_weight=self.hard_weight,
+            soft_weight=self.soft_weight,
+            teacher_weight=self.weight_of_teachers,
+            targets=self.targets,
+        )
+
+
+@dataclass(frozen=True)
+class SelfJob(SelfSettings, JobArguments):
+    """Arguments of ``limbeck.distill_self``."""
+
+    student: Student
+    train: TrainData
+
+    def __post_init__(self) -> None:
+        SelfSettings.__post_init__(self)
+        augmentations_from(self.augmentations)
+        self.objective()
+
+    def objective(self) -> SelfDistillation:
+        """Return what the self-distilled network minimises."""
+        return SelfDistillation(
+            temperature=self.temperature,
+            hard_weight=self.hard_weight,
+            soft_weight=self.soft_weight,
+            hint_weight=self.hint_weight,
+        )
+
+
+def job(
+    declaration: Callable[Parameters, Arguments],
+) -> Callable[[Callable[[Arguments], RunResult]], Callable[Parameters, RunResult]]:
+    """Give a function of one job object the job's fields as its parameters, typed and documented.
+
+    Args:
+        declaration: the dataclass of the job.
+    Returns:
+        A decorator. What it returns has the dataclass's signature, and a section ``Args`` in its docstring.
+    """
+
+    def decorate(run: Callable[[Arguments], RunResult]) -> Callable[Parameters, RunResult]:
+        signature = inspect.signature(declaration)
+
+        @functools.wraps(run)
+        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> RunResult:
+            unknown = [name for name in kwargs if name not in signature.parameters]
+            if unknown:
+                near = near_names(unknown[0], signature.parameters)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                raise TypeError(f"{run.__name__}() has no argument {unknown[0]!r}{hint}")
+            return run(declaration(*args, **kwargs))
+
+        call.__signature__ = signature.replace(return_annotation=RunResult)  # type: ignore[attr-defined]
+        call.__annotations__ = {}
+        lines = [f"        {name}: {text}" for name, text in documented(declaration)]  # type: ignore[arg-type]
+        call.__doc__ = (run.__doc__ or "").replace("    Returns:", "\n".join(["    Args:", *lines, "    Returns:"]), 1)
+        return call
+
+    return decorate
+
+
+def _check_taught(settings: TaughtSettings) -> None:
+    augmentations_from(settings.augmentations)
+    augmentations_from(settings.teacher_augmentations or ())

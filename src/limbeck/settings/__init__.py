@@ -1,0 +1,45 @@
+"""Every setting, declared once: flags, configuration keys, schema, messages, docs and arguments are made from here."""
+
+from limbeck.settings.jobs import (
+    METHODS,
+    DistillConfig,
+    DistillSettings,
+    JobConfig,
+    MutualConfig,
+    MutualSettings,
+    Normalisation,
+    RunSettings,
+    SelfConfig,
+    SelfSettings,
+    SingleSettings,
+    TaughtSettings,
+    TrainJobConfig,
+    TrainSettings,
+)
+from limbeck.settings.setting import GROUPS, Argument, Declared, Doc, Setting, declared, documented
+from limbeck.settings.train_config import TrainConfig
+
+__all__ = [
+    "GROUPS",
+    "METHODS",
+    "Argument",
+    "Declared",
+    "DistillConfig",
+    "DistillSettings",
+    "Doc",
+    "JobConfig",
+    "MutualConfig",
+    "MutualSettings",
+    "Normalisation",
+    "RunSettings",
+    "SelfConfig",
+    "SelfSettings",
+    "Setting",
+    "SingleSettings",
+    "TaughtSettings",
+    "TrainConfig",
+    "TrainJobConfig",
+    "TrainSettings",
+    "declared",
+    "documented",
+]

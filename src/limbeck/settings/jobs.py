@@ -1,0 +1,305 @@
+"""The settings of every job: what ``limbeck.distill`` and its kin take in Python, and configuration files with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from limbeck.errors import InvalidValue
+from limbeck.settings.checking import check
+from limbeck.settings.setting import (
+    Count,
+    FractionBelowOne,
+    NotNegative,
+    Positive,
+    SeedNumber,
+    Setting,
+    fields_of,
+)
+from limbeck.settings.train_config import TrainConfig
+
+Pooling = Literal["arithmetic", "geometric"]
+PeerTargets = Literal["each", "mean"]
+Update = Literal["alternating", "simultaneous"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ProgressName = Literal["auto", "bar", "plain", "silent"]
+
+Temperature = Annotated[float, Gt(0), Setting("Temperature T of the soft targets.", "loss", short="-T")]
+Seeds = Annotated[
+    int | Sequence[int],
+    Setting("Number of runs (seeds 0, 1, ...), or the seeds themselves: 0,3,7.", "training", separator=","),
+]
+HardWeight = Annotated[float, Ge(0), Setting("Weight of the labels' loss.", "loss")]
+SoftWeight = Annotated[float, Ge(0), Setting("Weight of the soft targets' loss.", "loss")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where a job runs and what it writes."""
+
+    device: Annotated[str, Setting("Device: auto, cpu, cuda, cuda:1, mps.", "machine")] = "auto"
+    precision: Annotated[Precision, Setting("Precision of forward passes; weights stay float32.", "machine")] = "auto"
+    out: Annotated[
+        str | Path | None,
+        Setting("Folder to write; a stopped run in it goes on.", "output", unset="runs/...", is_key=False),
+    ] = None
+    overwrite: Annotated[bool, Setting("Remove the run that is in the folder.", "output", is_key=False)] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(RunSettings):
+    """Settings that every job has.
+
+    Raises:
+        InvalidValue: a number outside its range.
+    """
+
+    recipe: Annotated[TrainConfig, Setting("How the student is trained, with and without a teacher.", "training")] = (
+        field(default_factory=TrainConfig)
+    )
+    augmentations: Annotated[
+        Sequence[str],
+        Setting(
+            "Augmentation of the student's inputs: jitter:2, crop:4:reflect, flip, mixup:0.2; repeat for more.",
+            "data",
+            flag="--augment",
+            unset="none",
+        ),
+    ] = ()
+    num_views: Annotated[
+        Count | None,
+        Setting(
+            "Number of augmented views of each sample, shown in turn.",
+            "data",
+            flag="--views",
+            unset="a new one each pass",
+        ),
+    ] = None
+    view_seed: Annotated[SeedNumber, Setting("Seed of views that are shown in turn.", "data")] = 0
+    seeds: Seeds = 3
+    num_labelled: Annotated[
+        Count | None,
+        Setting(
+            "Labels to keep, stratified; the other training samples become unlabelled.",
+            "data",
+            flag="--labels",
+            unset="all",
+        ),
+    ] = None
+    validation_fraction: Annotated[
+        FractionBelowOne, Setting("Fraction of train held out where there is no validation split.", "data")
+    ] = 0.1
+    split_seed: Annotated[SeedNumber, Setting("Seed of the held-out split and of the labels kept.", "data")] = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+        numbers = self.seed_numbers
+        if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+            raise InvalidValue(
+                "seeds must be different whole numbers of at least 0, or how many to run.",
+                received=self.seeds,
+                expected="like 3, or 0,1,2",
+            )
+        if self.num_views is not None and not self.augmentations:
+            raise InvalidValue(
+                "num_views needs augmentations to view.",
+                received=f"num_views {self.num_views}, no augmentations",
+                expected="num_views with augmentations, or neither",
+            )
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds that are meant: 3 stands for 0, 1, 2."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else tuple(self.seeds)
+
+    def describe(self) -> dict[str, Any]:
+        """Return every setting that the result depends on, JSON-able; sections as they differ from nothing: whole."""
+        described: dict[str, Any] = {}
+        for name, (_, _, setting) in fields_of(type(self)).items():
+            if setting.is_key and setting.group != "machine":
+                value = getattr(self, name)
+                described[name] = dataclasses.asdict(value) if isinstance(value, TrainConfig) else value
+        return described | {"seeds": self.seed_numbers}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleSettings(TrainSettings):
+    """Settings of ``limbeck.train``: one network on labels."""
+
+    seeds: Seeds = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtSettings(TrainSettings):
+    """Settings of the jobs that can have teachers: how teachers are made, pooled and stored."""
+
+    teacher_weights: Annotated[
+        Sequence[float] | None,
+        Setting("Weight of each teacher in the pool, in order.", "teacher", separator=",", unset="equal"),
+    ] = None
+    pooling: Annotated[Pooling, Setting("Mean that pools several teachers' distributions.", "teacher")] = "arithmetic"
+    teacher_recipe: Annotated[
+        TrainConfig | None, Setting("How teachers are trained here.", "training", unset="the student's")
+    ] = None
+    teacher_augmentations: Annotated[
+        Sequence[str] | None,
+        Setting("Augmentation while a teacher is trained.", "teacher", flag="--teacher-augment", unset="the student's"),
+    ] = None
+    teacher_seed: Annotated[
+        SeedNumber, Setting("Seed of the first teacher trained; the next has the next.", "teacher")
+    ] = 0
+    codec: Annotated[
+        str, Setting("Codec of stored soft targets: auto, dense16, dense8, sparse, lowrank.", "teacher")
+    ] = "dense16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSettings(TaughtSettings):
+    """Settings of ``limbeck.distill``: a student from teachers."""
+
+    temperature: Temperature = 4.0
+    hard_weight: HardWeight = 0.1
+    soft_weight: SoftWeight = 0.9
+    store: Annotated[
+        str | Path | None,
+        Setting("Soft targets that limbeck cache collected; teachers may be left out.", "teacher", unset="none"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutualSettings(TaughtSettings):
+    """Settings of ``limbeck.distill_mutual``: students that learn from each other."""
+
+    temperature: Temperature = 1.0
+    hard_weight: HardWeight = 1.0
+    soft_weight: SoftWeight = 1.0
+    teacher_weight: Annotated[
+        NotNegative | None,
+        Setting("Weight of a frozen teacher's soft targets beside the peers'.", "loss", unset="1 with a teacher"),
+    ] = None
+    targets: Annotated[PeerTargets, Setting("Learn from each peer, or from the peers' mean.", "loss")] = "each"
+    update: Annotated[Update, Setting("Whether peers are updated in turn or at once.", "training")] = "alternating"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfSettings(TrainSettings):
+    """Settings of ``limbeck.distill_self``: a network from its own deepest exit."""
+
+    exits: Annotated[
+        Sequence[str],
+        Setting("Modules whose outputs get an exit: layer1,layer2.", "student", separator=",", unset="required"),
+    ] = ()
+    deepest: Annotated[
+        str | None,
+        Setting("Module whose features the exits imitate.", "student", unset="the last feature map"),
+    ] = None
+    temperature: Temperature = 3.0
+    hard_weight: HardWeight = 0.7
+    soft_weight: SoftWeight = 0.3
+    hint_weight: Annotated[float, Ge(0), Setting("Weight of the deepest features' hint loss.", "loss")] = 0.03
+    tolerance: Annotated[
+        float,
+        Ge(0),
+        Le(1),
+        Setting("Validation accuracy that early exit may cost, as a fraction.", "student"),
+    ] = 0.005
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Fixed mean and standard deviation, for each channel or one for all."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # pydantic reads it from the class
+    mean: Annotated[Sequence[float], Setting("Mean of each channel.", "data", flag="")]
+    std: Annotated[Sequence[Positive], Setting("Standard deviation of each channel.", "data", flag="")]
+
+
+STUDENT_HELP = "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER or package.module:factory."
+TEACHER_HELP = (
+    "Teacher, repeated for an ensemble: a network to train, SPEC@WEIGHTS, a saved network's folder, timm:NAME, "
+    "hf:NAME, onnx:FILE, export:FILE.pt2, sklearn:FILE.skops."
+)
+Student = Annotated[str, Setting(STUDENT_HELP, "student")]
+Teachers = Annotated[Sequence[str], Setting(TEACHER_HELP, "teacher", flag="--teacher", unset="none")]
+METHOD_HELP = "Method: teacher; mutual: students that learn from each other; self: from its own deepest exit."
+MethodSetting = Setting(METHOD_HELP, "training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSettings:
+    """What a configuration file names and Python passes as objects."""
+
+    data: Annotated[
+        str,
+        Setting(
+            "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH.",
+            "data",
+        ),
+    ] = "digits"
+    label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None
+    image_size: Annotated[
+        Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own", unit="pixels")
+    ] = None
+    normalise: Annotated[
+        bool | Normalisation,
+        Setting("Normalise inputs by the training set's mean and deviation, or given ones.", "data", flag=""),
+    ] = True
+    student: Student = "mlp:widths=100x100"
+    num_threads: Annotated[
+        Count | None, Setting("CPU threads.", "machine", flag="--threads", unset="torch's choice")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig(TrainSettings, SourceSettings):
+    """Keys that every configuration has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtConfig(JobConfig):
+    """Keys of the methods that can have teachers."""
+
+    teachers: Teachers = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJobConfig(SingleSettings, JobConfig):
+    """Keys of ``limbeck train``; every one is optional."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(DistillSettings, TaughtConfig):
+    """Keys of ``limbeck distill``; every one is optional."""
+
+    method: Annotated[Literal["teacher"], MethodSetting] = "teacher"
+    teachers: Teachers = ("mlp:widths=400x400",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutualConfig(MutualSettings, TaughtConfig):
+    """Keys of ``limbeck distill --method mutual``; every one is optional."""
+
+    method: Annotated[Literal["mutual"], MethodSetting] = "mutual"
+    student: Annotated[Sequence[str], Setting(STUDENT_HELP + " One for each peer.", "student")] = (  # type: ignore[assignment]
+        "mlp:widths=100x100",
+        "mlp:widths=100x100",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfConfig(SelfSettings, JobConfig):
+    """Keys of ``limbeck distill --method self``; all but ``exits`` are optional."""
+
+    method: Annotated[Literal["self"], MethodSetting] = "self"
+
+
+METHODS: dict[str, type[DistillConfig] | type[MutualConfig] | type[SelfConfig]] = {
+    "teacher": DistillConfig,
+    "mutual": MutualConfig,
+    "self": SelfConfig,
+}
