@@ -20,7 +20,10 @@ else:
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 PACKAGE = "limbeck"
-BEGIN, END = "<!-- begin of what tools/architecture.py draws -->\n", "<!-- end of what tools/architecture.py draws -->\n"
+BEGIN, END = (
+    "<!-- begin of what tools/architecture.py draws -->\n",
+    "<!-- end of what tools/architecture.py draws -->\n",
+)
 
 
 def floors() -> list[list[str]]:
@@ -41,6 +44,9 @@ def arrows() -> networkx.DiGraph:
         drawn.add_node(child)
         drawn.add_edges_from((child, other) for other in modules.find_modules_directly_imported_by(child))
     drawn.remove_nodes_from([PACKAGE])
+    drawn.remove_edges_from(list(networkx.selfloop_edges(drawn)))
+    if not networkx.is_directed_acyclic_graph(drawn):
+        sys.exit(f"packages import each other in a circle: {networkx.find_cycle(drawn)}")
     reduced: networkx.DiGraph = networkx.transitive_reduction(drawn)
     return networkx.relabel_nodes(reduced, {name: name.removeprefix(f"{PACKAGE}.") for name in reduced})
 
