@@ -55,21 +55,21 @@ class Start:
 def serve() -> None:
     """Be the driver: read a Connection, then Start commands from standard input; write what comes of them.
 
-    The first answer is None or the LimbeckError that there is no connection for; each later one a job's name and its
+    The first reply is None or the LimbeckError that there is no connection for; each later one a job's name and its
     Report. The end of the input interrupts what still runs.
     """
-    commands, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what Ray prints must not get among the answers
+    commands, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what Ray prints must not get among the replies
     connection: Connection = pickle.load(commands)
     sys.argv = [connection.program]
     try:
         ray = connect(connection)
     except LimbeckError as error:
-        _send(answers, error)
+        _send(replies, error)
         return
     try:
-        _send(answers, None)
-        _Driver(ray, connection.threads_per_job, answers).run(_queued(commands))
+        _send(replies, None)
+        _Driver(ray, connection.threads_per_job, replies).run(_queued(commands))
     finally:
         ray.shutdown()
 
@@ -116,7 +116,7 @@ class _Driver:
 
     ray: Any
     threads_per_job: int
-    answers: BinaryIO
+    replies: BinaryIO
     running: dict[Any, tuple[str, float]] = field(default_factory=dict)  # name of the job, when it began
 
     def run(self, commands: queue.Queue[Start | None]) -> None:
@@ -154,7 +154,7 @@ class _Driver:
                 raise  # nothing runs any more: the next attempt begins with another Ray
             except self.ray.exceptions.RayError as error:
                 report = Report(time.perf_counter() - begun, type(error).__name__, str(error).strip())
-            _send(self.answers, (name, report))
+            _send(self.replies, (name, report))
 
     def _interrupt(self) -> None:
         """Interrupt every task as Ctrl-C would; end what goes on nevertheless."""
@@ -194,14 +194,14 @@ def _queued(commands: BinaryIO) -> queue.Queue[Start | None]:
     return filled
 
 
-def _send(answers: BinaryIO, answer: object) -> None:
+def _send(replies: BinaryIO, reply: object) -> None:
     with contextlib.suppress(OSError):  # nobody listens any more
-        pickle.dump(answer, answers)
-        answers.flush()
+        pickle.dump(reply, replies)
+        replies.flush()
 
 
 def running_here() -> str | None:
-    """Return the address of the Ray last started on this machine, if it answers: one that died leaves its address."""
+    """Return the address of the Ray last started on this machine, if it replies: one that died leaves its address."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
         address = Path(folder, "ray", "ray_current_cluster").read_text("utf-8").strip()

@@ -141,7 +141,7 @@ class _DriverProcess:
             self._process.stdin.flush()
 
     def receive(self) -> Any:
-        """Wait for an answer.
+        """Wait for a reply.
 
         Raises:
             EOFError, OSError: the process has ended.
