@@ -92,6 +92,7 @@ def unpacked_once(monkeypatch):
 
 
 SPECIALISTS = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
+SPECIALISTS += ["--set", "plan=kmeans:2x80", "--set", "sweep=kmeans:2x80"]  # four jobs: two specialists of each kind
 
 
 @pytest.fixture(scope="module")
