@@ -22,6 +22,24 @@ import chromium as browser
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
+# Unit tests that run whole jobs, timings or processes: `make quick` leaves these files out, and what is marked slow.
+SLOW_FILES = (
+    "test_bench_cohort.py",
+    "test_bench_combine.py",
+    "test_bench_step.py",
+    "test_bench_timing.py",
+    "test_cli.py",
+    "test_cli_specialists.py",
+    "test_cli_store.py",
+    "test_distill.py",
+    "test_distill_mutual.py",
+    "test_distill_self.py",
+    "test_experiment.py",
+    "test_jobs_ray.py",
+    "test_laboratory.py",
+    "test_run_guards.py",
+    "test_train_specialists.py",
+)
 EXIT_CODE_OF_SILENCE = 70
 NO_BROWSER = "no Chromium found"
 
@@ -33,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that the user started
         config.pluginmanager.register(_Watchdog(float(config.getini("silence_limit"))), "limbeck-watchdog")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
 
 
 class _Watchdog:

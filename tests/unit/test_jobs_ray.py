@@ -83,7 +83,6 @@ def test_an_address_where_nobody_listens(tmp_path):
         run_jobs([Job("one", "0a", print)], tmp_path, runner="ray://127.0.0.1:1")
 
 
-@pytest.mark.slow
 def test_a_ray_that_dies_costs_attempts_and_not_this_process(no_cluster, tmp_path):
     lines = []
     job = Job("one", "0a", no_cluster.end_raylet_at_first)

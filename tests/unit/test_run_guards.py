@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 60
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 OTHERS = "\n\n@pytest.mark.parametrize('number', range(6))\ndef test_other(number):\n    time.sleep(0.05)\n"
 UNINTERRUPTED = (
