@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data/.),)
 export LIMBECK_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test quick check architecture format bench clean
+.PHONY: demo test quick unit check architecture format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/limbeck distill --out $(OUT) --overwrite
@@ -21,7 +21,9 @@ test: $(VENV)/installed-dev
 	$(PYTEST) --durations 10 -r s
 
 quick: $(VENV)/installed-dev
-	$(MAKE) --no-print-directory check
+	$(MAKE) --no-print-directory --jobs 2 check unit
+
+unit: $(VENV)/installed-dev
 	$(PYTEST) --quiet -m "not slow and not browser" tests/unit
 
 check: $(VENV)/installed-dev
