@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -48,6 +50,7 @@ needs_tiny_imagenet = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
     reason="LIMBECK_DATA names no folder with Tiny ImageNet",
 )
+together = pytest.mark.xdist_group("tiny-imagenet")  # in one process, which unpacks the images once
 TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
 
 
@@ -88,12 +91,32 @@ def unpacked_once(monkeypatch):
     monkeypatch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
 
 
+SPECIALISTS = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
+SPECIALISTS += ["--set", "plan=kmeans:2x80", "--set", "sweep=kmeans:2x80"]  # four jobs: two specialists of each kind
+
+
+@pytest.fixture(scope="module")
+def specialists_made_here(tmp_path_factory):
+    """The folder of a smoke run, one seed, whose specialists were trained in this process."""
+    folder = tmp_path_factory.mktemp("serial")
+    out = ["--set", "jobs=serial", "--out", str(folder / "run"), "--networks", str(folder / "networks")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(material, "load_data", lambda name, **how: unpacked(name))
+        patch.setattr(sys, "argv", ["limbeck", "reproduce", "hinton2015-specialists", *SPECIALISTS, *out])
+        num_threads = torch.get_num_threads()
+        with pytest.raises(SystemExit) as finished:
+            main()
+        torch.set_num_threads(num_threads)
+    assert not finished.value.code
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
      *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR),
-     *(pytest.param(name, marks=needs_tiny_imagenet) for name in OF_TINY_IMAGENET)],
+     *(pytest.param(name, marks=[needs_tiny_imagenet, together]) for name in OF_TINY_IMAGENET)],
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
     if name in (*OF_CIFAR, *OF_TINY_IMAGENET):
@@ -129,21 +152,23 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
 
 
 @pytest.mark.slow
+@together
 @needs_tiny_imagenet
-@pytest.mark.parametrize("jobs", ["processes:2", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
-def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, unpacked_once, jobs):
+@pytest.mark.parametrize("jobs", ["processes:2", "ray"])
+def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, specialists_made_here, jobs, monkeypatch):
     if jobs == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
-    arguments = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
-    for where in ("serial", jobs):
-        out = ["--set", f"jobs={where}", "--out", where, "--networks", f"networks of {where}"]
-        code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, *out)
-        assert code == 0, error
-    first, second = (read_reproduction(Path(where)).observations for where in ("serial", jobs))
+    shutil.copytree(specialists_made_here / "networks", "networks", ignore=shutil.ignore_patterns("specialist-*"))
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # no Ray of this machine is joined
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        out = ["--set", f"jobs={jobs}", "--out", "run", "--networks", "networks"]
+        code, _, error = limbeck("reproduce", "hinton2015-specialists", *SPECIALISTS, *out)
+    assert code == 0, error
+    first, second = (read_reproduction(run).observations for run in (specialists_made_here / "run", Path("run")))
     timed = ("training_seconds", "longest_job_seconds", "parallelism")
     assert [one for one in first if one.quantity not in timed] == [one for one in second if one.quantity not in timed]
-    assert (Path(jobs) / "plan.yaml").read_text() == (Path("serial") / "plan.yaml").read_text()
-    assert (Path(jobs) / "plan.png").is_file()
+    assert Path("run", "plan.yaml").read_text() == (specialists_made_here / "run" / "plan.yaml").read_text()
+    assert Path("run", "plan.png").is_file()
 
 
 @pytest.mark.parametrize(
