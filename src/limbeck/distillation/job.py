@@ -160,5 +160,5 @@ def _class_names(teachers: TeacherSource | Sequence[TeacherSource], samples: Sam
     if ready[0].num_classes is None:
         inputs = first_inputs(samples, Views(), count=2)
         devices = [parameter.device for module in ready[0].modules for parameter in module.parameters()]
-        ready[0](samples.ids[:2].cpu(), move(inputs, next(iter(devices), None)))  # type: ignore[arg-type]
+        ready[0](samples.ids[:2].cpu(), move(inputs, next(iter(devices), None)))
     return [str(number) for number in range(ready[0].num_classes or 0)]

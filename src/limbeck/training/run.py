@@ -19,6 +19,7 @@ from limbeck.errors import InvalidValue, ModelError, TeacherError, TrainingDiver
 from limbeck.memory import keep_freed_memory
 from limbeck.objectives import Counts, Objective, UnreadLoss
 from limbeck.records import EpochRecord
+from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.evaluate import evaluate
 from limbeck.training.identity import training_identity
@@ -138,6 +139,13 @@ class TrainingRun:
             label_smoothing=self.recipe.label_smoothing,
             class_weights=self.class_weights,
         )
+
+    def ask_teacher(self, batch: Batch) -> SoftTargets | None:
+        """Return the teacher's soft targets for a batch, of the same view; None without a teacher."""
+        if self.teacher is None:
+            return None
+        inputs = batch.inputs if batch.teacher_inputs is None else batch.teacher_inputs
+        return self.teacher(batch.ids, inputs, view=batch.view)
 
     def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts, *, num_samples: int) -> None:
         """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""

@@ -30,7 +30,7 @@ from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult, check_teacher, count_batches
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
-from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers
+from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers, tensor_of
 from limbeck.training.stacked_networks import StackedNetworks, check_stackable
 from limbeck.training.stacked_state import Selection, StackedState, StackedTally, mean_record
 
@@ -305,7 +305,7 @@ class _StackedTraining:
         with evaluating(self.networks.module):
             for batch in batches:
                 with self.runtime.autocast():
-                    logits = self.networks(batch.inputs.to(self.runtime.device).unsqueeze(0), weights)
+                    logits = self.networks(tensor_of(batch).to(self.runtime.device).unsqueeze(0), weights)
                 more_errors, more_nll = sum_errors_and_nll(logits.float(), batch.labels)
                 errors, nll = errors + more_errors, nll + more_nll
         bad = [n for n, (value, selection) in enumerate(zip(nll.tolist(), self.selections, strict=True))
