@@ -19,7 +19,8 @@ import torch
 
 from limbeck.cli import main
 from limbeck.data import Samples, Splits, load_data
-from limbeck.recipes import RECIPES, load_recipe, material
+from limbeck.recipes import RECIPES, load_recipe
+from limbeck.recipes import data as recipe_data
 from limbeck.reports import read_reproduction
 from limbeck.reproduction import Claim
 from limbeck.training import Runtime
@@ -74,10 +75,9 @@ def forbid_training(monkeypatch):
     def fail(*arguments, **more):
         raise AssertionError("this network is there and needs no training")
 
-    monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
-    monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
-    monkeypatch.setattr("limbeck.recipes.shelf.fit_cohort", fail)
-    monkeypatch.setattr("limbeck.distillation.specialty.fit", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_stacked", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_cohort", fail)
 
 
 @functools.cache
@@ -88,7 +88,7 @@ def unpacked(name):
 @pytest.fixture
 def unpacked_once(monkeypatch):
     """Give recipes photographs as an earlier test unpacked them, which takes longer than a smoke run."""
-    monkeypatch.setattr(material, "load_data", lambda name, **how: unpacked(name))
+    monkeypatch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
 
 
 SPECIALISTS = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
@@ -187,7 +187,7 @@ def test_committees_that_cannot_be_are_refused_before_anything_is_trained(limbec
         noise = Samples(name, torch.arange(2000), pixels, torch.arange(2000) % 200, tuple(map(str, range(200))))
         return Splits(noise.take(torch.arange(1600)), test=noise.take(torch.arange(1600, 2000)), name=name)
 
-    monkeypatch.setattr(material, "load_data", load_noise)
+    monkeypatch.setattr(recipe_data, "load_data", load_noise)
     forbid_training(monkeypatch)
     arguments = ["--smoke", "--progress", "silent", "--set", "num_train=0", "--set", "num_validation=200"]
     code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, "--set", change)
@@ -207,7 +207,7 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
         noise = Samples(name, torch.arange(1500), pixels, torch.arange(1500) % 100, tuple(map(str, range(100))))
         return Splits(noise.take(torch.arange(1000)), test=noise.take(torch.arange(1000, 1500)), name=name)
 
-    monkeypatch.setattr(material, "load_data", load_noise)
+    monkeypatch.setattr(recipe_data, "load_data", load_noise)
     changes = ["data=cifar100", "num_train=300", "seeds=0"]
     changes += ["num_peers=3"] if name == "zhang2018-mutual" else ["num_validation=200"]
     assignments = [word for change in changes for word in ("--set", change)]
@@ -221,27 +221,29 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
 @needs_cifar
 def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monkeypatch):
     # All that is asked before the test set is read are training images that no network learns from.
-    from limbeck.recipes.laboratory import Laboratory
+    from limbeck.distillation.experiment import Experiment
+    from limbeck.recipes import evaluation
 
-    learned, asked = set(), set()
-    real = {verb: getattr(Laboratory, verb) for verb in ("trained", "asked", "asked_exits")}
+    learned, asked, running = set(), set(), []
+    train = Experiment.train
 
     def trained(self, *names, samples, **more):
+        running.append(self)
         learned.update(samples.ids.tolist())
-        return real["trained"](self, *names, samples=samples, **more)
+        return train(self, *names, samples=samples, **more)
 
-    def keep(verb):
-        def ask(self, network, samples, **more):
-            if not self._reading:
-                assert samples is self.validation
+    def keep(real):
+        def ask(network, samples, *views, **more):
+            if not running[-1].is_evaluated:
+                assert samples is running[-1].validation
                 asked.update(samples.ids.tolist())
-            return real[verb](self, network, samples, **more)
+            return real(network, samples, *views, **more)
 
         return ask
 
-    monkeypatch.setattr(Laboratory, "trained", trained)
-    for verb in ("asked", "asked_exits"):
-        monkeypatch.setattr(Laboratory, verb, keep(verb))
+    monkeypatch.setattr(Experiment, "train", trained)
+    for verb in ("predictions_of", "exit_predictions_of"):
+        monkeypatch.setattr(evaluation, verb, keep(getattr(evaluation, verb)))
     for name in ("zhang2019-self", "cifar10-vgg-student"):
         learned.clear(), asked.clear()
         code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--seeds", "1", "--out", name)
@@ -283,16 +285,16 @@ def test_a_step_of_the_search_does_not_touch_the_test_set(limbeck, tmp_path, mon
 
 @pytest.fixture
 def lessons(monkeypatch):
-    """Keep, by name of the network, what ``Laboratory.trained`` is given."""
-    from limbeck.recipes.laboratory import Laboratory
+    """Keep, by name of the network, what ``Experiment.train`` is given."""
+    from limbeck.distillation.experiment import Experiment
 
-    given, trained = {}, Laboratory.trained
+    given, trained = {}, Experiment.train
 
     def keep(self, name, *arguments, **more):
         given[name] = more
         return trained(self, name, *arguments, **more)
 
-    monkeypatch.setattr(Laboratory, "trained", keep)
+    monkeypatch.setattr(Experiment, "train", keep)
     return given
 
 

@@ -302,7 +302,11 @@ def test_verify_answers_passes_its_own_teacher_and_catches_a_forged_record(tmp_p
 def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
     single = ModuleTeacher(network())
     attempts = [
-        (TeacherError, "ensemble of ensembles", {"teacher": EnsembleTeacher([EnsembleTeacher([single])])}),
+        (
+            TeacherError,
+            "ensemble of ensembles",
+            {"teacher": EnsembleTeacher([EnsembleTeacher([single, single]), single])},
+        ),
         (InvalidValue, "every view is the same", {"views": Views()}),
         (InvalidValue, "num_views", {"num_views": 0}),
         (InvalidValue, "Sizes", {"batch_size": 0}),

@@ -220,7 +220,7 @@ def test_empty_folders_and_single_classes(tmp_path):
     (tmp_path / "dog").mkdir()
     refused(tmp_path, r"(?s)classes without images.*dog")
     (tmp_path / "cat/a.png").unlink()
-    (tmp_path / "cat/a.bmp").write_bytes(b"x")
+    (tmp_path / "cat/a.txt").write_bytes(b"x")
     refused(tmp_path, r"(?s)has no images.*1 other file\(s\) in 2 folder")
 
 

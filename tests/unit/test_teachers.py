@@ -16,9 +16,12 @@ from limbeck.teachers import (
     EnsembleTeacher,
     LogitsTeacher,
     ModuleTeacher,
+    PooledTargets,
     ShiftAveragedTeacher,
+    Teacher,
     as_teacher,
     collect_logits,
+    gives_logits,
 )
 
 
@@ -147,6 +150,44 @@ def test_collected_answers_are_the_live_ones_at_every_temperature():
         assert_close(collected(samples.ids[order], inputs()[order]).logits_at(temperature), live)
 
 
+def test_an_ensemble_of_ensembles_is_kept_by_member_and_pooled_as_before():
+    samples = as_samples((inputs(), torch.tensor([0, 1, 2, 0, 1])))
+    one, two, three = (ModuleTeacher(network(seed=seed)) for seed in range(3))
+    nested = EnsembleTeacher([EnsembleTeacher([one, two], weights=[1, 3]), three], pooling="geometric")
+    collected = collect_logits(nested, samples, Views())
+    assert [member.name for member in collected.members] == [member.name for member in nested.members]
+    assert (collected.fingerprint, collected.runs, collected.modules) == (nested.fingerprint, False, ())
+    for temperature in (1.0, 8.0):
+        live = nested(samples.ids, inputs()).logits_at(temperature)
+        assert_close(collected(samples.ids, inputs()).logits_at(temperature), live)
+
+
+def test_only_what_runs_is_collected():
+    samples = as_samples((inputs(), torch.tensor([0, 1, 2, 0, 1])))
+    ready = LogitsTeacher(torch.randn(5, 3))
+    mixed = EnsembleTeacher([ModuleTeacher(network()), ready])
+    assert mixed.runs
+    assert not mixed.answers_any_view
+    collected = collect_logits(mixed, samples, Views())
+    assert collected.members[1] is ready
+    assert not collected.runs
+    assert collect_logits(ready, samples, Views()) is ready
+
+
+def test_soft_targets_of_one_temperature_are_not_collected():
+    class Sharpening(Teacher):
+        name = fingerprint = "sharpening"
+
+        def __call__(self, ids, inputs, *, view=None):
+            return PooledTargets((DenseTargets(inputs), DenseTargets(2 * inputs)), None, "arithmetic")
+
+    samples = as_samples((inputs(), torch.tensor([0, 1, 2, 0, 1])))
+    assert gives_logits(ModuleTeacher(network()), samples, Views())
+    assert not gives_logits(Sharpening(), samples, Views())
+    with pytest.raises(TeacherError, match="cannot be stored"):
+        collect_logits(Sharpening(), samples, Views())
+
+
 def test_black_box_probabilities_become_logits():
     probs = torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
     assert_close(torch.softmax(DenseTargets.from_probs(probs).logits_at(1.0), dim=1), probs)
@@ -202,6 +243,26 @@ def test_answers_averaged_over_shifts_are_the_mean_over_all_of_them(pooling, fil
             expected = torch.stack([(z / temperature).softmax(dim=0) for z in one]).mean(dim=0)
             logits = logits / temperature
         assert_close(logits.softmax(dim=0), expected)
+
+
+@pytest.mark.parametrize("pooling", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_averaging_over_shifts_is_collected_once_for_every_place(pooling, num_members):
+    calls = []
+    members = [shift_sensitive(seed) for seed in range(num_members)]
+    for member in members:
+        member.modules[0].register_forward_hook(lambda module, given, output: calls.append(len(given[0])))
+    inner = members[0] if num_members == 1 else EnsembleTeacher(members)
+    averaged = ShiftAveragedTeacher(inner, max_shift_pixels=1, pooling=pooling)
+    samples = as_samples((images(), torch.tensor([0, 1, 2])))
+    expected = {t: averaged(samples.ids, images()).logits_at(t) for t in (1.0, 4.0)}
+    calls.clear()
+    collected = collect_logits(averaged, samples, Views())
+    assert calls == [3] * 9 * num_members
+    for temperature, logits in expected.items():
+        assert_close(collected(samples.ids, images()).logits_at(temperature), logits)
+    assert len(calls) == 9 * num_members, "nothing runs any more"
+    assert collected.fingerprint == averaged.fingerprint
 
 
 def test_averaging_over_shifts_is_part_of_the_fingerprint_and_keeps_the_contract():

@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck.commands.networks import committee_for, module_for, normalise_from
 from limbeck.data import Samples, Views, load_data
 from limbeck.distillation import COMMITTEE_FILE
-from limbeck.distillation.measure import PooledNetwork
+from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import DataError, ModelError, require_fraction, unknown_name
 from limbeck.metrics import (
     CoverageChange,

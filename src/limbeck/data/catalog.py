@@ -29,7 +29,8 @@ from limbeck.data.decoded import read_decoded, write_decoded
 from limbeck.data.downloads import cache_folder, download, find_file, missing
 from limbeck.data.idx import FASHION_MNIST, MNIST, load_idx_set
 from limbeck.data.images import image_root, load_image_folder
-from limbeck.data.samples import Samples, position_chunks
+from limbeck.data.samples import Samples
+from limbeck.data.sources import position_chunks
 from limbeck.data.splits import Splits, hold_out, require_classes
 from limbeck.errors import DataError, InvalidValue, near_names, require_fraction, unknown_name
 
@@ -88,7 +89,8 @@ def load_data(
     if image_size is not None:
         resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in _parts(splits)}
         splits = dataclasses.replace(splits, **resized)
-    require_classes(splits.train, "the training split")
+    if len(splits.train.labelled_positions()):
+        require_classes(splits.train, "the training split")
     return _with_held_out(splits, validation_fraction=validation_fraction, seed=seed)
 
 
@@ -273,7 +275,11 @@ def _resized(samples: Samples, size: int) -> Samples:
         return samples
     pieces = [
         F.interpolate(
-            samples.fetch(chunk).float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False
+            samples.inputs.index_select(0, chunk).float(),
+            size=(size, size),
+            mode="bilinear",
+            antialias=True,
+            align_corners=False,
         )
         .round_()
         .clamp_(0, 255)

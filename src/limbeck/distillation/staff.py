@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
+from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
-from limbeck.distillation.workbench import Workbench
+from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
 from limbeck.errors import TeacherError
 from limbeck.models import check_output
 from limbeck.objectives import HardLabels

@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.workbench import Workbench
+from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.errors import TeacherError
 from limbeck.settings import TaughtSettings
 from limbeck.targets import TargetStore
-from limbeck.teachers import CollectionProgress, Teacher, collect, collect_logits, store_teacher
+from limbeck.teachers import (
+    CollectionProgress,
+    StoreTeacher,
+    Teacher,
+    collect,
+    collect_logits,
+    gives_logits,
+    is_nested,
+    store_teacher,
+)
 from limbeck.training import Progress
 
 TARGETS_FOLDER = "targets"
@@ -56,41 +65,50 @@ def open_store(path: str | Path, bench: Workbench, settings: TaughtSettings, fin
 
 
 def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> Transfer:
-    """Return a teacher that has answered everything already where that is possible, and say which way it is.
+    """Return a teacher whose soft targets are collected already where that is possible, and say which way it is.
 
-    Where the job has a folder, the answers go to a store in it, which the job goes on with after a stop; otherwise
-    those for clean views are kept in memory.
+    Where the job has a folder, they go to a store in it, which the job goes on with after a stop; otherwise those of
+    clean views are kept in memory.
     """
-    train, num_views = bench.data.train, settings.num_views
-    if not teacher.answers_any_view:
+    if not teacher.runs:
         return Transfer(teacher, [f"Soft targets come from {teacher.name}; no teacher ran."])
-    if settings.augmentations and num_views is None:
-        return Transfer(teacher, ["Every pass shows a new view of each sample, so the teacher runs in every step."])
-    if not train.is_replayable:
-        return Transfer(
-            teacher, ["The data set gives other inputs when read again, so the teacher runs in every step."]
-        )
-    if bench.directory.path is None:
-        if num_views is not None:
-            return Transfer(
-                teacher, ["There is no folder for a store of soft targets: the teacher runs in every step."]
-            )
-        return Transfer(collect_logits(teacher, train, bench.clean_views()), [_said_once("in memory", 1, settings)])
+    if reason := _why_live(teacher, bench, settings):
+        return Transfer(teacher, [f"{reason}, so the teacher runs in every step."])
+    views, num_views = replayed_views(bench, settings), settings.num_views
+    if bench.directory.path is None or is_nested(teacher):
+        return Transfer(collect_logits(teacher, bench.data.train, views), [_said_once("in memory", 1, settings)])
     start = time.perf_counter()
-    folder = bench.directory.path / TARGETS_FOLDER
     store = collect_visibly(
         teacher,
-        train,
-        replayed_views(bench, settings),
-        folder,
+        bench.data.train,
+        views,
+        bench.directory.path / TARGETS_FOLDER,
         num_views=num_views,
         codec=settings.codec,
         precision=bench.runtime.precision,
         progress=bench.progress,
     )
     where = f"in {TARGETS_FOLDER}/ ({store.num_bytes / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s)"
-    stored = store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
+    stored = teacher.pooled([StoreTeacher(store, member=member) for member in range(store.num_members)])
     return Transfer(stored, [_said_once(where, num_views or 1, settings)])
+
+
+def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> str | None:
+    """Return why a teacher's soft targets cannot be collected; None where they can."""
+    train, num_views = bench.data.train, settings.num_views
+    if settings.augmentations and num_views is None:
+        return "Every pass shows a new view of each sample"
+    if not train.is_replayable:
+        return "The data set gives other inputs when read again"
+    if num_views is not None and bench.directory.path is None:
+        return "There is no folder for a store of soft targets"
+    if num_views is not None and is_nested(teacher):
+        return "A store does not tell how an ensemble of ensembles is pooled"
+    if teacher.gives_features:
+        return f"{teacher.name} gives features, which are not stored"
+    if not gives_logits(teacher, train, bench.clean_views()):
+        return f"The soft targets of {teacher.name} hold at one temperature only"
+    return None
 
 
 def replayed_views(bench: Workbench, settings: TaughtSettings) -> Views:

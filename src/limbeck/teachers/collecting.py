@@ -27,7 +27,6 @@ from limbeck.targets.writer import (
     write_manifest,
 )
 from limbeck.teachers.answer_block import AnswerBlock
-from limbeck.teachers.ensemble import EnsembleTeacher
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
 from limbeck.teachers.precision import Forward
 from limbeck.teachers.teacher import Teacher
@@ -181,19 +180,23 @@ def _prepare(
 
 
 def members_of(teacher: Teacher) -> tuple[Teacher, ...]:
-    """Return an ensemble's members, or the teacher alone.
+    """Return the teachers whose logits a store keeps: an ensemble's members, or the teacher alone.
 
     Raises:
         TeacherError: an ensemble of ensembles: a pooled answer holds at one temperature only.
     """
-    members = teacher.teachers if isinstance(teacher, EnsembleTeacher) else (teacher,)
-    if any(isinstance(member, EnsembleTeacher) for member in members):
+    if is_nested(teacher):
         raise TeacherError(
             "An ensemble of ensembles cannot be stored.",
             expected="teachers whose logits hold at every temperature",
             remedy="make one ensemble of all networks, with weights",
         )
-    return members
+    return teacher.members
+
+
+def is_nested(teacher: Teacher) -> bool:
+    """Return whether it pools what is pooled already, which a store, a flat list of members, does not tell."""
+    return len(teacher.members) > 1 and any(len(part.members) > 1 for part in teacher.parts)
 
 
 def verify_answers(

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.data import Samples, Views
 from limbeck.errors import ShapeMismatch, TeacherError, require_not_negative, unknown_name
+from limbeck.inputs import Inputs
 from limbeck.losses import tempered_log_softmax
 from limbeck.pooling import arithmetic_mean, geometric_mean
 from limbeck.targets import SoftTargets
@@ -68,6 +68,8 @@ class EnsembleTeacher(Teacher):
         teachers: at least one; they may be of different kinds.
         weights: mu_k >= 0, one for each teacher, not all 0; equal where not given.
         pooling: "arithmetic" mean of the distributions at the temperature, or "geometric" mean (mean of logits).
+        name: shown in records; how many they are where not given.
+        fingerprint: of the teacher that these pool to; made of theirs where not given.
     Raises:
         TeacherError: no teachers, or weights of another number.
         InvalidValue: a negative weight, or all weights 0.
@@ -75,7 +77,13 @@ class EnsembleTeacher(Teacher):
     """
 
     def __init__(
-        self, teachers: Sequence[Teacher], *, weights: Sequence[float] | None = None, pooling: str = "arithmetic"
+        self,
+        teachers: Sequence[Teacher],
+        *,
+        weights: Sequence[float] | None = None,
+        pooling: str = "arithmetic",
+        name: str | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         if not teachers:
             raise TeacherError("An ensemble needs teachers.", received="none", expected="at least one")
@@ -84,45 +92,43 @@ class EnsembleTeacher(Teacher):
         self.teachers = tuple(teachers)
         self.weights = None if weights is None else tuple(float(weight) for weight in weights)
         self.pooling: Pooling = "arithmetic" if pooling == "arithmetic" else "geometric"
+        self._name = name or f"ensemble of {len(self.teachers)} ({self.pooling} mean)"
+        self._fingerprint = fingerprint
         if self.weights is not None:
             check_weights(self.weights, num_teachers=len(self.teachers))
 
     @property
     def name(self) -> str:
-        return f"ensemble of {len(self.teachers)} ({self.pooling} mean)"
+        return self._name
 
     @property
     def fingerprint(self) -> str:
+        if self._fingerprint is not None:
+            return self._fingerprint
         parts = [self.pooling, repr(self.weights), *(teacher.fingerprint for teacher in self.teachers)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
-    def answers_any_view(self) -> bool:
-        return all(teacher.answers_any_view for teacher in self.teachers)
+    def parts(self) -> tuple[Teacher, ...]:
+        return self.teachers
 
     @property
-    def num_views(self) -> int | None:
-        return min((count for teacher in self.teachers if (count := teacher.num_views) is not None), default=None)
+    def members(self) -> tuple[Teacher, ...]:
+        return tuple(member for teacher in self.teachers for member in teacher.members)
 
-    @property
-    def num_classes(self) -> int | None:
-        return self.teachers[0].num_classes
+    def pooled(self, members: Sequence[Teacher]) -> EnsembleTeacher:
+        rest, teachers = list(members), []
+        for teacher in self.teachers:
+            count = len(teacher.members)
+            teachers.append(teacher.pooled(rest[:count]))
+            rest = rest[count:]
+        return EnsembleTeacher(
+            teachers, weights=self.weights, pooling=self.pooling, name=self._name, fingerprint=self._fingerprint
+        )
 
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        return tuple(module for teacher in self.teachers for module in teacher.modules)
-
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
         answers = tuple(teacher(ids, inputs, view=view) for teacher in self.teachers)
         return PooledTargets(answers, self.weights, self.pooling)
-
-    def check_fits(self, samples: Samples, views: Views) -> None:
-        for teacher in self.teachers:
-            teacher.check_fits(samples, views)
-
-    def check_unchanged(self) -> None:
-        for teacher in self.teachers:
-            teacher.check_unchanged()
 
 
 def check_weights(weights: Sequence[float], *, num_teachers: int) -> None:

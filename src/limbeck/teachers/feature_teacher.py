@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
+from limbeck.inputs import Inputs
 from limbeck.models import tapped
 from limbeck.models.taps import modules_at
-from limbeck.targets import DenseTargets, FeatureTargets
+from limbeck.targets import FeatureTargets
 from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.teacher import Teacher
 
 
-class FeatureTeacher(ModuleTeacher):
+class FeatureTeacher(Teacher):
     """A trained module, frozen, tapped at some of its modules; it runs in every step, since features are not stored.
 
     Args:
@@ -32,13 +34,28 @@ class FeatureTeacher(ModuleTeacher):
 
     def __init__(self, module: nn.Module, paths: Sequence[str], *, name: str | None = None) -> None:
         modules_at(module, paths)
-        super().__init__(module, name=name)
+        self._teacher = ModuleTeacher(module, name=name)
         self._paths = tuple(paths)
 
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> FeatureTargets:
+    @property
+    def name(self) -> str:
+        return self._teacher.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self._teacher.fingerprint
+
+    @property
+    def parts(self) -> tuple[Teacher, ...]:
+        return (self._teacher,)
+
+    @property
+    def gives_features(self) -> bool:
+        return True
+
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> FeatureTargets:
         with tapped(self.modules[0], self._paths) as outputs:
-            targets = super().__call__(ids, inputs, view=view)
-        assert isinstance(targets, DenseTargets)
+            logits = self._teacher(ids, inputs, view=view).logits
         if missing := [path for path in self._paths if path not in outputs]:
             raise TeacherError(f"The module {missing[0]} of the teacher {self.name} does not run.")
-        return FeatureTargets(targets.logits, tuple(outputs[path] for path in self._paths))
+        return FeatureTargets(logits, tuple(outputs[path] for path in self._paths))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.data import Samples, Views
+from limbeck.inputs import Inputs, device_of
 from limbeck.targets import SoftTargets, TargetStore
 from limbeck.targets.matching import check_class_names, check_samples, check_views
 from limbeck.teachers.ensemble import EnsembleTeacher
@@ -41,6 +42,10 @@ class StoreTeacher(Teacher):
         return False
 
     @property
+    def runs(self) -> bool:
+        return False
+
+    @property
     def num_views(self) -> int | None:
         return self.store.num_views
 
@@ -48,13 +53,9 @@ class StoreTeacher(Teacher):
     def num_classes(self) -> int:
         return self.store.manifest.plan.num_classes
 
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        return ()
-
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
-        device = None if inputs.device.type == "cpu" else inputs.device
-        return self.store.targets(ids, view=view, member=self.member, device=device)
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
+        device = device_of(inputs)
+        return self.store.targets(ids, view=view, member=self.member, device=None if device.type == "cpu" else device)
 
     def check_fits(self, samples: Samples, views: Views) -> None:
         """Raise StoreError unless the store is of these samples, views and classes."""
@@ -62,9 +63,6 @@ class StoreTeacher(Teacher):
         check_samples(plan, samples)
         check_views(plan, views)
         check_class_names(plan, samples.class_names or None)
-
-    def check_unchanged(self) -> None:
-        """Nothing runs, so nothing can change."""
 
 
 def store_teacher(

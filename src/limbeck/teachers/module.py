@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import Samples, Views
 from limbeck.errors import TeacherError
+from limbeck.inputs import Inputs
 from limbeck.models import fingerprint as module_fingerprint
-from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.targets import DenseTargets
 from limbeck.teachers.teacher import Teacher
 
 
@@ -53,14 +53,6 @@ class ModuleTeacher(Teacher):
         return self._fingerprint
 
     @property
-    def answers_any_view(self) -> bool:
-        return True
-
-    @property
-    def num_views(self) -> None:
-        return None
-
-    @property
     def num_classes(self) -> int | None:
         return self._num_classes
 
@@ -68,7 +60,7 @@ class ModuleTeacher(Teacher):
     def modules(self) -> tuple[nn.Module, ...]:
         return (self._module,)
 
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> DenseTargets:
         self._check_frozen()
         with torch.no_grad():
             logits = self._module(inputs)
@@ -88,9 +80,6 @@ class ModuleTeacher(Teacher):
             )
         self._num_classes = logits.shape[1]
         return DenseTargets(logits)
-
-    def check_fits(self, samples: Samples, views: Views) -> None:
-        """It looks at the inputs: any will do."""
 
     def check_unchanged(self) -> None:
         self._check_frozen()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck.data import Batch
 from limbeck.errors import TeacherError, unknown_name
+from limbeck.inputs import Inputs, move
 from limbeck.targets import DenseTargets
 from limbeck.teachers.teacher import Teacher
 
@@ -33,8 +34,8 @@ class Forward:
             raise unknown_name("precision", precision, _AUTOCAST)
         self.members = tuple(members)
         self.precision = precision
-        tensors = (tensor for member in members for module in member.modules for tensor in module.parameters())
-        self._device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+        devices = (member.device for member in members)
+        self._device = next((device for device in devices if device is not None), torch.device("cpu"))
 
     def __call__(self, batch: Batch) -> list[Tensor]:
         """Return each member's logits, shape (batch, classes), on its device.
@@ -42,20 +43,34 @@ class Forward:
         Raises:
             TeacherError: answers that hold at one temperature only.
         """
-        inputs = batch.inputs.to(self._device, non_blocking=True)
-        logits = []
+        moved: dict[torch.device | None, Inputs] = {None: batch.inputs}
+        for device in {member.device for member in self.members} - {None}:
+            moved[device] = move(batch.inputs, device, non_blocking=True)
         with self._autocast():
-            for member in self.members:
-                targets = member(batch.ids, inputs, view=batch.view)
-                if not isinstance(targets, DenseTargets):
-                    raise TeacherError(
-                        f"The answers of {member.name} cannot be stored.",
-                        received=type(targets).__name__,
-                        expected="logits that hold at every temperature",
-                    )
-                logits.append(targets.logits)
-        return logits
+            return [logits_of(member, batch, moved[member.device]) for member in self.members]
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = _AUTOCAST[self.precision]
         return contextlib.nullcontext() if dtype is None else torch.autocast(self._device.type, dtype=dtype)
+
+
+def logits_of(teacher: Teacher, batch: Batch, inputs: Inputs) -> Tensor:
+    """Return a member's logits, shape (batch, ..., classes), which hold at every temperature.
+
+    Raises:
+        TeacherError: soft targets that hold at one temperature only.
+    """
+    targets = teacher(batch.ids, inputs, view=batch.view)
+    if isinstance(targets, DenseTargets):
+        return targets.logits
+    raise TeacherError(
+        f"The soft targets of {teacher.name} cannot be stored.",
+        received=type(targets).__name__,
+        expected="logits that hold at every temperature (DenseTargets)",
+        remedy="name the teachers that it pools in its members, or let it run in every step",
+    )
+
+
+def inputs_for(member: Teacher, batch: Batch) -> Inputs:
+    """Return a batch's inputs where a member takes them."""
+    return batch.inputs if member.device is None else move(batch.inputs, member.device, non_blocking=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.data import Samples, Views
 from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, unknown_name
-from limbeck.targets import SoftTargets
-from limbeck.teachers.ensemble import POOLINGS, PooledTargets
+from limbeck.inputs import Inputs, describe
+from limbeck.pooling import geometric_mean
+from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets
 from limbeck.teachers.teacher import Teacher
 
 
@@ -70,40 +72,67 @@ class ShiftAveragedTeacher(Teacher):
         return hashlib.sha256(f"shift-averaged\n{settings!r}\n{self.teacher.fingerprint}".encode()).hexdigest()
 
     @property
-    def answers_any_view(self) -> bool:
-        return True
+    def parts(self) -> tuple[Teacher, ...]:
+        return (self.teacher,)
 
     @property
-    def num_views(self) -> int | None:
-        return self.teacher.num_views
+    def members(self) -> tuple[Teacher, ...]:
+        """Itself where it is a mean of logits; otherwise the teacher at every place."""
+        if self._mean_of_logits:
+            return (self,)
+        return tuple(_Shifted(member, *place) for place in self._places for member in self.teacher.members)
+
+    def pooled(self, members: Sequence[Teacher]) -> Teacher:
+        if self._mean_of_logits:
+            (member,) = members
+            return member
+        count = len(self.teacher.members)
+        each = [self.teacher.pooled(members[k : k + count]) for k in range(0, len(members), count)]
+        return EnsembleTeacher(each, pooling=self._pooling, name=self.name, fingerprint=self.fingerprint)
 
     @property
-    def num_classes(self) -> int | None:
-        return self.teacher.num_classes
+    def _mean_of_logits(self) -> bool:
+        return self._pooling == "geometric" and len(self.teacher.members) == 1
 
     @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        return self.teacher.modules
+    def _places(self) -> list[tuple[int, int, int, float]]:
+        starts = range(2 * self._reach + 1)
+        return [(self._reach, top, left, self._fill) for top in starts for left in starts]
 
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
-        if inputs.dim() != 4:
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
+        answers = [_Shifted(self.teacher, *place)(ids, inputs, view=view) for place in self._places]
+        if self._mean_of_logits and all(isinstance(answer, DenseTargets) for answer in answers):
+            return DenseTargets(geometric_mean([answer.logits_at(1.0) for answer in answers]))
+        return PooledTargets(tuple(answers), None, self._pooling)
+
+
+class _Shifted(Teacher):
+    """A teacher that is shown every image ``reach - top`` pixels further down and ``reach - left`` to the right."""
+
+    def __init__(self, teacher: Teacher, reach: int, top: int, left: int, fill: float) -> None:
+        self._teacher, self._reach, self._top, self._left, self._fill = teacher, reach, top, left, fill
+
+    @property
+    def name(self) -> str:
+        return f"{self._teacher.name}, moved by {self._reach - self._top}, {self._reach - self._left} px"
+
+    @property
+    def fingerprint(self) -> str:
+        moved = (self._reach - self._top, self._reach - self._left, self._fill)
+        return hashlib.sha256(f"shifted\n{moved!r}\n{self._teacher.fingerprint}".encode()).hexdigest()
+
+    @property
+    def parts(self) -> tuple[Teacher, ...]:
+        return (self._teacher,)
+
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
+        if not isinstance(inputs, Tensor) or inputs.dim() != 4:
             raise ShapeMismatch(
                 "Only images can be moved.",
-                received=f"inputs of shape {tuple(inputs.shape)}",
+                received=f"inputs {describe(inputs)}",
                 expected="(batch, channels, height, width)",
             )
         height, width = inputs.shape[-2:]
         framed = F.pad(inputs, (self._reach,) * 4, value=self._fill)
-        starts = range(2 * self._reach + 1)
-        answers = [
-            self.teacher(ids, framed[..., top : top + height, left : left + width].contiguous(), view=view)
-            for top in starts
-            for left in starts
-        ]
-        return PooledTargets(tuple(answers), None, self._pooling)
-
-    def check_fits(self, samples: Samples, views: Views) -> None:
-        self.teacher.check_fits(samples, views)
-
-    def check_unchanged(self) -> None:
-        self.teacher.check_unchanged()
+        window = framed[..., self._top : self._top + height, self._left : self._left + width]
+        return self._teacher(ids, window.contiguous(), view=view)

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from limbeck.data import Samples, Views
 from limbeck.errors import InvalidValue, TeacherError, unknown_name
+from limbeck.inputs import Inputs
 from limbeck.pooling import METHODS, class_set_numbers, combine_specialists, require_num_top_classes
 from limbeck.pooling.class_sets import ClassSets
 from limbeck.targets import DenseTargets, SoftTargets
-from limbeck.teachers.teacher import Teacher, as_teacher
+from limbeck.teachers.dispatch import as_teacher
+from limbeck.teachers.teacher import Teacher
 
 
 class SpecialistsTeacher(Teacher):
@@ -95,31 +97,19 @@ class SpecialistsTeacher(Teacher):
     @property
     def fingerprint(self) -> str:
         settings = (self.class_sets, self._offsets, self.num_top_classes, self._method, self._tolerance)
-        parts = ["specialists", repr(settings), *(teacher.fingerprint for teacher in self._parts)]
+        parts = ["specialists", repr(settings), *(teacher.fingerprint for teacher in self.parts)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
-    def answers_any_view(self) -> bool:
-        return all(teacher.answers_any_view for teacher in self._parts)
-
-    @property
-    def num_views(self) -> int | None:
-        return min((count for teacher in self._parts if (count := teacher.num_views) is not None), default=None)
+    def parts(self) -> tuple[Teacher, ...]:
+        return (self.generalist, *self.specialists)
 
     @property
     def num_classes(self) -> int | None:
         return self.generalist.num_classes if self._class_names is None else len(self._class_names)
 
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        return tuple(module for teacher in self._parts for module in teacher.modules)
-
-    @property
-    def _parts(self) -> tuple[Teacher, ...]:
-        return (self.generalist, *self.specialists)
-
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
-        general, *special = (teacher(ids, inputs, view=view).logits_at(1.0) for teacher in self._parts)
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
+        general, *special = (teacher(ids, inputs, view=view).logits_at(1.0) for teacher in self.parts)
         if self._class_names is not None and general.shape[1] != len(self._class_names):
             raise TeacherError(
                 "The generalist knows other classes than were named.",
@@ -139,7 +129,7 @@ class SpecialistsTeacher(Teacher):
 
     def check_fits(self, samples: Samples, views: Views) -> None:
         """Raise TeacherError or StoreError unless all parts can answer, and the classes are those that were named."""
-        for teacher in self._parts:
+        for teacher in self.parts:
             teacher.check_fits(samples, views)
         known = tuple(samples.class_names or ())
         if self._class_names is not None and known and known != self._class_names:
@@ -149,10 +139,6 @@ class SpecialistsTeacher(Teacher):
                 expected=", ".join(self._class_names[:10]),
                 remedy="give the data's class names, in the data's order",
             )
-
-    def check_unchanged(self) -> None:
-        for teacher in self._parts:
-            teacher.check_unchanged()
 
 
 def _raise_dustbin(logits: Tensor, offset: float) -> Tensor:

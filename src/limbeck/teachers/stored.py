@@ -1,18 +1,16 @@
-"""A ready tensor of logits as a teacher, and the collecting of one."""
+"""A ready tensor of logits as a teacher."""
 
 from __future__ import annotations
 
 import hashlib
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.data import Samples, Views, iterate_batches
+from limbeck.data import Samples, Views
 from limbeck.errors import ShapeMismatch, TeacherError
+from limbeck.inputs import Inputs, device_of
 from limbeck.targets import DenseTargets, SoftTargets
-from limbeck.teachers.ensemble import EnsembleTeacher
-from limbeck.teachers.module import ModuleTeacher
-from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.teacher import Teacher
 
 
@@ -69,18 +67,14 @@ class LogitsTeacher(Teacher):
         return False
 
     @property
-    def num_views(self) -> None:
-        return None
+    def runs(self) -> bool:
+        return False
 
     @property
     def num_classes(self) -> int | None:
         return self._logits.shape[1]
 
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        return ()
-
-    def __call__(self, ids: Tensor, inputs: Tensor, *, view: int | None = None) -> SoftTargets:
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
         if self._ids.device != ids.device:
             self._ids, self._logits = self._ids.to(ids.device), self._logits.to(ids.device)
         positions = ids if self._ids_are_positions else self._positions(ids)
@@ -88,7 +82,7 @@ class LogitsTeacher(Teacher):
             logits = self._logits.index_select(0, positions)
         except IndexError as error:
             raise self._unknown(ids[(ids < 0) | (ids >= len(self._ids))]) from error
-        return DenseTargets(logits.to(inputs.device, non_blocking=True))
+        return DenseTargets(logits.to(device_of(inputs), non_blocking=True))
 
     def _positions(self, ids: Tensor) -> Tensor:
         positions = torch.searchsorted(self._ids, ids).clamp_(max=len(self._ids) - 1)
@@ -114,37 +108,6 @@ class LogitsTeacher(Teacher):
                 expected="targets of the very pixels that the student sees",
                 remedy="train without augmentation, give the teacher's network, or collect a store of these views",
             )
-
-    def check_unchanged(self) -> None:
-        """Nothing runs, so nothing can change."""
-
-
-def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_size: int = 512) -> Teacher:
-    """Run a teacher once over the clean view and keep its logits in memory.
-
-    Members of an ensemble are kept singly and pooled when asked, so every temperature and weight stays possible.
-
-    Args:
-        teacher: any teacher; its modules' device is where it runs.
-        samples: the transfer set.
-        views: constant views (no augmentation), normalisation included.
-        batch_size: of the teacher's forward passes.
-    Returns:
-        A teacher with the same answers and fingerprint that looks them up by id.
-    """
-    if isinstance(teacher, EnsembleTeacher):
-        members = [collect_logits(member, samples, views, batch_size=batch_size) for member in teacher.teachers]
-        return EnsembleTeacher(members, weights=teacher.weights, pooling=teacher.pooling)
-    if not isinstance(teacher, (ModuleTeacher, SpecialistsTeacher)) or not teacher.answers_any_view:
-        return teacher
-    parameters = (tensor for module in teacher.modules for tensor in module.parameters())
-    device = next((tensor.device for tensor in parameters), torch.device("cpu"))
-    positions = torch.arange(len(samples))
-    rows = [
-        teacher(batch.ids, batch.inputs.to(device)).logits_at(1.0).cpu()
-        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None)
-    ]
-    return LogitsTeacher(torch.cat(rows), ids=samples.ids.cpu(), name=teacher.name, fingerprint=teacher.fingerprint)
 
 
 def _tensors_fingerprint(*tensors: Tensor) -> str:

@@ -232,7 +232,7 @@ class _Cohort:
             peers = PooledTargets(tuple(answers[:k] + answers[k + 1 :]), weights=None, pooling="arithmetic")
             targets = CohortTargets(peers, beside)
             loss = run.objective.backward(outputs[k], targets, batch, counts=counts, scale=run.state.scaler.scale)
-            run.take_step([loss], counts)
+            run.take_step([loss], counts, num_samples=len(batch))
             if self.update == "alternating" and k + 1 < len(self.runs):
                 with torch.no_grad(), kept_statistics(run.student):
                     answers[k] = DenseTargets(_asked(run, batch))

@@ -140,7 +140,7 @@ def _do_step(run: TrainingRun, batch: Batch) -> None:
             targets = run.teacher(part.ids, part.inputs, view=part.view) if run.teacher is not None else None
             outputs = run.student(part.inputs)
         losses.append(run.objective.backward(outputs, targets, part, counts=counts, scale=run.state.scaler.scale))
-    run.take_step(losses, counts)
+    run.take_step(losses, counts, num_samples=len(batch))
 
 
 def _save(run: TrainingRun) -> None:

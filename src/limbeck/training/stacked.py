@@ -220,7 +220,7 @@ class _StackedTraining:
             yield batch
 
     def _do_step(self, batch: StackedBatch) -> None:
-        counts = batch.count(all_labelled=self.batches.all_labelled)
+        counts = batch.count(all_labelled=self.batches.all_labelled, label_smoothing=self.recipe.label_smoothing)
         row: list[Tensor] = []
         for part in batch.split(self.recipe.accumulation_steps):
             with self.runtime.autocast():
@@ -230,7 +230,7 @@ class _StackedTraining:
             values = [loss.total.detach(), *loss.means.values()]
             row = [a + b for a, b in zip(row, values, strict=True)] if row else values
         self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
-        self.tally.add(row, examples=counts.examples, labelled=counts.labelled)
+        self.tally.add(row, examples=float(counts.examples), labelled=counts.labelled)
 
     def _read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""

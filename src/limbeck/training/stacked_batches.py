@@ -60,9 +60,9 @@ class StackedBatch:
             _columns(self.teacher_logits, examples),
         )
 
-    def count(self, *, all_labelled: bool) -> Counts:
+    def count(self, *, all_labelled: bool, label_smoothing: float) -> Counts:
         """Return how many examples the means run over, for each network."""
-        return count_valid(self.labels, all_labelled=all_labelled)
+        return count_valid(self.labels, all_labelled=all_labelled, label_smoothing=label_smoothing, is_stacked=True)
 
 
 class TeacherAnswers:
