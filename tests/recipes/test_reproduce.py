@@ -101,7 +101,7 @@ def specialists_made_here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serial")
     out = ["--set", "jobs=serial", "--out", str(folder / "run"), "--networks", str(folder / "networks")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(material, "load_data", lambda name, **how: unpacked(name))
+        patch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
         patch.setattr(sys, "argv", ["limbeck", "reproduce", "hinton2015-specialists", *SPECIALISTS, *out])
         num_threads = torch.get_num_threads()
         with pytest.raises(SystemExit) as finished:
