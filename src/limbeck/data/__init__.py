@@ -5,20 +5,25 @@ from limbeck.data.archives import unpack
 from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, augmentations_from
 from limbeck.data.balance import BalancedOrder
 from limbeck.data.batches import Batch
-from limbeck.data.catalog import data_set_names, load_archive, load_data, load_npz
+from limbeck.data.catalog import data_set_names, load_archive, load_data
 from limbeck.data.checks import IGNORE_INDEX, UNLABELLED, Task
 from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
-from limbeck.data.data_sets import DatasetInputs, IndexedDataset
+from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
+from limbeck.data.hub import load_hf
 from limbeck.data.image_files import ImageFiles
 from limbeck.data.images import load_image_folder
+from limbeck.data.indexed import IndexedDataset
 from limbeck.data.loading import ReadSettings, iterate_batches
 from limbeck.data.normalise import Normalise, can_normalise
+from limbeck.data.npz import load_npz
 from limbeck.data.order import batch_positions, epoch_batches, epoch_order
+from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
 from limbeck.data.sources import InputSource
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
+from limbeck.data.tables import load_table
 from limbeck.data.transforms import Transform
 from limbeck.data.views import Views
 from limbeck.data.warps import Affine, Elastic
@@ -42,6 +47,7 @@ __all__ = [
     "Mixup",
     "Normalise",
     "PadCollate",
+    "PathTable",
     "ReadSettings",
     "Samples",
     "Splits",
@@ -66,8 +72,10 @@ __all__ = [
     "label_part",
     "load_archive",
     "load_data",
+    "load_hf",
     "load_image_folder",
     "load_npz",
+    "load_table",
     "pad_collate",
     "require_classes",
     "unpack",

@@ -15,8 +15,10 @@ from torch.utils.data.dataloader import default_collate
 
 from limbeck.data.arrays import as_inputs, as_labels
 from limbeck.data.checks import Task
+from limbeck.data.collate import Collate
 from limbeck.data.columns import is_weight, left_out, split_item
-from limbeck.data.data_sets import Collate, DatasetInputs, read_item, read_labels
+from limbeck.data.data_set_labels import read_labels
+from limbeck.data.data_sets import DatasetInputs, read_item
 from limbeck.data.image_files import EXTENSIONS
 from limbeck.data.images import image_list
 from limbeck.data.loading import ReadSettings

@@ -16,6 +16,7 @@ from limbeck.data.samples import Samples
 from limbeck.errors import DataError, InvalidValue
 
 MASK_NAME = "attention_mask"
+Collate = Callable[[Sequence[Any]], Any]
 _LABEL_NAMES = frozenset({"label", "labels", "target", "targets"})
 
 
@@ -76,7 +77,8 @@ class PadCollate:
         if self.mask_for not in joined or MASK_NAME in joined:
             return joined
         longest = joined[self.mask_for].shape[1]
-        lengths = torch.tensor([min(len(item[self.mask_for]), longest) for item in items])
+        most = longest if self.max_length is None else min(longest, self.max_length)
+        lengths = torch.tensor([min(len(item[self.mask_for]), most) for item in items])
         return {**joined, MASK_NAME: (torch.arange(longest)[None] < lengths[:, None]).to(torch.int64)}
 
     def _padded(self, parts: list[Tensor], name: str) -> Tensor:
@@ -102,7 +104,7 @@ class PadCollate:
         return padded
 
 
-def pad_collate(pad_id: int = 0, **settings: Any) -> Callable[[Sequence[Any]], Any]:
+def pad_collate(pad_id: int = 0, **settings: Any) -> Collate:
     """Return a collate function that pads sequences; the arguments are those of :class:`PadCollate`."""
     return PadCollate(pad_id, **settings)
 

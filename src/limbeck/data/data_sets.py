@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from limbeck.data.arrays import as_tensor
-from limbeck.data.collate import PadCollate
-from limbeck.data.columns import Example, is_text, label_name, split_item, weight_name
+from limbeck.data.collate import Collate, PadCollate
+from limbeck.data.columns import is_text, split_item
 from limbeck.data.loading import ReadSettings
 from limbeck.data.random_state import replayed_random_state, sample_seeds
 from limbeck.data.sources import content_digest
@@ -22,7 +21,6 @@ from limbeck.errors import DataError, LimbeckError
 from limbeck.inputs import Inputs, map_inputs, named_tensors
 
 _PROBES = 256  # inputs of a data set that are read for its fingerprint
-Collate = Callable[[Sequence[Any]], Any]
 
 
 class DatasetInputs:
@@ -201,108 +199,6 @@ def read_item(dataset: Any, position: int, name: str) -> Any:
             expected="dataset[i] returns a sample for every i below len(dataset)",
             remedy="see the cause above: it is in the data set's own code, or in a transform of it",
         ) from error
-
-
-def read_labels(dataset: Any, *, name: str, label_column: str | None = None) -> tuple[Any, Any]:
-    """Return labels and weights of a data set: from columns or ``targets`` where it has them, else from one pass.
-
-    Args:
-        dataset: map-style.
-        name: for messages.
-        label_column: see :func:`split_item`.
-    Returns:
-        Both as long as the data set; None where there are none.
-    Raises:
-        DataError: an item that cannot be understood, or a column that is not there.
-    """
-    if (columns := getattr(dataset, "column_names", None)) is not None:
-        label, weight = label_name(columns, label_column, name), weight_name(columns)
-        return tuple(None if one is None else list(dataset[one]) for one in (label, weight))  # type: ignore[return-value]
-    if len(dataset) == 0:
-        return None, None
-    with replayed_random_state() as set_to:
-        set_to(0)
-        first = split_item(read_item(dataset, 0, name), label_column=label_column, name=name)
-        if first.weight is None and (shortcut := _targets(dataset)) is not None:
-            return shortcut, None
-        examples = [first]
-        for position in range(1, len(dataset)):
-            set_to(position)
-            examples.append(split_item(read_item(dataset, position, name), label_column=label_column, name=name))
-    return _column(examples, "label"), _column(examples, "weight")
-
-
-class IndexedDataset(Dataset[tuple[int, Any, Any]]):
-    """A map-style data set that yields (id, inputs, label), for a training loop of your own with stored targets.
-
-    Args:
-        dataset: with ``__len__`` and ``__getitem__(int)``; items as :func:`split_item` takes them.
-        ids: unique integers, as many as samples; by default the position, as in ``as_samples``.
-        label_column: see :func:`split_item`.
-    Example:
-        >>> from torch.utils.data import DataLoader
-        >>> pairs = [(torch.zeros(3), 0), (torch.ones(3), 1)]
-        >>> for ids, inputs, labels in DataLoader(IndexedDataset(pairs), batch_size=2):
-        ...     ids, labels  # teacher_logits = store.lookup(ids)
-        (tensor([0, 1]), tensor([0, 1]))
-    """
-
-    def __init__(
-        self, dataset: Any, *, ids: Sequence[int] | Tensor | None = None, label_column: str | None = None
-    ) -> None:
-        self.dataset = dataset
-        self.ids: list[int] | None = None if ids is None else [int(one) for one in ids]
-        self.label_column = label_column
-        if self.ids is not None and (len(self.ids) != len(dataset) or len(set(self.ids)) != len(self.ids)):
-            raise DataError(
-                "The ids do not go with the data set.",
-                received=f"{len(self.ids)} ids, {len(set(self.ids))} of them different, {len(dataset)} samples",
-                expected="one id for each sample, none twice",
-            )
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, position: int) -> Any:
-        example = split_item(read_item(self.dataset, position, "the data set"), label_column=self.label_column)
-        number = position if self.ids is None else self.ids[position]
-        label = -1 if example.label is None else example.label
-        head = (number, example.inputs, label)
-        return head if example.weight is None else (*head, example.weight)
-
-
-def _targets(dataset: Any) -> Any:
-    """``targets`` or ``labels`` of a data set, where they are what it returns; None elsewhere."""
-    if isinstance(dataset, Subset):
-        labels = _targets(dataset.dataset)
-        if labels is None:
-            return None
-        indices = torch.as_tensor(dataset.indices)
-        return labels[indices] if isinstance(labels, (Tensor, np.ndarray)) else [labels[i] for i in indices.tolist()]
-    if isinstance(dataset, ConcatDataset):
-        parts = [_targets(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else [label for part in parts for label in _listed(part)]
-    if getattr(dataset, "target_transform", None) is None and getattr(dataset, "transforms", None) is None:
-        for attribute in ("targets", "labels"):
-            labels = getattr(dataset, attribute, None)
-            if isinstance(labels, (list, tuple, Tensor, np.ndarray)) and len(labels) == len(dataset):
-                return labels
-    return None
-
-
-def _listed(labels: Any) -> list[Any]:
-    return list(labels.tolist() if isinstance(labels, (Tensor, np.ndarray)) else labels)
-
-
-def _column(examples: Sequence[Example], what: str) -> Any:
-    values = [getattr(example, what) for example in examples]
-    if all(value is None for value in values):
-        return None
-    if all(isinstance(value, (Tensor, np.ndarray)) and np.ndim(value) for value in values):
-        if len({tuple(value.shape) for value in values}) == 1:
-            return torch.stack([torch.as_tensor(value) for value in values])
-        return [torch.as_tensor(value).tolist() for value in values]
-    return [value.item() if isinstance(value, (Tensor, np.generic)) else value for value in values]
 
 
 def _one_tensor(raw: Any, name: str) -> Tensor:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from limbeck.data.image_files import (
-    EXTENSIONS,
     ImageFiles,
-    PathTable,
     decode_all,
     read_headers,
     sizes_differ,
-    unreadable,
 )
+from limbeck.data.image_listing import Listing, folders_in, ids_of, list_images, num_bytes_of
+from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
 from limbeck.data.sources import RawInputs
 from limbeck.data.splits import Splits
@@ -38,16 +32,6 @@ SPLIT_FOLDERS = {
     "validation": "validation",
     "test": "test",
 }
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """The image files of one split, sorted by class and path."""
-
-    paths: PathTable
-    relative_paths: PathTable  # from the split's folder, with / and composed accents
-    num_bytes: np.ndarray[Any, Any]
-    classes: list[str]  # the class folder of each file
 
 
 def load_image_folder(
@@ -87,7 +71,7 @@ def load_image_folder(
     if image_size is not None and image_size < 1:
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = root.resolve().name if name is None else name
-    listings = {split: _list_split(folder) for split, folder in _split_folders(root).items()}
+    listings = {split: list_images(folder) for split, folder in _split_folders(root).items()}
     classes = _check_classes(root, listings)
     settings = _Settings(image_size, memory_limit_bytes, exif_orientation)
     loaded = _load_inputs(listings, settings)
@@ -96,7 +80,7 @@ def load_image_folder(
     parts: dict[str, Samples] = {}
     for split, listing in listings.items():
         labels = torch.tensor([indices[folder] for folder in listing.classes])
-        parts[split] = Samples(f"{name}/{split}", _ids_of(listing), loaded[split], labels, shown)
+        parts[split] = Samples(f"{name}/{split}", ids_of(listing), loaded[split], labels, shown)
     notes = _exif_notes(listings, exif_orientation)
     return Splits(parts["train"], parts.get("validation"), parts.get("test"), name=name, notes=notes)
 
@@ -112,40 +96,31 @@ def image_list(paths: Sequence[str | Path], image_size: int | None, *, exif_orie
         DataError: images of different sizes, or a file that cannot be read.
     """
     table = PathTable(str(path) for path in paths)
-    sizes = np.array([_num_bytes(path) for path in table], dtype=np.int64)
-    listing = _Listing(table, table, sizes, [])
+    sizes = np.array([num_bytes_of(path) for path in table], dtype=np.int64)
+    listing = Listing(table, table, sizes, [])
     return _load_inputs({"train": listing}, _Settings(image_size, DECODED_LIMIT_BYTES, exif_orientation))["train"]
 
 
 def is_image_folder(root: Path) -> bool:
     """Whether a folder has folders inside: what :func:`load_image_folder` may understand."""
-    return bool(_folders(root))
+    return bool(folders_in(root))
 
 
 def image_root(folder: Path) -> Path:
     """Return the folder of splits or classes in what was unpacked: single folders of folders are gone into."""
-    while len(inner := _folders(folder)) == 1 and is_image_folder(inner[0]):
+    while len(inner := folders_in(folder)) == 1 and is_image_folder(inner[0]):
         folder = inner[0]
     return folder
-
-
-def _visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def _folders(root: Path) -> list[Path]:
-    with os.scandir(root) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and _visible(entry.name))
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Split name -> folder; the root itself is "train" where its folders are classes."""
     try:
-        folders = _folders(root)
+        folders = folders_in(root)
     except OSError as error:
         raise DataError(f"Cannot read the folder {root}.", received=error.strerror) from error
     named = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
-    if not named or len(named) < len(folders) or not any(_folders(folder) for folder in named):
+    if not named or len(named) < len(folders) or not any(folders_in(folder) for folder in named):
         return {"train": root}
     splits: dict[str, Path] = {}
     for folder in named:
@@ -171,57 +146,11 @@ class _Settings:
     exif_orientation: bool
 
 
-def _num_bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def _list_split(folder: Path) -> _Listing:
-    relative_paths: list[str] = []
-    num_bytes: list[int] = []
-    classes: list[str] = []
-    ignored = 0
-    for class_folder in _folders(folder):
-        before = len(relative_paths)
-        ignored += _list_files(str(class_folder), class_folder.name, relative_paths, num_bytes)
-        classes += [class_folder.name] * (len(relative_paths) - before)
-    if not relative_paths:
-        raise DataError(
-            f"{folder} has no images.",
-            received=f"{ignored} other file(s) in {len(_folders(folder))} folder(s)",
-            expected="one folder for each class with " + ", ".join(EXTENSIONS) + " files in it",
-        )
-    paths = PathTable(relative_paths, root=str(folder))
-    is_composed = all(map(str.isascii, relative_paths))
-    composed = paths if is_composed else PathTable(unicodedata.normalize("NFC", path) for path in relative_paths)
-    return _Listing(paths, composed, np.array(num_bytes, dtype=np.int64), classes)
-
-
-def _list_files(folder: str, relative: str, paths: list[str], num_bytes: list[int]) -> int:
-    """Add the images below a folder, its own before those of its folders; return how many files are something else."""
-    ignored, inner = 0, []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
-                if _visible(entry.name) and not entry.is_symlink():
-                    inner.append(entry.name)
-            elif _visible(entry.name) and entry.name.lower().endswith(EXTENSIONS):
-                paths.append(f"{relative}/{entry.name}")
-                num_bytes.append(entry.stat().st_size)
-            else:
-                ignored += 1
-    for name in inner:
-        ignored += _list_files(os.path.join(folder, name), f"{relative}/{name}", paths, num_bytes)
-    return ignored
-
-
-def _check_classes(root: Path, listings: dict[str, _Listing]) -> list[str]:
+def _check_classes(root: Path, listings: dict[str, Listing]) -> list[str]:
     """Return the class folders of the training split in order, or raise what is wrong with them."""
     classes = sorted(set(listings["train"].classes))
     train_folder = _split_folders(root)["train"]
-    if empty := [folder.name for folder in _folders(train_folder) if folder.name not in classes]:
+    if empty := [folder.name for folder in folders_in(train_folder) if folder.name not in classes]:
         raise DataError(
             f"{train_folder} has classes without images.",
             received=", ".join(empty[:10]) + (" ..." if len(empty) > 10 else ""),
@@ -242,7 +171,7 @@ def _check_classes(root: Path, listings: dict[str, _Listing]) -> list[str]:
     return classes
 
 
-def _load_inputs(listings: dict[str, _Listing], settings: _Settings) -> dict[str, RawInputs]:
+def _load_inputs(listings: dict[str, Listing], settings: _Settings) -> dict[str, RawInputs]:
     """Decode every split, or prepare to read it on demand; grey only where every image of every split is."""
     reference, image_size, turn = listings["train"].paths[0], settings.image_size, settings.exif_orientation
     height, width = _first_size(reference, image_size, turn)
@@ -279,14 +208,14 @@ def _spread(paths: PathTable) -> list[str]:
     return found
 
 
-def _is_grey(listing: _Listing) -> bool:
+def _is_grey(listing: Listing) -> bool:
     """Whether every image is grey: a coloured one is usually among the first that are looked at."""
     if not all(header.is_grey for header in read_headers(_spread(listing.paths))):
         return False
     return all(read_headers([path])[0].is_grey for path in listing.paths)
 
 
-def _exif_notes(listings: dict[str, _Listing], exif_orientation: bool) -> tuple[str, ...]:
+def _exif_notes(listings: dict[str, Listing], exif_orientation: bool) -> tuple[str, ...]:
     """What the record says of EXIF orientations: whether they were applied, and how many there are."""
     if exif_orientation:
         return ("Images were turned as their EXIF orientation says.",)
@@ -307,22 +236,6 @@ def _first_size(path: str, image_size: int | None, exif_orientation: bool) -> tu
         return image_size, image_size
     header = read_headers([path], exif_orientation=exif_orientation)[0]
     return header.height, header.width
-
-
-def _ids_of(listing: _Listing) -> Tensor:
-    """63 bits of the BLAKE2b hash of each relative path."""
-    table = listing.relative_paths
-    hashed = b"".join(
-        hashlib.blake2b(table.relative(place).encode("utf-8", "surrogateescape"), digest_size=8).digest()
-        for place in range(len(table))
-    )
-    ids = (np.frombuffer(hashed, dtype=">u8") >> 1).astype(np.int64)
-    order = np.argsort(ids, kind="stable")
-    same = np.flatnonzero(ids[order][1:] == ids[order][:-1])
-    if len(same):
-        first, second = (table.relative(int(order[same[0] + step])) for step in (0, 1))
-        raise DataError("Two images have the same id.", received=f"{first} and {second}", remedy="rename one of them")
-    return torch.from_numpy(ids)
 
 
 def _class_words(root: Path, classes: list[str]) -> tuple[str, ...]:

@@ -76,6 +76,20 @@ def table_columns(columns: Mapping[str, Column], *, label_column: str | None, na
     return Example(inputs, None if label is None else _label_values(columns[label]), _or_none(columns, weight))
 
 
+def load_table(path: str | Path, *, label_column: str | None = None) -> Example:
+    """Load a .csv or .parquet file: its features, labels and weights, as :func:`table_columns` gives them.
+
+    Args:
+        path: the file; a .csv begins with a header.
+        label_column: which column holds the labels, where it is not called label or target.
+    Raises:
+        DataError: a file that cannot be read, or what :func:`table_columns` refuses.
+        MissingPackage: .parquet without pyarrow.
+    """
+    path = Path(path)
+    return table_columns(read_table(path), label_column=label_column, name=path.name)
+
+
 def read_table(path: Path) -> dict[str, Column]:
     """Return the columns of a .csv (with a header) or .parquet file.
 
@@ -106,6 +120,8 @@ def _read_csv(path: Path) -> dict[str, Column]:
                 received=f"{len(row)} values",
                 expected=f"{len(header)}: {', '.join(header[:10])}",
             )
+    if not body:
+        return {}
     return {key: _numbers_or_words(list(column)) for key, column in zip(header, zip(*body, strict=True), strict=True)}
 
 

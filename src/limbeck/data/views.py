@@ -73,8 +73,9 @@ class Views:
                 expected="either",
                 remedy="do both in the transform",
             )
-        if any(one is not None and one.function is None for one in (self.teacher_transform, self.student_transform)):
-            raise InvalidValue("Only the transform itself can be inside the data set.", received="Transform(None)")
+        for other in (self.teacher_transform, self.student_transform):
+            if other is not None and other.function is None:
+                raise InvalidValue("Only the transform itself can be inside the data set.", received="Transform(None)")
         if any(isinstance(augmentation, Mixup) for augmentation in self.augmentations[:-1]):
             raise InvalidValue(
                 "Mixup comes last, and once.",
@@ -261,9 +262,8 @@ class Views:
         assert isinstance(mixup, Mixup), "asked for by batch()"
         if len(samples) < 2:
             raise DataError("Mixup needs at least two samples.", received=f"{len(samples)} of {samples.name}")
-        drawn = counter_integers(ids, low=0, high=len(samples) - 1, seed=self.seed, stream="mixup partner", view=view)[
-            :, 0
-        ]
+        last = len(samples) - 1
+        drawn = counter_integers(ids, low=0, high=last, seed=self.seed, stream="mixup partner", view=view)[:, 0]
         ranks = drawn + (drawn >= samples.ranks[positions])  # any sample but itself, in order of id
         partners = samples.positions_by_id[ranks]
         weight = mixup.weights(counter_uniform(ids, seed=self.seed, stream="mixup weight", view=view)[:, 0])
