@@ -95,6 +95,8 @@ def prepare(
         image_size=asked.image_size,
         validation_fraction=asked.validation_fraction,
         seed=asked.split_seed,
+        label_column=asked.label_column,
+        exif_orientation=asked.exif_orientation,
     )
     name = preset_for(asked.data, is_image=splits.train.is_image)
     preset = read_layer(read_preset(name), source=f"the preset {name}")

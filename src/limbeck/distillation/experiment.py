@@ -38,7 +38,7 @@ class Experiment:
         cache: of trained networks.
         directory: of the run.
         opened: what is learned from and evaluated on; None until a recipe opens its data set.
-        normalise: of a job's inputs, for all its networks.
+        shown: the views of a job's inputs, for all its networks; a network's augmentations are added.
         evaluated_split: begins the names of what recipes observe: "test", or "held_out" where training samples are
             evaluated in the test set's place.
         smoke: recipes cut every data set to a small stratified part.
@@ -51,7 +51,7 @@ class Experiment:
     cache: NetworkCache
     directory: RunDirectory = field(default_factory=lambda: RunDirectory(None))
     opened: JobData | None = None
-    normalise: Normalise | None = None
+    shown: Views = field(default_factory=Views)
     evaluated_split: str = "test"
     smoke: bool = False
     config: dict[str, Any] = field(default_factory=dict)
@@ -98,6 +98,11 @@ class Experiment:
         return replace(record, num_validation=record.num_test, num_test=0)
 
     @property
+    def normalise(self) -> Normalise | None:
+        """The normalisation of a job's inputs."""
+        return self.shown.normalise
+
+    @property
     def validation(self) -> Samples:
         """The training samples that were kept apart, to choose by."""
         assert self.data.validation is not None, "a recipe that chooses asks for num_validation"
@@ -105,11 +110,11 @@ class Experiment:
 
     def clean_views(self) -> Views:
         """Return the views of a job without augmentation."""
-        return Views(normalise=self.normalise)
+        return self.shown.clean
 
     def views(self, augmentations: Sequence[str], *, seed: int) -> Views:
         """Return the views of a job's network's inputs."""
-        return Views(augmentations_from(augmentations), self.normalise, seed)
+        return replace(self.shown, augmentations=augmentations_from(augmentations), seed=seed)
 
     def train(self, name: str, source: NetworkSource | Network, **training: Unpack[Training]) -> TrainedNetwork:
         """Return a trained network: from the cache, otherwise trained now, or further from where it stopped.

@@ -49,7 +49,7 @@ def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], fu
         cache=NetworkCache(networks, runtime, shown, events=events, is_shared=False),
         directory=RunDirectory.open(path, config=config, overwrite=settings.overwrite),
         opened=data,
-        normalise=settings.normalise,
+        shown=settings.shown(),
         config=config,
         command=settings.command or f"limbeck.{function}(...)",
         results=Results(path, notes=list(data.notes)),

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from limbeck.data import (
+    ReadSettings,
     Samples,
     Splits,
     as_samples,
@@ -19,6 +21,7 @@ from limbeck.data import (
     label_part,
     require_classes,
 )
+from limbeck.data.sources import Selected
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.sources import Network
 from limbeck.errors import DataError
@@ -120,8 +123,21 @@ def job_data(
     if needs_labels:
         require_classes(samples, "the training set")
         require_classes(test, "the test set")
+    if settings.num_workers is not None:
+        samples, test = _read_by(samples, settings.num_workers), _read_by(test, settings.num_workers)
+        validation = validation and _read_by(validation, settings.num_workers)
     notes += dict.fromkeys(note for split in (samples, validation, test) if split for note in split.notes)
     return JobData(name, samples, validation, test, notes, test_is_held_out=not has_given_test)
+
+
+def _read_by(samples: Samples, num_workers: int) -> Samples:
+    """Return samples that so many processes read where they are read on demand; those in memory as they are."""
+    if samples.in_memory:
+        return samples
+    inputs = Selected(samples.inputs, torch.arange(len(samples)))
+    reading = getattr(samples.inputs, "reading", None) or ReadSettings()
+    inputs.reading = dataclasses.replace(reading, num_workers=num_workers)
+    return dataclasses.replace(samples, inputs=inputs)
 
 
 def _check_fits(train: Samples, split: Samples | None) -> None:

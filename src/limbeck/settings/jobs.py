@@ -16,6 +16,7 @@ from limbeck.settings.setting import (
     Count,
     FractionBelowOne,
     NotNegative,
+    NotNegativeCount,
     Positive,
     SeedNumber,
     Setting,
@@ -43,6 +44,15 @@ class RunSettings:
     """Where a job runs and what it writes."""
 
     device: Annotated[str, Setting("Device: auto, cpu, cuda, cuda:1, mps.", "machine")] = "auto"
+    num_workers: Annotated[
+        NotNegativeCount | None,
+        Setting(
+            "Processes that read and make batches; the batches are the same for any number.",
+            "machine",
+            flag="--workers",
+            unset="0, or the DataLoader's",
+        ),
+    ] = None
     precision: Annotated[Precision, Setting("Precision of forward passes; weights stay float32.", "machine")] = "auto"
     out: Annotated[
         str | Path | None,
@@ -242,6 +252,7 @@ class SourceSettings:
         ),
     ] = "digits"
     label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None
+    exif_orientation: Annotated[bool, Setting("Turn the images of a folder as their EXIF data say.", "data")] = False
     image_size: Annotated[
         Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own", unit="pixels")
     ] = None
