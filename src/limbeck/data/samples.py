@@ -211,7 +211,8 @@ class Samples:
         if is_in_memory(self.inputs):
             inputs = take_rows(self.inputs, positions)
         elif isinstance(self.inputs, Selected):
-            inputs = Selected(self.inputs.source, self.inputs.positions[positions.cpu()])
+            source, kept = self.inputs.source, self.inputs.positions[positions.cpu()]
+            inputs = Selected(source, kept, reading=vars(self.inputs).get("reading"))
         else:
             inputs = Selected(self.inputs, positions)
         return dataclasses.replace(

@@ -56,11 +56,14 @@ class Selected:
     Args:
         source: what is read.
         positions: int64, shape (n,).
+        reading: how it is read in place of the source's own way.
     """
 
-    def __init__(self, source: InputSource, positions: Tensor) -> None:
+    def __init__(self, source: InputSource, positions: Tensor, *, reading: Any = None) -> None:
         self.source = source
         self.positions = positions.cpu()
+        if reading is not None:
+            self.reading = reading
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -44,6 +44,11 @@ class JobArguments(TrainSettings):
         dict[str, Any] | None, Doc("Kept in record and ``config.yaml``; made from the arguments where not given.")
     ] = None
 
+    @property
+    def has_augmentation(self) -> bool:
+        """Whether one view of a sample differs from the next."""
+        return bool(self.augmentations) or self.transform is not None
+
     def shown(self) -> Views:
         """Return the views of the job's inputs, without the augmentations of a network."""
         return Views(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from limbeck.data import (
+    InputSource,
     ReadSettings,
     Samples,
     Splits,
@@ -134,9 +135,9 @@ def _read_by(samples: Samples, num_workers: int) -> Samples:
     """Return samples that so many processes read where they are read on demand; those in memory as they are."""
     if samples.in_memory:
         return samples
-    inputs = Selected(samples.inputs, torch.arange(len(samples)))
-    reading = getattr(samples.inputs, "reading", None) or ReadSettings()
-    inputs.reading = dataclasses.replace(reading, num_workers=num_workers)
+    source = cast(InputSource, samples.inputs)
+    reading = dataclasses.replace(getattr(source, "reading", None) or ReadSettings(), num_workers=num_workers)
+    inputs = Selected(source, torch.arange(len(samples)), reading=reading)
     return dataclasses.replace(samples, inputs=inputs)
 
 

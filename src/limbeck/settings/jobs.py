@@ -115,12 +115,17 @@ class TrainSettings(RunSettings):
                 received=self.seeds,
                 expected="like 3, or 0,1,2",
             )
-        if self.num_views is not None and not self.augmentations:
+        if self.num_views is not None and not self.has_augmentation:
             raise InvalidValue(
                 "num_views needs augmentations to view.",
                 received=f"num_views {self.num_views}, no augmentations",
                 expected="num_views with augmentations, or neither",
             )
+
+    @property
+    def has_augmentation(self) -> bool:
+        """Whether one view of a sample differs from the next."""
+        return bool(self.augmentations)
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
