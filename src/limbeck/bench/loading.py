@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 import tracemalloc
@@ -26,6 +27,7 @@ WORKERS = (0, 1, 2)
 TARGET = 1 / 0.95  # seconds of ours over the floor's: 0.95 of its samples per second
 LIST_SECONDS, BYTES_EACH = 10.0, 400.0
 SMALL_SIZE = 8  # pixels
+_NMS_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def run(
@@ -101,10 +103,17 @@ class _Folder(Dataset[tuple[Tensor, int]]):
 
 
 def _torchvision() -> Any:
-    """torchvision's data sets and transforms; None where they are absent, or built for another torch."""
+    """torchvision's data sets and transforms; None where they are absent.
+
+    One that was built for another torch lacks its compiled operators, which reading images does not use: it imports
+    once the schema is there that its Python code registers a shape rule for.
+    """
     try:
+        for operator in ("nms", "qnms"):
+            with contextlib.suppress(RuntimeError):  # defined already
+                torch.library.define(f"torchvision::{operator}", _NMS_SCHEMA)
         from torchvision import datasets, transforms
-    except (ImportError, RuntimeError, OSError):
+    except (ImportError, RuntimeError, OSError, AttributeError):
         return None
     return datasets, transforms
 
@@ -169,5 +178,5 @@ def _small_files(root: Path, count: int, seed: int) -> dict[str, float | bool]:
         "target_bytes_each": BYTES_EACH,
         "epoch_growth_bytes": growth,
         "epoch_growth_bytes_each": growth / count,
-        "reached": seconds < LIST_SECONDS * count / 200_000 + 1 and held / count < BYTES_EACH,
+        "reached": seconds < LIST_SECONDS and held / count < BYTES_EACH,
     }
