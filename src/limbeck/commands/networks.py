@@ -4,6 +4,9 @@ mlp:widths=30x30                  a spec of the zoo, trained here
 resnet20@weights.safetensors      ... with weights from a file, used as it is
 package.module:factory            your own, trained here (only ever from the command line, never from a file)
 package.module:factory@weights.pt ... with weights
+timm:NAME, hf:NAME_OR_FOLDER      a network of timm or transformers: as teacher pretrained, as student trained here
+onnx:FILE, export:FILE.pt2        a trained classifier in a file
+sklearn:FILE.skops                ... an estimator with predict_proba
 runs/teacher                      a folder that limbeck saved a network in
 runs/committee                    a folder of a generalist and its specialists
 """
@@ -14,13 +17,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.data import Normalise, Samples
 from limbeck.distillation import COMMITTEE_FILE, NetworkSource, load_committee, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
 from limbeck.models import SavedModel, check_output, is_factory_path, load_factory, load_model, load_weights
+from limbeck.models.foreign import is_foreign
+from limbeck.models.renormalised import Renormalised
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher
+from limbeck.teachers.resolve import names_teacher, resolve_teacher
 
 
 def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
@@ -36,7 +42,7 @@ def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
         raise ModelError(
             "A student is trained here, from random weights.",
             received=text,
-            expected="a name of the zoo, or package.module:factory",
+            expected="a name of the zoo, timm:NAME, hf:FOLDER or package.module:factory",
             remedy="start from given weights in Python: limbeck.distill(module, ...)",
         )
     return _factory_or_spec(spec)
@@ -47,6 +53,14 @@ def teacher_source(
 ) -> Teacher | NetworkSource:
     """Return a ready teacher where weights are named, otherwise what to train as one."""
     _check_origin(text, from_command_line)
+    if names_teacher(text):
+        return resolve_teacher(
+            text,
+            input_shape=train.input_shape,
+            num_classes=train.num_classes,
+            class_names=train.class_names,
+            normalise=normalise,
+        )
     spec, weights = _split_weights(text)
     if (Path(spec) / COMMITTEE_FILE).is_file():
         return committee_for(Path(spec), train=train, normalise=normalise)
@@ -78,11 +92,12 @@ def trained_teacher(
     """
     for text in texts:
         spec, weights = _split_weights(text)
-        if weights is None and not _is_saved(spec):
+        if weights is None and not _is_saved(spec) and not names_teacher(text):
             raise ConfigError(
                 "This teacher is not trained: no network is saved there.",
                 received=text,
-                expected="a folder that limbeck saved a network in, or SPEC@WEIGHTS",
+                expected="a folder that limbeck saved a network in, SPEC@WEIGHTS, timm:NAME, hf:NAME, onnx:FILE, "
+                "export:FILE or sklearn:FILE",
                 remedy=f"limbeck train --data {data} --student {'SPEC' if '/' in text else text} --out runs/teacher, "
                 "then --teacher runs/teacher",
             )
@@ -135,7 +150,8 @@ def _adapted(saved: SavedModel, *, train: Samples, normalise: Normalise | None) 
     own = normalise_from(saved)
     if own == normalise:
         return saved.module
-    return Renormalised(saved.module, given=normalise, own=own, num_axes=len(train.input_shape))
+    num_axes = len(train.input_shape)
+    return Renormalised(saved.module, given=_mean_and_std(normalise), own=_mean_and_std(own), num_axes=num_axes)
 
 
 def normalise_from(saved: SavedModel) -> Normalise | None:
@@ -145,42 +161,13 @@ def normalise_from(saved: SavedModel) -> Normalise | None:
     return Normalise(mean=tuple(saved.normalise["mean"]), std=tuple(saved.normalise["std"]))
 
 
-class Renormalised(nn.Module):
-    r"""A network behind a change of normalisation: x -> ((x * std + mean) - own mean) / own std.
-
-    Args:
-        network: expects its ``own`` normalisation.
-        given: of the inputs that come in; None for none.
-        own: None for none.
-        num_axes: of one input, channels first.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, network: nn.Module, *, given: Normalise | None, own: Normalise | None, num_axes: int) -> None:
-        super().__init__()
-        mean, std = _mean_and_std(given)
-        own_mean, own_std = _mean_and_std(own)
-        shape = (-1,) + (1,) * (num_axes - 1)
-        self.network = network
-        self.register_buffer("scale", (std / own_std).reshape(shape))
-        self.register_buffer("shift", ((mean - own_mean) / own_std).reshape(shape))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the network's logits, shape (batch, classes)."""
-        logits: Tensor = self.network(inputs * self.scale + self.shift)
-        return logits
-
-
-def _mean_and_std(normalise: Normalise | None) -> tuple[Tensor, Tensor]:
-    if normalise is None:
-        return torch.zeros(1), torch.ones(1)
-    return torch.tensor(normalise.mean), torch.tensor(normalise.std)
+def _mean_and_std(normalise: Normalise | None) -> tuple[Sequence[float], Sequence[float]] | None:
+    return None if normalise is None else (normalise.mean, normalise.std)
 
 
 def _check_origin(text: str, from_command_line: bool) -> None:
-    if is_factory_path(_split_weights(text)[0]) and not from_command_line:
+    spec, _ = _split_weights(text)
+    if is_factory_path(spec) and not names_teacher(spec) and not from_command_line:
         raise ConfigError(
             "A configuration file does not name code to run.",
             received=text,
@@ -199,4 +186,4 @@ def _is_saved(text: str) -> bool:
 
 
 def _factory_or_spec(text: str) -> Callable[..., nn.Module] | str:
-    return load_factory(text) if is_factory_path(text) else text
+    return load_factory(text) if is_factory_path(text) and not is_foreign(text) else text

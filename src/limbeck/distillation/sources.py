@@ -13,6 +13,7 @@ from limbeck.data import Samples, Views
 from limbeck.errors import ModelError
 from limbeck.inputs import Inputs
 from limbeck.models import ModelFactory, ModelSpec, build, check_output
+from limbeck.models.foreign import build_foreign, is_foreign
 
 NetworkSource = nn.Module | Callable[..., nn.Module] | str
 
@@ -54,13 +55,17 @@ def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
     """Return the network that a source stands for.
 
     Args:
-        source: a spec of the zoo ("mlp:widths=30x30"), a callable that returns a module (called once for each seed,
-            with ``input_shape`` and ``num_classes`` where it takes them), or a module (copied for each seed: every
-            seed starts from its weights).
+        source: a spec of the zoo ("mlp:widths=30x30"), of timm or transformers ("timm:resnet18", "hf:FOLDER"), a
+            callable that returns a module (called once for each seed, with ``input_shape`` and ``num_classes`` where it
+            takes them), or a module (copied for each seed: every seed starts from its weights).
         name: shown in records.
     Raises:
         ModelError: anything else.
     """
+    if isinstance(source, str) and is_foreign(source):
+        return Network(
+            name or source, lambda shape, classes: build_foreign(source, input_shape=shape, num_classes=classes), False
+        )
     if isinstance(source, str):
         spec = ModelSpec.parse(source)
         return Network(

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
-from limbeck.errors import TeacherError
-from limbeck.models import check_output
+from limbeck.errors import LimbeckError, ModelError, TeacherError
+from limbeck.inputs import describe
+from limbeck.models.factory import failure
 from limbeck.objectives import HardLabels
 from limbeck.settings import TaughtSettings
-from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher, as_teacher, check_weights
+from limbeck.teachers import (
+    EnsembleTeacher,
+    LogitsTeacher,
+    ModuleTeacher,
+    Teacher,
+    as_teacher,
+    check_weights,
+    is_teacher,
+)
+from limbeck.teachers.precision import inputs_for
 
-TeacherSource = Teacher | Tensor | NetworkSource
+TeacherSource = Teacher | Tensor | NetworkSource | Any
+"""What ``as_teacher`` takes without options, or a network that is trained here first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +60,9 @@ def teacher_sources(
         TeacherError: none at all, weights that do not fit, or a ready teacher whose classes are not the data's, or that
             cannot see augmented views.
     """
-    given = list(teachers) if isinstance(teachers, Sequence) and not isinstance(teachers, str) else [teachers]
+    given = (
+        list(teachers) if isinstance(teachers, Sequence) and not isinstance(teachers, (str, nn.Module)) else [teachers]
+    )
     if has_store and not all(isinstance(_source(item), Teacher) for item in given):
         raise TeacherError(
             "A store of soft targets belongs to teachers that are trained already.",
@@ -65,14 +81,13 @@ def teacher_sources(
 
 
 def _source(item: TeacherSource) -> Teacher | Network:
-    if isinstance(item, (Teacher, Tensor, nn.Module)):
-        return as_teacher(item)
-    return network_from(item)
+    return as_teacher(item) if is_teacher(item) else network_from(cast(NetworkSource, item))
 
 
 def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
-    for module in _answering_modules(teacher):
-        check_output(module, input_shape=data.train.input_shape, num_classes=data.train.num_classes)
+    _check_rows(teacher, data)
+    if teacher.answers_any_view and teacher.runs:
+        _try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
             f"The teacher {teacher.name} knows other classes than the data.",
@@ -95,13 +110,53 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
         )
 
 
-def _answering_modules(teacher: Teacher) -> tuple[nn.Module, ...]:
-    """Return the modules that answer with all classes: of a committee, the generalist's."""
-    if isinstance(teacher, SpecialistsTeacher):
-        return _answering_modules(teacher.generalist)
-    if isinstance(teacher, EnsembleTeacher):
-        return tuple(module for member in teacher.teachers for module in _answering_modules(member))
-    return teacher.modules
+def _try_out(teacher: Teacher, train: Samples, views: Views) -> None:
+    """Raise ModelError or TeacherError unless two real samples give logits of the data's classes."""
+    teacher.check_fits(train, views)
+    batch = views.batch(train, torch.arange(min(2, len(train))), view=None)
+    try:
+        with torch.no_grad():
+            logits = teacher(batch.ids, inputs_for(teacher, batch)).logits_at(1.0)
+    except LimbeckError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"The teacher {teacher.name} cannot run on samples of {train.name}.",
+            received=failure(error),
+            expected=f"a network that takes {describe(batch.inputs)}",
+            remedy="check that it was made for this data: channels, height, width",
+        ) from error
+    if logits.shape[-1] != train.num_classes:
+        raise ModelError(
+            f"The teacher {teacher.name} has other outputs than the data has classes.",
+            received=f"{logits.shape[-1]} classes",
+            expected=f"{train.num_classes} classes, in the data's order",
+            remedy="give a teacher of these classes, or the data that it was trained on",
+        )
+
+
+def _check_rows(teacher: Teacher, data: JobData) -> None:
+    """Raise TeacherError where a matrix without ids has not one row for each sample that was given."""
+    matrices = [member for member in teacher.members if isinstance(member, LogitsTeacher) and not member.has_ids]
+    given = _num_given(data) if matrices else 0
+    for matrix in matrices:
+        if matrix.num_rows != given:
+            raise TeacherError(
+                f"{matrix.name[:1].upper()}{matrix.name[1:]}: not one row for each sample.",
+                received=f"{matrix.num_rows} rows for {given} samples",
+                expected="row i is that of sample id i, as many rows as samples",
+                remedy="say whose rows they are: as_teacher(matrix, ids=ids), one id a row",
+            )
+
+
+def _num_given(data: JobData) -> int:
+    """Return how many samples the training set had before validation and test sets were held out of it."""
+    ids, count = set(data.train.ids.tolist()), len(data.train)
+    for split in (data.validation, data.test):
+        if split is not None and ids.isdisjoint(split.ids.tolist()):
+            ids.update(split.ids.tolist())
+            count += len(split)
+    return count
 
 
 def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: TaughtSettings) -> Staff:
@@ -113,6 +168,7 @@ def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: Taugh
         role = "teacher" if len(sources) == 1 else f"member {index + 1}"
         if isinstance(source, Teacher):
             members.append(source)
+            notes += source.notes
             if source.answers_any_view:
                 networks.append(TrainedNetwork(role, source.name, None, "given", _as_module(source, bench)))
             else:

@@ -17,6 +17,7 @@ from limbeck.teachers import (
     CollectionProgress,
     StoreTeacher,
     Teacher,
+    check_probe,
     collect,
     collect_logits,
     gives_logits,
@@ -73,6 +74,8 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -
     if not teacher.runs:
         return Transfer(teacher, [f"Soft targets come from {teacher.name}; no teacher ran."])
     if reason := _why_live(teacher, bench, settings):
+        if bench.directory.path is not None:
+            check_probe(bench.directory.path, teacher.members, bench.data.train, bench.clean_views())
         return Transfer(teacher, [f"{reason}, so the teacher runs in every step."])
     views, num_views = replayed_views(bench, settings), settings.num_views
     if bench.directory.path is None or is_nested(teacher):

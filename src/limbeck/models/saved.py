@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from limbeck.errors import InvalidValue, ModelError, OutputError
 from limbeck.models.exits import ExitNetwork, add_exits
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
+from limbeck.models.foreign import CONFIG, build_foreign, is_foreign, saved_config
 from limbeck.models.resolve import build
 from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
@@ -113,7 +114,7 @@ def save_model(
         "fingerprint": fingerprint(module),
         "weights": {"file": file_name, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)},
         "torch": str(torch.__version__),
-        "extra": {**(extra or {}), **_exits_of(module)},
+        "extra": {**(extra or {}), **_exits_of(module), **saved_config(module)},
     }
     try:
         text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
@@ -134,8 +135,8 @@ def save_model(
 def load_model(directory: Path | str, *, factory: str | ModelFactory | None = None) -> SavedModel:
     """Build the network that :func:`save_model` wrote, and check that it is the same to the byte.
 
-    A network of the zoo is built again from its spec. Code that ``model.json`` names is never imported: for a model of
-    the user's own, the caller gives the factory.
+    A network of the zoo, of timm or of transformers is built again from its spec. Code that ``model.json`` names is
+    never imported: for a model of the user's own, the caller gives the factory.
 
     Args:
         directory: the folder with ``model.json``.
@@ -150,7 +151,10 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     content = _read_checked(weights_path, manifest["weights"]["sha256"])
     spec, class_names = manifest["spec"], manifest["class_names"]
     input_shape = tuple(manifest["input_shape"])
-    if factory is None:
+    if factory is None and is_foreign(spec):
+        config = manifest["extra"].get(CONFIG)
+        module = build_foreign(spec, input_shape=input_shape, num_classes=len(class_names), config=config)
+    elif factory is None:
         if is_factory_path(spec) or spec.partition(":")[0] not in ZOO:
             raise _needs_factory(directory, spec)
         module = build(spec, input_shape=input_shape, num_classes=len(class_names))

@@ -84,13 +84,14 @@ def unwrap(module: nn.Module) -> nn.Module:
         >>> unwrap(nn.DataParallel(layer)) is layer
         True
     """
-    while True:
+    while not isinstance(module, torch.jit.ScriptModule):  # whose submodules are no dictionary, and which wraps nothing
         inner = module.__dict__.get("_modules", {}).get("_orig_mod")
         if inner is None and isinstance(module, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             inner = module.module
         if not isinstance(inner, nn.Module):
-            return module
+            break
         module = inner
+    return module
 
 
 def load_weights(module: nn.Module, path: Path | str) -> None:

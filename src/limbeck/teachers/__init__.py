@@ -1,12 +1,18 @@
 """Teachers: ``(ids, inputs, view) -> SoftTargets``, in eval mode, frozen, without autograd, unchanged by a run."""
 
 from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_answers
-from limbeck.teachers.dispatch import as_teacher
+from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
+from limbeck.teachers.estimator import estimator_teacher, load_estimator
+from limbeck.teachers.exported import exported_teacher, load_exported
 from limbeck.teachers.feature_teacher import FeatureTeacher
 from limbeck.teachers.from_store import StoreTeacher, store_teacher
+from limbeck.teachers.function import FunctionTeacher
 from limbeck.teachers.memory import collect_logits, gives_logits
 from limbeck.teachers.module import ModuleTeacher
+from limbeck.teachers.onnx_file import onnx_teacher
+from limbeck.teachers.outputs import SMOOTHING, Outputs
+from limbeck.teachers.probe import check_probe
 from limbeck.teachers.shift_averaged import ShiftAveragedTeacher
 from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.stored import LogitsTeacher
@@ -14,22 +20,32 @@ from limbeck.teachers.teacher import Teacher
 
 __all__ = [
     "POOLINGS",
+    "SMOOTHING",
     "CollectionProgress",
     "EnsembleTeacher",
     "FeatureTeacher",
+    "FunctionTeacher",
     "LogitsTeacher",
     "ModuleTeacher",
+    "Outputs",
     "PooledTargets",
     "ShiftAveragedTeacher",
     "SpecialistsTeacher",
     "StoreTeacher",
     "Teacher",
     "as_teacher",
+    "check_probe",
     "check_weights",
     "collect",
     "collect_logits",
+    "estimator_teacher",
+    "exported_teacher",
     "gives_logits",
     "is_nested",
+    "is_teacher",
+    "load_estimator",
+    "load_exported",
+    "onnx_teacher",
     "prepare_collection",
     "store_teacher",
     "verify_answers",

@@ -29,6 +29,7 @@ from limbeck.targets.writer import (
 from limbeck.teachers.answer_block import AnswerBlock
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
 from limbeck.teachers.precision import Forward
+from limbeck.teachers.probe import check_probe
 from limbeck.teachers.teacher import Teacher
 
 BATCH_SIZE = 512
@@ -91,7 +92,8 @@ def collect(
         The store, opened without hashing again what was just hashed; None where other processes' shards are missing.
     Raises:
         StoreError: the folder holds a collection of other teachers, samples, views or settings.
-        TeacherError: a teacher that does not give logits, or that changed meanwhile.
+        TeacherError: a teacher that does not give logits, that changed meanwhile, or that answers otherwise than when
+            the collection was begun.
         OutputError: the disk is full or gone; what is finished is kept.
         InvalidValue, UnknownName: a setting that cannot be.
     """
@@ -176,6 +178,7 @@ def _prepare(
     else:
         plan, digest = make_plan(folder, Forward(members, precision=settings.precision), samples, shown, settings)
     check_plan(folder, plan, members, samples, shown, settings)
+    check_probe(folder, members, samples, shown)
     return plan, digest
 
 

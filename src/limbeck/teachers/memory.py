@@ -29,6 +29,7 @@ def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_si
     Raises:
         TeacherError: soft targets that hold at one temperature only.
     """
+    _check_fits(teacher, samples, views)
     return teacher.pooled(
         [_table(member, samples, views, batch_size=batch_size) if member.runs else member for member in teacher.members]
     )
@@ -36,6 +37,7 @@ def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_si
 
 def gives_logits(teacher: Teacher, samples: Samples, views: Views) -> bool:
     """Return whether all members give logits that hold at every temperature, as seen on one sample."""
+    _check_fits(teacher, samples, views)
     batch = views.clean.batch(samples, torch.tensor([0]), view=None)
     with torch.no_grad():
         return all(
@@ -51,3 +53,9 @@ def _table(member: Teacher, samples: Samples, views: Views, *, batch_size: int) 
             for batch in iterate_batches(samples, views, torch.arange(len(samples)), batch_size=batch_size, view=None)
         ]
     return LogitsTeacher(torch.cat(rows), ids=samples.ids.cpu(), name=member.name, fingerprint=member.fingerprint)
+
+
+def _check_fits(teacher: Teacher, samples: Samples, views: Views) -> None:
+    for member in teacher.members:
+        if member.runs:
+            member.check_fits(samples, views)

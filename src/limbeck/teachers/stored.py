@@ -11,20 +11,23 @@ from limbeck.data import Samples, Views
 from limbeck.errors import ShapeMismatch, TeacherError
 from limbeck.inputs import Inputs, device_of
 from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.teachers.outputs import SMOOTHING, Outputs
 from limbeck.teachers.teacher import Teacher
 
 
 class LogitsTeacher(Teacher):
-    """Logits that are already there, looked up by sample id; they hold for the clean view only.
+    """Outputs that are already there, looked up by sample id; they hold for the clean view only.
 
     Args:
         logits: shape (samples, classes), any float dtype.
         ids: shape (samples,), int64, unique; 0, 1, 2, ... where not given.
         name: shown in records.
         fingerprint: of the teacher that gave the logits; of the logits themselves where not given.
+        outputs: what the matrix holds: "logits", "log_probs" or "probs"; see :class:`Outputs`.
+        smoothing: of probabilities; see :class:`Outputs`.
     Raises:
         ShapeMismatch: logits that are not a matrix, or ids of another number.
-        TeacherError: NaN or +inf among the logits, or an id twice.
+        TeacherError: NaN or +inf among the logits, an id twice, or probabilities that were not said to be some.
     """
 
     def __init__(
@@ -34,7 +37,10 @@ class LogitsTeacher(Teacher):
         ids: Tensor | None = None,
         name: str = "stored logits",
         fingerprint: str | None = None,
+        outputs: str | None = None,
+        smoothing: float = SMOOTHING,
     ) -> None:
+        self.has_ids = ids is not None
         ids = torch.arange(len(logits)) if ids is None else ids
         if logits.ndim != 2 or ids.shape != logits.shape[:1]:
             raise ShapeMismatch(
@@ -45,6 +51,10 @@ class LogitsTeacher(Teacher):
         if bool(logits.isnan().any()) or bool(logits.isposinf().any()):
             row = int((logits.isnan() | logits.isposinf()).any(dim=1).nonzero()[0])
             raise TeacherError("The stored logits hold NaN or infinity.", received=f"sample id {int(ids[row])}")
+        taken_as = Outputs(name, outputs=outputs, smoothing=smoothing)
+        self._note = taken_as.note
+        if fingerprint is None:  # a matrix that people give; a collected one was looked at as it came
+            logits = taken_as(logits).logits
         order = ids.argsort()
         self._ids = ids[order].contiguous()
         if bool((self._ids[1:] == self._ids[:-1]).any()):
@@ -69,6 +79,15 @@ class LogitsTeacher(Teacher):
     @property
     def runs(self) -> bool:
         return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self._note is None else (self._note,)
+
+    @property
+    def num_rows(self) -> int:
+        """How many samples it has a row for."""
+        return len(self._ids)
 
     @property
     def num_classes(self) -> int | None:

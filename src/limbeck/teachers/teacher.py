@@ -78,6 +78,16 @@ class Teacher(ABC):
         return any(part.gives_features for part in self.parts)
 
     @property
+    def has_whole_fingerprint(self) -> bool:
+        """Whether the fingerprint covers all that decides its outputs; where not, a few are kept and compared."""
+        return bool(self.parts) and all(part.has_whole_fingerprint for part in self.parts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a run's record must know of its outputs, a sentence each."""
+        return tuple(note for part in self.parts for note in part.notes)
+
+    @property
     def num_views(self) -> int | None:
         """How many augmented views it knows, 0 .. n - 1, in turn; None where there is no such limit."""
         return min((count for part in self.parts if (count := part.num_views) is not None), default=None)

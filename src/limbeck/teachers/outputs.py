@@ -1,0 +1,144 @@
+"""What a teacher's outputs are, logits, log-probabilities or probabilities, and how they become soft targets."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import InvalidValue, TeacherError, require_not_negative, unknown_name
+from limbeck.targets import DenseTargets
+
+OutputKind = Literal["logits", "log_probs", "probs"]
+KINDS = ("logits", "log_probs", "probs")
+SMOOTHING = 0.01
+
+
+class Outputs:
+    r"""Turns a teacher's outputs into soft targets, and refuses what they are not said to be.
+
+    Probabilities are taken as logits :math:`z = \log p`, which holds at every temperature. An exact 0 has no logarithm:
+
+    .. math:: p_c \leftarrow \min(s / C,\; \min_{p_j > 0} p_j) \quad \text{where } p_c = 0
+
+    for C classes, after which the row sums to 1 again; rows without a 0 are left as they are. So a forest's zero, which
+    says "fewer than one tree of mine", gets at most the share s = 0.01 of a row in all, and never more than what the
+    forest itself gave to another class. With -inf instead, softened targets would forbid what the forest merely did not
+    see; a much smaller number (1e-8) does nearly the same at the temperatures that are used.
+
+    The first outputs are looked at: rows that are not negative and sum to 1 are probabilities, whatever was said.
+
+    Args:
+        teacher: its name, for messages.
+        outputs: "logits", "log_probs" or "probs"; None for logits.
+        smoothing: s in [0, 1): of probabilities alone. 0 keeps -inf.
+    Raises:
+        UnknownName: another kind.
+        InvalidValue: a smoothing out of range.
+    Example:
+        >>> outputs = Outputs("forest", outputs="probs", smoothing=0.02)
+        >>> outputs(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).logits.exp()
+        tensor([[0.5000, 0.5000],
+                [0.9901, 0.0099]])
+    """
+
+    def __init__(self, teacher: str, *, outputs: str | None = None, smoothing: float = SMOOTHING) -> None:
+        if outputs is not None and outputs not in KINDS:
+            raise unknown_name("kind of outputs", outputs, KINDS)
+        require_not_negative("smoothing", smoothing)
+        if smoothing >= 1:
+            raise InvalidValue("smoothing is a share.", received=smoothing, expected="0 <= smoothing < 1")
+        self.teacher, self.kind, self.smoothing = teacher, outputs or "logits", float(smoothing)
+        self._checked = False
+
+    @property
+    def identity(self) -> str:
+        """What decides the soft targets beside the outputs themselves; empty for logits."""
+        if self.kind == "logits":
+            return ""
+        return f"{self.kind} smoothing {self.smoothing!r}" if self.kind == "probs" else self.kind
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the record must know; None for logits."""
+        if self.kind == "logits":
+            return None
+        if self.kind == "log_probs":
+            return f"{self.teacher} gives log-probabilities, which are taken as logits."
+        zeros = "stay 0" if self.smoothing == 0 else f"share at most {self.smoothing:g} of their row (smoothing)"
+        return f"{self.teacher} gives probabilities: their logarithms are taken as logits, exact zeros {zeros}."
+
+    def __call__(self, outputs: Tensor) -> DenseTargets:
+        """Return soft targets of outputs (batch, ..., classes).
+
+        Raises:
+            TeacherError: outputs of another kind than was said.
+        """
+        if not self._checked:
+            self._check(outputs)
+            self._checked = True
+        if self.kind == "probs":
+            self._check_probs(outputs)
+            return DenseTargets(log_of_probs(outputs, smoothing=self.smoothing))
+        return DenseTargets(outputs)
+
+    def _check(self, outputs: Tensor) -> None:
+        """Look at the first outputs, once."""
+        if self.kind == "log_probs" and not _near(outputs.float().logsumexp(dim=-1), 0.0, outputs.dtype):
+            raise TeacherError(
+                f"The outputs of {self.teacher} are no log-probabilities.",
+                received=f"exponentials that sum to {float(outputs.float().logsumexp(dim=-1).exp()[..., 0].max()):.4g}"
+                if outputs.dim() > 2
+                else f"exponentials that sum to {float(outputs.float().logsumexp(dim=-1).exp().max()):.4g}",
+                expected="rows whose exponentials sum to 1",
+                remedy='say what they are: outputs="logits" or outputs="probs"',
+            )
+        if self.kind != "probs" and look_like_probs(outputs):
+            raise TeacherError(
+                f"The outputs of {self.teacher} are probabilities, not {self.kind.replace('_', '-')}.",
+                received=f"{len(outputs)} rows of numbers >= 0 that sum to 1",
+                expected='logits, which precede a softmax, or outputs="probs"',
+                remedy='pass as_teacher(..., outputs="probs"); on the command line FILE,outputs=probs; or leave the '
+                "softmax out of the network",
+            )
+
+    def _check_probs(self, outputs: Tensor) -> None:
+        sums = outputs.float().sum(dim=-1)
+        if bool((outputs < 0).any()) or not _near(sums, 1.0, outputs.dtype):
+            raise TeacherError(
+                f"The outputs of {self.teacher} are no probabilities.",
+                received=f"smallest {float(outputs.min()):.4g}, row sums {float(sums.min()):.4g} to "
+                f"{float(sums.max()):.4g}",
+                expected="numbers >= 0, each row with sum 1",
+                remedy='say what they are: outputs="logits" or outputs="log_probs"',
+            )
+
+
+def look_like_probs(outputs: Tensor) -> bool:
+    """Return whether every row of at least two numbers is not negative and sums to 1."""
+    if outputs.shape[-1] < 2 or not outputs.numel() or not outputs.is_floating_point():
+        return False
+    return bool((outputs >= 0).all()) and _near(outputs.float().sum(dim=-1), 1.0, outputs.dtype)
+
+
+def log_of_probs(probs: Tensor, *, smoothing: float) -> Tensor:
+    """Return log p, float32 or wider, exact zeros raised as :class:`Outputs` says.
+
+    Example:
+        >>> log_of_probs(torch.tensor([[0.25, 0.75]]), smoothing=0.01).exp()
+        tensor([[0.2500, 0.7500]])
+    """
+    probs = probs.float() if probs.dtype.itemsize < 4 else probs
+    if smoothing > 0:
+        zero = probs == 0
+        smallest = probs.masked_fill(zero, math.inf).amin(dim=-1, keepdim=True)
+        filled = torch.where(zero, smallest.clamp(max=smoothing / probs.shape[-1]), probs)
+        probs = torch.where(zero.any(dim=-1, keepdim=True), filled / filled.sum(dim=-1, keepdim=True), probs)
+    return probs.log()
+
+
+def _near(values: Tensor, target: float, dtype: torch.dtype) -> bool:
+    tolerance = 1e-3 if dtype.itemsize >= 4 else 2e-2
+    return bool(((values - target).abs() <= tolerance).all())
