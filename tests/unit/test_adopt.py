@@ -191,7 +191,6 @@ def test_a_job_takes_a_transfer_set_without_labels():
     assert len(data.train.labelled_positions()) == 0
     assert data.validation is None
     assert len(data.train) + len(data.test) == 30
-    assert any("no labels" in note for note in data.notes)
 
 
 # --- data sets and loaders --------------------------------------------------------------------------------------------
