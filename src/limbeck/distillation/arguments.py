@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from limbeck.data import augmentations_from
@@ -14,7 +14,7 @@ from limbeck.distillation.result import RunResult
 from limbeck.distillation.sources import NetworkSource
 from limbeck.distillation.staff import TeacherSource
 from limbeck.errors import near_names
-from limbeck.objectives import Distillation, MutualLearning, SelfDistillation
+from limbeck.objectives import MutualLearning, Objective, SelfDistillation, named_objective
 from limbeck.settings import (
     DistillSettings,
     Doc,
@@ -70,15 +70,35 @@ class DistillJob(DistillSettings, JobArguments):
     student: Student
     teachers: Teachers = ()
     train: TrainData = None
+    objective: Annotated[
+        Objective | str | None,
+        Doc(
+            'What the student minimises: an Objective, or a name such as "decoupled:others_weight=2"; soft targets and '
+            "labels by the weights below where not given, label by label where labels are independent."
+        ),
+    ] = field(default=None, kw_only=True)  # type: ignore[assignment]  # a file names it, Python may pass it
 
     def __post_init__(self) -> None:
         DistillSettings.__post_init__(self)
         _check_taught(self)
-        self.objective()
+        self.objective_of("single_label")
 
-    def objective(self) -> Distillation:
-        """Return what the distilled student minimises."""
-        return Distillation(temperature=self.temperature, hard_weight=self.hard_weight, soft_weight=self.soft_weight)
+    def objective_of(self, task: str) -> Objective:
+        """Return what the distilled student minimises on labels of a kind."""
+        if isinstance(self.objective, Objective):
+            return self.objective
+        name = self.objective or ("binary" if task == "multi_label" else "soft_targets")
+        weights = {
+            "temperature": self.temperature,
+            "hard_weight": self.hard_weight,
+            "soft_weight": self.soft_weight,
+        }
+        return named_objective(name, settings=weights)
+
+    def describe(self) -> dict[str, Any]:
+        """Return every setting that the result depends on, JSON-able."""
+        given = self.objective
+        return DistillSettings.describe(self) | {"objective": repr(given) if isinstance(given, Objective) else given}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.transfer import open_store, transfer_for
 from limbeck.errors import DataError, StoreError, TeacherError
 from limbeck.inputs import move
-from limbeck.objectives import HardLabels, Objective
+from limbeck.objectives import Objective, objective_of_labels
 from limbeck.records import Comparison
 from limbeck.teachers import Teacher, as_teacher
 from limbeck.training import predict
@@ -91,13 +91,13 @@ def _train_students(
     data = experiment.data
     ways: list[tuple[str, Samples, Objective, Teacher | None]] = []
     if data.has_labels:
-        ways.append(("baseline", data.labelled, HardLabels(), None))
+        ways.append(("baseline", data.labelled, objective_of_labels(data.train.task), None))
     else:
         experiment.results.note(
             "The training set has no labels: the students learn from soft targets alone, there is no baseline, and "
             "measured is how closely they follow the teacher."
         )
-    ways.append(("distilled", data.train, settings.objective(), teacher))
+    ways.append(("distilled", data.train, settings.objective_of(data.train.task), teacher))
     if data.has_labels and len(data.labelled) < len(data.train):
         experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "

@@ -17,7 +17,7 @@ from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
 from limbeck.errors import LimbeckError, ModelError, TeacherError
 from limbeck.inputs import describe
 from limbeck.models.factory import failure
-from limbeck.objectives import HardLabels
+from limbeck.objectives import objective_of_labels
 from limbeck.settings import TaughtSettings
 from limbeck.teachers import (
     EnsembleTeacher,
@@ -197,7 +197,7 @@ def _train(network: Network, role: str, bench: Workbench, settings: TaughtSettin
         role=role,
         seed=seed,
         samples=bench.data.labelled,
-        objective=HardLabels(),
+        objective=objective_of_labels(bench.data.train.task),
         recipe=settings.teacher_recipe or settings.recipe,
         augmentations=settings.augmentations if augmentations is None else augmentations,
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError
 from limbeck.inputs import move
-from limbeck.metrics import measure_predictions
+from limbeck.metrics.tasks import measure_task
 from limbeck.models import evaluating
 from limbeck.models.calling import logits_with_weights, network_logits
 from limbeck.training.runtime import Runtime
@@ -65,7 +65,7 @@ def evaluate(
     runtime: Runtime,
     weights: Mapping[str, Tensor] | None = None,
 ) -> dict[str, float]:
-    """Return errors, accuracy, NLL, ECE and Brier score of a network on the labelled samples of a split.
+    """Return errors, accuracy, NLL and more of a network on the labelled samples of a split, by their kind of labels.
 
     Raises:
         DataError: no sample has a label.
@@ -76,4 +76,4 @@ def evaluate(
     if len(labelled) < len(samples):
         samples = samples.take(labelled)
     logits = predict(model, samples, views, runtime=runtime, weights=weights)
-    return {name: value for name, (value, _) in measure_predictions(logits, samples.labels.cpu()).items()}
+    return {name: value for name, (value, _) in measure_task(logits, samples.labels.cpu(), task=samples.task).items()}
