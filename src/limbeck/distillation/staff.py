@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
-from limbeck.data import Samples, Views
+from limbeck.data import Views
 from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.workbench import Workbench
-from limbeck.errors import LimbeckError, ModelError, TeacherError
-from limbeck.inputs import describe
-from limbeck.models.factory import failure
+from limbeck.errors import TeacherError
 from limbeck.objectives import HardLabels
 from limbeck.settings import TaughtSettings
 from limbeck.teachers import (
@@ -28,7 +25,7 @@ from limbeck.teachers import (
     check_weights,
     is_teacher,
 )
-from limbeck.teachers.precision import inputs_for
+from limbeck.teachers.trial import try_out
 
 TeacherSource = Teacher | Tensor | NetworkSource | Any
 """What ``as_teacher`` takes without options, or a network that is trained here first."""
@@ -87,7 +84,7 @@ def _source(item: TeacherSource) -> Teacher | Network:
 def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
     _check_rows(teacher, data)
     if teacher.answers_any_view and teacher.runs:
-        _try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
+        try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
             f"The teacher {teacher.name} knows other classes than the data.",
@@ -107,31 +104,6 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
             f"The teacher {teacher.name} has answers for another number of views.",
             received=f"num_views {settings.num_views}",
             expected=f"num_views {teacher.num_views}",
-        )
-
-
-def _try_out(teacher: Teacher, train: Samples, views: Views) -> None:
-    """Raise ModelError or TeacherError unless two real samples give logits of the data's classes."""
-    teacher.check_fits(train, views)
-    batch = views.batch(train, torch.arange(min(2, len(train))), view=None)
-    try:
-        with torch.no_grad():
-            logits = teacher(batch.ids, inputs_for(teacher, batch)).logits_at(1.0)
-    except LimbeckError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"The teacher {teacher.name} cannot run on samples of {train.name}.",
-            received=failure(error),
-            expected=f"a network that takes {describe(batch.inputs)}",
-            remedy="check that it was made for this data: channels, height, width",
-        ) from error
-    if logits.shape[-1] != train.num_classes:
-        raise ModelError(
-            f"The teacher {teacher.name} has other outputs than the data has classes.",
-            received=f"{logits.shape[-1]} classes",
-            expected=f"{train.num_classes} classes, in the data's order",
-            remedy="give a teacher of these classes, or the data that it was trained on",
         )
 
 
