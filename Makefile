@@ -4,26 +4,37 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT ?= runs/demo
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Real data for the tests where they lie beside the project; tests that need them are skipped and counted elsewhere.
 ifneq ($(wildcard ../shared/data/.),)
 export LIMBECK_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test quick unit check architecture format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/limbeck distill --out $(OUT) --overwrite
 
 test: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations 10 -r s
+	$(PYTEST) --durations 10 -r s
+
+quick: $(VENV)/installed-dev
+	$(MAKE) --no-print-directory --jobs 2 check unit
+
+unit: $(VENV)/installed-dev
+	$(PYTEST) --quiet -m "not slow and not browser" tests/unit
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/architecture.py --check
+
+architecture: $(VENV)/installed-dev
+	$(BIN)/python tools/architecture.py
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
@@ -46,4 +57,5 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable '.[dev]'
+	$(BIN)/python tools/chromium.py
 	touch $@

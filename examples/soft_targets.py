@@ -22,11 +22,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from limbeck.data import Samples
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.losses import entropy, tempered_log_softmax
 from limbeck.metrics import count_errors
 from limbeck.recipes import hinton2015_mnist as table
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import predict
 from limbeck.recipes.mnist_teacher import section_teacher
 from limbeck.training import Runtime, progress_for
 
@@ -56,14 +58,14 @@ def main(
 ) -> dict[str, list[list[str]]]:
     """Draw the four pictures; return the guide's tables: heading and rows."""
     settings = settings or (table.SMOKE if smoke else table.Settings())
-    laboratory = Laboratory(networks, Runtime.resolve("cpu", precision), progress_for(progress), smoke=smoke)
-    images = laboratory.open("mnist")
-    teacher = section_teacher(settings, laboratory, images)
-    students = table.train_students(settings, laboratory, images, teacher)
+    experiment = Experiment.of_recipe(networks, Runtime.resolve("cpu", precision), progress_for(progress), smoke=smoke)
+    images = open_data(experiment, "mnist")
+    teacher = section_teacher(settings, experiment, images)
+    students = table.train_students(settings, experiment, images, teacher)
     by_role: Networks = {role: [n for n in (teacher, *students) if n.role == role] for role in ROLES}
 
     def asked(network: TrainedNetwork, samples: Samples) -> Tensor:
-        return laboratory.asked(network, samples).logits.double()
+        return predict(experiment, network, samples).logits.double()
 
     answers = {role: [asked(member, images) for member in members] for role, members in by_role.items()}
     tables = {

@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING, Any
 from limbeck.version import __version__
 
 _HOMES = {
+    "BinaryDistillation": "limbeck.objectives",
     "Distillation": "limbeck.objectives",
     "EnsembleTeacher": "limbeck.teachers",
     "HardLabels": "limbeck.objectives",
+    "IndexedDataset": "limbeck.data",
     "LimbeckError": "limbeck.errors",
     "LogitsTeacher": "limbeck.teachers",
     "ModuleTeacher": "limbeck.teachers",
     "Recipe": "limbeck.training",
+    "Samples": "limbeck.data",
     "SpecialistsTeacher": "limbeck.teachers",
+    "TargetStore": "limbeck.targets",
+    "Transform": "limbeck.data",
     "Views": "limbeck.data",
     "add_class_bias": "limbeck.calibration",
+    "as_samples": "limbeck.data",
     "best_class_bias": "limbeck.calibration",
+    "binary_soft_target_loss": "limbeck.losses",
+    "collect": "limbeck.teachers",
     "correct_class_bias": "limbeck.calibration",
     "distill": "limbeck.distillation",
     "distill_mutual": "limbeck.distillation",
@@ -31,23 +39,32 @@ _HOMES = {
     "load_data": "limbeck.data",
     "load_model": "limbeck.models",
     "read_record": "limbeck.reports",
+    "soft_target_loss": "limbeck.losses",
     "train": "limbeck.distillation",
     "write_report": "limbeck.reports",
 }
 
 __all__ = [
+    "BinaryDistillation",
     "Distillation",
     "EnsembleTeacher",
     "HardLabels",
+    "IndexedDataset",
     "LimbeckError",
     "LogitsTeacher",
     "ModuleTeacher",
     "Recipe",
+    "Samples",
     "SpecialistsTeacher",
+    "TargetStore",
+    "Transform",
     "Views",
     "__version__",
     "add_class_bias",
+    "as_samples",
     "best_class_bias",
+    "binary_soft_target_loss",
+    "collect",
     "correct_class_bias",
     "distill",
     "distill_mutual",
@@ -57,19 +74,22 @@ __all__ = [
     "load_data",
     "load_model",
     "read_record",
+    "soft_target_loss",
     "train",
     "write_report",
 ]
 
 if TYPE_CHECKING:
     from limbeck.calibration import add_class_bias, best_class_bias, correct_class_bias, estimate_priors
-    from limbeck.data import Views, load_data
+    from limbeck.data import IndexedDataset, Samples, Transform, Views, as_samples, load_data
     from limbeck.distillation import distill, distill_mutual, distill_self, train
     from limbeck.errors import LimbeckError
+    from limbeck.losses import binary_soft_target_loss, soft_target_loss
     from limbeck.models import load_model
-    from limbeck.objectives import Distillation, HardLabels
+    from limbeck.objectives import BinaryDistillation, Distillation, HardLabels
     from limbeck.reports import read_record, write_report
-    from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, SpecialistsTeacher
+    from limbeck.targets import TargetStore
+    from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, SpecialistsTeacher, collect
     from limbeck.training import Recipe, fit
 
 

@@ -15,6 +15,8 @@ from limbeck.losses import (
     DenseLogits,
     DenseProbs,
     SparseLogits,
+    binary_hard_label_loss,
+    binary_soft_target_loss,
     chunked_soft_target_loss,
     decoupled_loss,
     hard_label_loss,
@@ -96,6 +98,22 @@ LOSSES = [
     Row(
         "soft_target of standardised logits",
         lambda z, v: soft_target_loss(standardise_logits(z), standardise_logits(v), temperature=2.0),
+    ),
+    Row(
+        "binary soft_target",
+        lambda z, v: binary_soft_target_loss(z, v, temperature=4.0),
+        ignores_shift=False,
+    ),
+    Row(
+        "binary soft_target at many T",
+        lambda z, v: binary_soft_target_loss(z, v, temperature=_temperatures(z)),
+        ignores_shift=False,
+    ),
+    Row(
+        "binary hard_label",
+        lambda z, v: binary_hard_label_loss(z, (v > 0).to(z.dtype)),
+        divergence=False,
+        ignores_shift=False,
     ),
     Row("hard_label", hard_label_loss, labels=True, divergence=False),
     Row(

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +19,8 @@ import torch
 
 from limbeck.cli import main
 from limbeck.data import Samples, Splits, load_data
-from limbeck.recipes import RECIPES, load_recipe, material
+from limbeck.recipes import RECIPES, load_recipe
+from limbeck.recipes import data as recipe_data
 from limbeck.reports import read_reproduction
 from limbeck.reproduction import Claim
 from limbeck.training import Runtime
@@ -47,6 +50,7 @@ needs_tiny_imagenet = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
     reason="LIMBECK_DATA names no folder with Tiny ImageNet",
 )
+together = pytest.mark.xdist_group("tiny-imagenet")  # in one process, which unpacks the images once
 TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
 
 
@@ -71,10 +75,9 @@ def forbid_training(monkeypatch):
     def fail(*arguments, **more):
         raise AssertionError("this network is there and needs no training")
 
-    monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
-    monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
-    monkeypatch.setattr("limbeck.recipes.shelf.fit_cohort", fail)
-    monkeypatch.setattr("limbeck.distillation.specialty.fit", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_stacked", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_cohort", fail)
 
 
 @functools.cache
@@ -85,7 +88,27 @@ def unpacked(name):
 @pytest.fixture
 def unpacked_once(monkeypatch):
     """Give recipes photographs as an earlier test unpacked them, which takes longer than a smoke run."""
-    monkeypatch.setattr(material, "load_data", lambda name, **how: unpacked(name))
+    monkeypatch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
+
+
+SPECIALISTS = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
+SPECIALISTS += ["--set", "plan=kmeans:2x80", "--set", "sweep=kmeans:2x80"]  # four jobs: two specialists of each kind
+
+
+@pytest.fixture(scope="module")
+def specialists_made_here(tmp_path_factory):
+    """The folder of a smoke run, one seed, whose specialists were trained in this process."""
+    folder = tmp_path_factory.mktemp("serial")
+    out = ["--set", "jobs=serial", "--out", str(folder / "run"), "--networks", str(folder / "networks")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
+        patch.setattr(sys, "argv", ["limbeck", "reproduce", "hinton2015-specialists", *SPECIALISTS, *out])
+        num_threads = torch.get_num_threads()
+        with pytest.raises(SystemExit) as finished:
+            main()
+        torch.set_num_threads(num_threads)
+    assert not finished.value.code
+    return folder
 
 
 @pytest.mark.slow
@@ -93,7 +116,7 @@ def unpacked_once(monkeypatch):
     "name",
     [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
      *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR),
-     *(pytest.param(name, marks=needs_tiny_imagenet) for name in OF_TINY_IMAGENET)],
+     *(pytest.param(name, marks=[needs_tiny_imagenet, together]) for name in OF_TINY_IMAGENET)],
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
     if name in (*OF_CIFAR, *OF_TINY_IMAGENET):
@@ -129,21 +152,23 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
 
 
 @pytest.mark.slow
+@together
 @needs_tiny_imagenet
-@pytest.mark.parametrize("jobs", ["processes:2", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
-def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, unpacked_once, jobs):
+@pytest.mark.parametrize("jobs", ["processes:2", "ray"])
+def test_specialists_are_the_same_wherever_their_jobs_run(limbeck, specialists_made_here, jobs, monkeypatch):
     if jobs == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
-    arguments = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
-    for where in ("serial", jobs):
-        out = ["--set", f"jobs={where}", "--out", where, "--networks", f"networks of {where}"]
-        code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, *out)
-        assert code == 0, error
-    first, second = (read_reproduction(Path(where)).observations for where in ("serial", jobs))
+    shutil.copytree(specialists_made_here / "networks", "networks", ignore=shutil.ignore_patterns("specialist-*"))
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # no Ray of this machine is joined
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        out = ["--set", f"jobs={jobs}", "--out", "run", "--networks", "networks"]
+        code, _, error = limbeck("reproduce", "hinton2015-specialists", *SPECIALISTS, *out)
+    assert code == 0, error
+    first, second = (read_reproduction(run).observations for run in (specialists_made_here / "run", Path("run")))
     timed = ("training_seconds", "longest_job_seconds", "parallelism")
     assert [one for one in first if one.quantity not in timed] == [one for one in second if one.quantity not in timed]
-    assert (Path(jobs) / "plan.yaml").read_text() == (Path("serial") / "plan.yaml").read_text()
-    assert (Path(jobs) / "plan.png").is_file()
+    assert Path("run", "plan.yaml").read_text() == (specialists_made_here / "run" / "plan.yaml").read_text()
+    assert Path("run", "plan.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +187,7 @@ def test_committees_that_cannot_be_are_refused_before_anything_is_trained(limbec
         noise = Samples(name, torch.arange(2000), pixels, torch.arange(2000) % 200, tuple(map(str, range(200))))
         return Splits(noise.take(torch.arange(1600)), test=noise.take(torch.arange(1600, 2000)), name=name)
 
-    monkeypatch.setattr(material, "load_data", load_noise)
+    monkeypatch.setattr(recipe_data, "load_data", load_noise)
     forbid_training(monkeypatch)
     arguments = ["--smoke", "--progress", "silent", "--set", "num_train=0", "--set", "num_validation=200"]
     code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, "--set", change)
@@ -182,7 +207,7 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
         noise = Samples(name, torch.arange(1500), pixels, torch.arange(1500) % 100, tuple(map(str, range(100))))
         return Splits(noise.take(torch.arange(1000)), test=noise.take(torch.arange(1000, 1500)), name=name)
 
-    monkeypatch.setattr(material, "load_data", load_noise)
+    monkeypatch.setattr(recipe_data, "load_data", load_noise)
     changes = ["data=cifar100", "num_train=300", "seeds=0"]
     changes += ["num_peers=3"] if name == "zhang2018-mutual" else ["num_validation=200"]
     assignments = [word for change in changes for word in ("--set", change)]
@@ -196,27 +221,29 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
 @needs_cifar
 def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monkeypatch):
     # All that is asked before the test set is read are training images that no network learns from.
-    from limbeck.recipes.laboratory import Laboratory
+    from limbeck.distillation.experiment import Experiment
+    from limbeck.recipes import evaluation
 
-    learned, asked = set(), set()
-    real = {verb: getattr(Laboratory, verb) for verb in ("trained", "asked", "asked_exits")}
+    learned, asked, running = set(), set(), []
+    train = Experiment.train
 
     def trained(self, *names, samples, **more):
+        running.append(self)
         learned.update(samples.ids.tolist())
-        return real["trained"](self, *names, samples=samples, **more)
+        return train(self, *names, samples=samples, **more)
 
-    def keep(verb):
-        def ask(self, network, samples, **more):
-            if not self._reading:
-                assert samples is self.validation
+    def keep(real):
+        def ask(network, samples, *views, **more):
+            if not running[-1].is_evaluated:
+                assert samples is running[-1].validation
                 asked.update(samples.ids.tolist())
-            return real[verb](self, network, samples, **more)
+            return real(network, samples, *views, **more)
 
         return ask
 
-    monkeypatch.setattr(Laboratory, "trained", trained)
-    for verb in ("asked", "asked_exits"):
-        monkeypatch.setattr(Laboratory, verb, keep(verb))
+    monkeypatch.setattr(Experiment, "train", trained)
+    for verb in ("predictions_of", "exit_predictions_of"):
+        monkeypatch.setattr(evaluation, verb, keep(getattr(evaluation, verb)))
     for name in ("zhang2019-self", "cifar10-vgg-student"):
         learned.clear(), asked.clear()
         code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--seeds", "1", "--out", name)
@@ -258,16 +285,16 @@ def test_a_step_of_the_search_does_not_touch_the_test_set(limbeck, tmp_path, mon
 
 @pytest.fixture
 def lessons(monkeypatch):
-    """Keep, by name of the network, what ``Laboratory.trained`` is given."""
-    from limbeck.recipes.laboratory import Laboratory
+    """Keep, by name of the network, what ``Experiment.train`` is given."""
+    from limbeck.distillation.experiment import Experiment
 
-    given, trained = {}, Laboratory.trained
+    given, trained = {}, Experiment.train
 
     def keep(self, name, *arguments, **more):
         given[name] = more
         return trained(self, name, *arguments, **more)
 
-    monkeypatch.setattr(Laboratory, "trained", keep)
+    monkeypatch.setattr(Experiment, "train", keep)
     return given
 
 

@@ -106,9 +106,9 @@ def test_unknown_names_and_paths(folders):
         load_data("minst")
     with pytest.raises(DataError, match="no file or folder"):
         load_data("data/minst")
-    (folders / "x.csv").write_text("1,2")
+    (folders / "x.rtf").write_text("1,2")
     with pytest.raises(DataError, match="unknown kind"):
-        load_data(folders / "x.csv")
+        load_data(folders / "x.rtf")
     assert set(data_set_names()) >= {"digits", "mnist", "cifar10", "cifar100", "tiny-imagenet-32"}
 
 

@@ -12,10 +12,10 @@ from torch.testing import assert_close
 import limbeck
 import limbeck.data
 import limbeck.models
-from limbeck.distillation.measure import Examination
 from limbeck.errors import DataError, InvalidValue, LimbeckError, ModelError, OutputError, TeacherError, UnknownName
 from limbeck.models import fingerprint, load_model
 from limbeck.records import from_json, to_json
+from limbeck.reports import render_report
 from limbeck.targets import TargetStore
 from limbeck.training import Recipe
 
@@ -96,11 +96,11 @@ def test_with_the_labels_alone_as_soft_weight_0_both_are_the_same_network():
 
 def test_the_test_set_is_read_once_after_all_training(monkeypatch):
     order = []
-    import limbeck.distillation.workbench as workbench
+    from limbeck.distillation import cache, runs
 
-    fit, measure = workbench.fit, Examination.measure
-    monkeypatch.setattr(workbench, "fit", lambda *a, **k: (order.append("fit"), fit(*a, **k))[1])
-    monkeypatch.setattr(Examination, "measure", lambda *a, **k: (order.append("test"), measure(*a, **k))[1])
+    fit, evaluate = cache.fit, runs.evaluate_network
+    monkeypatch.setattr(cache, "fit", lambda *a, **k: (order.append("fit"), fit(*a, **k))[1])
+    monkeypatch.setattr(runs, "evaluate_network", lambda *a, **k: (order.append("test"), evaluate(*a, **k))[1])
     distil()
     assert order == ["fit"] * 4 + ["test"] * 5  # two seeds of two networks; and the teacher
 
@@ -173,10 +173,10 @@ def test_a_callable_is_called_once_for_each_network_under_its_seed():
 
 
 def test_a_stopped_job_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    import limbeck.distillation.workbench as workbench
+    from limbeck.distillation import cache
 
     whole = distil(out=tmp_path / "whole")
-    fit, calls = workbench.fit, []
+    fit, calls = cache.fit, []
 
     def stop_at_third(*arguments, **settings):
         calls.append(settings["name"])
@@ -184,11 +184,11 @@ def test_a_stopped_job_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path, monke
             raise KeyboardInterrupt
         return fit(*arguments, **settings)
 
-    monkeypatch.setattr(workbench, "fit", stop_at_third)
+    monkeypatch.setattr(cache, "fit", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         distil(out=tmp_path / "run")
     assert not (tmp_path / "run" / "record.json").exists()
-    monkeypatch.setattr(workbench, "fit", fit)
+    monkeypatch.setattr(cache, "fit", fit)
     resumed = distil(out=tmp_path / "run")
     for role in ("baseline", "distilled"):
         assert resumed.record.values(role, "nll") == whole.record.values(role, "nll")
@@ -332,3 +332,139 @@ def test_a_ready_store_teaches_alone_and_refuses_another_job(tmp_path):
     ):
         with pytest.raises(LimbeckError, match=words):
             distil(**{"teachers": [], "store": store, **settings})
+
+
+def test_without_labels_the_student_learns_and_is_measured_by_its_teacher():
+    teacher, (inputs, _) = trained_teacher().eval(), arrays()
+    result = distil(
+        teachers=[teacher], train=inputs, test=arrays(60, seed=1)[0], recipe=Recipe(num_epochs=8, batch_size=32)
+    )
+    record = result.record
+    assert record.roles() == ["teacher", "distilled"]
+    assert (record.data.num_labelled, record.data.class_names) == (0, ["0", "1", "2"])
+    test = arrays(60, seed=1)[0]
+    same = (result.student(test).argmax(dim=1) == teacher(test).argmax(dim=1)).double().mean().item()
+    assert record.values("distilled", "agreement")[result.student_seed] == pytest.approx(same)
+    log_p, log_q = (network(test).double().log_softmax(dim=1) for network in (teacher, result.student))
+    kl = (log_p.exp() * (log_p - log_q)).sum(dim=1).mean().item()
+    assert record.values("distilled", "kl_to_teacher")[result.student_seed] == pytest.approx(kl)
+    assert record.values("distilled", "errors") == {}
+    assert any("no baseline" in note for note in record.notes)
+    assert "Agreement with the teacher" in result.summary()
+    assert "agreement" in render_report(record)
+    assert from_json(to_json(record)) == record
+
+
+def test_a_matrix_of_logits_teaches_unlabelled_samples_and_measures_those_held_out_by_their_ids():
+    inputs, _ = arrays()
+    logits = trained_teacher().eval()(inputs).detach()
+    record = distil(teachers=logits, train=inputs, test=None).record
+    live = distil(teachers=[trained_teacher()], train=inputs, test=None).record
+    assert record.data.num_test == 30
+    assert list(record.values("distilled", "agreement")) == [0, 1]
+    for seed, kl in live.values("distilled", "kl_to_teacher").items():
+        assert record.values("distilled", "kl_to_teacher")[seed] == pytest.approx(kl, rel=1e-3)
+
+
+def test_labels_of_the_test_set_are_measured_where_training_had_none():
+    record = distil(train=arrays()[0], class_names=["a", "b", "c"]).record
+    assert list(record.values("distilled", "errors")) == [0, 1]
+    assert record.data.class_names == ["a", "b", "c"]
+
+
+def test_without_labels_a_teacher_must_be_trained_already():
+    inputs, _ = arrays()
+    with pytest.raises(DataError, match="which classes"):
+        distil(teachers=["mlp:widths=6"], train=inputs, test=None)
+    with pytest.raises(TeacherError, match="needs labels"):
+        distil(teachers=["mlp:widths=6"], train=inputs, test=None, class_names=["a", "b", "c"])
+    with pytest.raises(DataError, match="no labels"):
+        limbeck.train("mlp:widths=6", inputs, recipe=RECIPE, progress="silent")
+
+
+class Fails(nn.Module):
+    """A network that fails on a batch of one sample, on zeros, or on noise."""
+
+    def __init__(self, *, one=False, zeros=False, noise=False):
+        super().__init__()
+        self.linear = nn.Linear(8, NUM_CLASSES)
+        self.one, self.zeros, self.noise = one, zeros, noise
+
+    def forward(self, inputs):
+        if self.one and len(inputs) == 1:
+            raise ValueError("one sample is too few")
+        if (self.zeros and bool((inputs == 0).all())) or (self.noise and not bool((inputs[:, 0] >= 900).all())):
+            raise IndexError("this is no sample")
+        return self.linear(inputs)
+
+
+class HasMoreState(nn.Linear):
+    """A network that cannot be saved as tensors."""
+
+    def get_extra_state(self):
+        return {"more": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [(Fails(one=True), "student cannot be costed"), (HasMoreState(8, NUM_CLASSES), "more than tensors")],
+)
+def test_a_network_that_would_die_at_the_end_dies_before_training(tmp_path, monkeypatch, network, words):
+    from limbeck.distillation import cache
+
+    monkeypatch.setattr(cache, "fit", lambda *a, **k: pytest.fail("training began"))
+    with pytest.raises(ModelError, match=words):
+        distil(network, out=tmp_path / "run")
+    teacher = Fails(one=True)
+    with pytest.raises(ModelError, match="one sample is too few"):
+        distil(teachers=[teacher])
+
+
+def test_costs_are_measured_on_samples_of_the_data_set():
+    def moved(count, *, seed):
+        inputs, labels = arrays(count, seed=seed)
+        inputs[:, 0] += 1000
+        return inputs, labels
+
+    record = distil(Fails(noise=True), train=moved(150, seed=0), test=moved(60, seed=1)).record
+    assert all(value > 0 for value in record.values("distilled", "latency_batch256", split="machine").values())
+
+
+def test_a_network_is_tried_on_samples_of_the_data_set():
+    result = distil(Fails(zeros=True))  # zeros, which are no sample, are refused by it
+    assert result.record.roles() == ["teacher", "baseline", "distilled"]
+
+
+def test_a_trained_student_is_saved_before_it_is_measured(tmp_path, monkeypatch):
+    from limbeck.distillation import cache, runs
+
+    def dies(*arguments, **settings):
+        raise MemoryError("killed while measuring")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "evaluate_network", dies)
+        with pytest.raises(MemoryError):
+            distil(out=tmp_path / "run")
+    saved = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert [path.name.rpartition("-")[0] for path in saved] == [
+        "baseline-seed0", "baseline-seed1", "distilled-seed0", "distilled-seed1"
+    ]  # fmt: skip
+    assert all(load_model(path).class_names == ["0", "1", "2"] for path in saved)
+    monkeypatch.setattr(cache, "fit", lambda *a, **k: pytest.fail("a network was trained again"))
+    assert distil(out=tmp_path / "run").record.roles() == ["teacher", "baseline", "distilled"]
+
+
+def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
+    from limbeck.distillation import runs
+
+    job = {"test": arrays(60, seed=1), "recipe": RECIPE, "out": tmp_path / "run", "progress": "silent"}
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "evaluate_network", lambda *a, **k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            limbeck.train("mlp:widths=6", arrays(), **job)
+    with pytest.raises(OutputError, match="what decides its weights has changed"):
+        limbeck.train("mlp:widths=6", arrays(seed=9), **job)
+    assert limbeck.train("mlp:widths=6", arrays(), **job).record.kind == "train"

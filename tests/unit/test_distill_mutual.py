@@ -62,8 +62,8 @@ def test_the_cohort_is_that_of_fit_cohort_and_each_baseline_that_of_fit_from_the
         assert isinstance(arguments[1], MutualLearning)
         return fit_cohort(students, *arguments, **settings)
 
-    monkeypatch.setattr("limbeck.distillation.workbench.fit", watched_fit)
-    monkeypatch.setattr("limbeck.distillation.workbench.fit_cohort", watched_cohort)
+    monkeypatch.setattr("limbeck.distillation.cache.fit", watched_fit)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_cohort", watched_cohort)
     record = learn(["mlp:widths=6", "mlp:widths=6"]).record
     assert begun["alone"] == begun["mutual"]
     assert len(set(begun["alone"])) == 4  # two seeds of two networks, none of which starts as another
@@ -107,7 +107,7 @@ def test_a_job_that_was_stopped_goes_on_to_the_same_numbers(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("limbeck.distillation.workbench.fit_cohort", stopped)
+        patched.setattr("limbeck.distillation.cache.fit_cohort", stopped)
         with pytest.raises(KeyboardInterrupt):
             learn(out=tmp_path / "run")
     resumed = learn(out=tmp_path / "run").record
@@ -152,7 +152,7 @@ def test_the_summary_says_how_many_networks_the_peers_helped():
 
 
 def test_nothing_is_trained_before_a_mistake_is_told(monkeypatch):
-    monkeypatch.setattr(job.Workbench, "open", lambda *a, **k: pytest.fail("the job began"))
+    monkeypatch.setattr(job, "open_run", lambda *a, **k: pytest.fail("the job began"))
     with pytest.raises(InvalidValue, match="at least two"):
         learn(["mlp:widths=6"])
     module = nn.Linear(8, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from limbeck.data import Views, as_samples, augmentations_from
+from limbeck.data import Samples, Views, as_samples, augmentations_from
 from limbeck.errors import CheckpointError, ModelError, TeacherError, TrainingDiverged
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
@@ -303,3 +304,31 @@ def test_what_cannot_be_trained_is_refused():
     views = Views(augmentations=augmentations_from(["flip"]))
     with pytest.raises(TeacherError, match="clean view only"):
         fit(network(), images(), Distillation(temperature=2.0), recipe=RECIPE, teacher=stored, views=views, runtime=CPU)
+
+
+def test_label_smoothing_is_part_of_every_loss_of_labels():
+    """Baseline and distilled student have the same smoothing: their recipe's; with 0 the bits are as before."""
+
+    def trained(objective, smoothing: float, **more: float):
+        torch.manual_seed(0)
+        network = nn.Linear(4, 3)
+        samples = Samples("toy", torch.arange(12), torch.randn(12, 4), torch.arange(12) % 3, ("a", "b", "c"))
+        recipe = Recipe(num_epochs=2, batch_size=6, label_smoothing=smoothing, **more)
+        teacher = ModuleTeacher(nn.Linear(4, 3)) if objective.needs_teacher else None
+        return fit(network, samples, objective, recipe=recipe, teacher=teacher).student.weight
+
+    for objective in (HardLabels(), Distillation(temperature=2.0)):
+        assert torch.equal(trained(objective, 0.0), trained(objective, 0.0))
+        assert not torch.equal(trained(objective, 0.1), trained(objective, 0.0))
+    # One step of plain SGD from the same weights: the gradient is that of torch's smoothed cross-entropy.
+    torch.manual_seed(0)
+    network = nn.Linear(4, 3)
+    inputs, labels = torch.randn(12, 4), torch.arange(12) % 3
+    torch.nn.functional.cross_entropy(network(inputs), labels, label_smoothing=0.1).backward()
+    expected = network.weight.detach() - 0.5 * network.weight.grad
+    torch.manual_seed(0)
+    other = nn.Linear(4, 3)
+    samples = Samples("toy", torch.arange(12), torch.randn(12, 4), labels, ("a", "b", "c"))
+    sgd = Recipe(num_epochs=1, batch_size=12, learning_rate=0.5, momentum=0.0, nesterov=False, weight_decay=0.0)
+    recipe = dataclasses.replace(sgd, schedule="constant", label_smoothing=0.1)
+    assert_close(fit(other, samples, HardLabels(), recipe=recipe).student.weight.detach(), expected)

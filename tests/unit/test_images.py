@@ -220,7 +220,7 @@ def test_empty_folders_and_single_classes(tmp_path):
     (tmp_path / "dog").mkdir()
     refused(tmp_path, r"(?s)classes without images.*dog")
     (tmp_path / "cat/a.png").unlink()
-    (tmp_path / "cat/a.bmp").write_bytes(b"x")
+    (tmp_path / "cat/a.txt").write_bytes(b"x")
     refused(tmp_path, r"(?s)has no images.*1 other file\(s\) in 2 folder")
 
 
@@ -239,3 +239,55 @@ def test_splits_must_fit_together(tmp_path):
 def test_image_size_is_checked(tmp_path):
     with pytest.raises(InvalidValue, match="image_size"):
         load_image_folder(flat_folder(tmp_path), image_size=0)
+
+
+# --- kinds of files and their orientation -----------------------------------------------------------------------------
+
+LOSSLESS = ("png", "bmp", "ppm", "tif", "tiff", "gif")
+
+
+@pytest.mark.parametrize("suffix", [*LOSSLESS, "webp", "jpg"])
+@pytest.mark.parametrize("memory_limit_bytes", [0, 1 << 20])
+def test_kinds_of_files(tmp_path, suffix, memory_limit_bytes):
+    colours = {"cat": (0, 0, 255), "dog": (255, 0, 0)}
+    for folder, colour in colours.items():
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (4, 3), colour).save(
+            tmp_path / folder / f"x.{suffix}", **({"lossless": True} if suffix == "webp" else {})
+        )
+    samples = load_image_folder(tmp_path, memory_limit_bytes=memory_limit_bytes).train
+    images = samples.fetch(torch.arange(2))
+    assert images.shape == (2, 3, 3, 4)
+    expected = torch.tensor(list(colours.values()), dtype=torch.float32)
+    assert (images.float().mean(dim=(2, 3)) - expected).abs().max() <= (0 if suffix != "jpg" else 2)
+
+
+def test_the_first_frame_of_a_moving_picture(tmp_path):
+    frames = [Image.new("RGB", (4, 3), colour) for colour in ((0, 255, 0), (255, 0, 0))]
+    for folder in ("cat", "dog"):
+        (tmp_path / folder).mkdir()
+        frames[0].save(tmp_path / folder / "x.gif", save_all=True, append_images=frames[1:])
+    assert load_image_folder(tmp_path).train.inputs[:, :, 0, 0].tolist() == [[0, 255, 0]] * 2
+
+
+@pytest.mark.parametrize("memory_limit_bytes", [0, 1 << 20])
+def test_exif_orientation_is_applied_when_asked_for_and_said(tmp_path, memory_limit_bytes):
+    stored = np.zeros((4, 6, 3), dtype=np.uint8)
+    stored[:, 3:] = 255  # the right half is white: turned by a quarter to the right, it is the lower half
+    for folder in ("cat", "dog"):
+        (tmp_path / folder).mkdir()
+        picture = Image.fromarray(stored)
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / folder / "x.jpg", exif=exif, quality=100)
+    as_stored = load_image_folder(tmp_path, memory_limit_bytes=memory_limit_bytes)
+    turned = load_image_folder(tmp_path, memory_limit_bytes=memory_limit_bytes, exif_orientation=True)
+    assert as_stored.train.input_shape[1:] == (4, 6)
+    assert turned.train.input_shape[1:] == (6, 4)
+    image = turned.train.fetch(torch.tensor([0]))[0, 0].float()
+    assert image[:3].mean() < 5
+    assert image[3:].mean() > 250
+    assert as_stored.notes[0].startswith("2 of 2 images")
+    assert "not applied" in as_stored.notes[0]
+    assert turned.notes == ("Images were turned as their EXIF orientation says.",)
+    assert turned.train.fingerprint != as_stored.train.fingerprint

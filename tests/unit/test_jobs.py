@@ -274,6 +274,7 @@ run_jobs(jobs, Path(sys.argv[1]), runner="processes:2")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_parent_and_keep_their_work(number, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
@@ -324,6 +325,7 @@ def test_this_process_gets_its_threads_back(errands, tmp_path):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_every_runner_makes_the_same_bytes(errands, tmp_path):
     job = Job("net", "0a", errands.train, (1,))
     folders = [run_jobs([job], tmp_path / runner[:6], runner=runner, threads_per_job=2)[0].folder for runner in RUNNERS]

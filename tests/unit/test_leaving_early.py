@@ -7,14 +7,17 @@ import json
 import pytest
 import torch
 
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.data import Samples, Views
+from limbeck.distillation import costs as costs_module
+from limbeck.distillation.costs import cached_exit_costs
+from limbeck.distillation.evaluation import ExitPredictions
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import ModelError
 from limbeck.metrics import ExitCost
 from limbeck.models import add_exits, build, exit_network
-from limbeck.recipes import costs as costs_module
-from limbeck.recipes.costs import kept_exit_costs
-from limbeck.recipes.exam import ExitExam
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import find_exit_costs
 from limbeck.recipes.learning import draw_learning
 from limbeck.recipes.leaving_early import EarlyExits
 from limbeck.records import EpochRecord
@@ -25,17 +28,17 @@ EXITS = EarlyExits(thresholds=(0.6, 0.9, 1.0), costs=(0.5, 1.25))
 
 
 @pytest.fixture
-def laboratory(tmp_path):
-    return Laboratory(tmp_path / "networks", CPU, SilentProgress())
+def experiment(tmp_path):
+    return Experiment.of_recipe(tmp_path / "networks", CPU, SilentProgress())
 
 
 def exam_of(confidences, right):
-    """Return an exam of two classes: each sample's first exit has this confidence and is right or not; the head is."""
+    """Return an found of two classes: each sample's first exit has this confidence and is right or not; the head is."""
     p = torch.tensor(confidences)
     first = torch.stack([p, 1 - p], dim=1).log()
     labels = torch.tensor([0 if is_right else 1 for is_right in right])
     head = torch.nn.functional.one_hot(labels, 2) * 9.0
-    return ExitExam(torch.stack([first, head], dim=1), labels, ("a", "b"), ("layer1", "head"))
+    return ExitPredictions(torch.stack([first, head], dim=1), labels, ("a", "b"), ("layer1", "head"))
 
 
 def test_costs_are_shares_of_the_plain_network():
@@ -46,27 +49,27 @@ def test_costs_are_shares_of_the_plain_network():
 
 def test_the_threshold_is_the_cheapest_that_loses_no_more_than_is_allowed():
     # At 0.6 all leave and one in four is wrong; at 0.9 two leave, rightly; at 1.0 none does.
-    exam = exam_of([0.95, 0.92, 0.7, 0.65], [True, True, True, False])
-    points = EXITS.curve(exam)
+    found = exam_of([0.95, 0.92, 0.7, 0.65], [True, True, True, False])
+    points = EXITS.curve(found)
     assert [point.accuracy for point in points] == [0.75, 1.0, 1.0]
     assert [point.cost for point in points] == pytest.approx([0.5, 0.875, 1.25])
-    assert EXITS.chosen(exam, loss_allowed=0.0) == 0.9
-    assert EXITS.chosen(exam, loss_allowed=0.25) == 0.6
+    assert EXITS.chosen(found, loss_allowed=0.0) == 0.9
+    assert EXITS.chosen(found, loss_allowed=0.25) == 0.6
 
 
 def test_where_every_threshold_loses_too_much_the_highest_is_taken():
-    exam = exam_of([0.95, 0.65], [False, False])
-    assert EarlyExits((0.5, 0.6), (0.5, 1.25)).chosen(exam, loss_allowed=0.0) == 0.6
+    found = exam_of([0.95, 0.65], [False, False])
+    assert EarlyExits((0.5, 0.6), (0.5, 1.25)).chosen(found, loss_allowed=0.0) == 0.6
 
 
-def test_every_threshold_is_recorded_and_drawn_at_its_mean_cost(laboratory):
+def test_every_threshold_is_recorded_and_drawn_at_its_mean_cost(experiment):
     for seed, confidences in ((0, [0.95, 0.92, 0.7, 0.65]), (1, [0.95, 0.7, 0.7, 0.65])):
-        EXITS.observe(laboratory, "self", seed, exam_of(confidences, [True, True, True, False]), chosen=0.9)
-    found = {(o.condition, o.seed, o.quantity): o.value for o in laboratory.observations}
+        EXITS.observe(experiment, "self", seed, exam_of(confidences, [True, True, True, False]), chosen=0.9)
+    found = {(o.condition, o.seed, o.quantity): o.value for o in experiment.results.observations}
     assert found["self_at_0.9", 0, "test_cost"] == found["self_early", 0, "test_cost"] == 0.875
     assert found["self_early", 1, "threshold"] == 0.9
-    EXITS.draw(laboratory, {"self": "self-distillation"})
-    (figure,) = laboratory.figures
+    EXITS.draw(experiment, {"self": "self-distillation"})
+    (figure,) = experiment.results.figures
     assert figure.places == ["50", "96.88", "125"]  # the means of 0.875 and 1.0625 in the middle
     assert figure.series[0].conditions == ["self_at_0.6", "self_at_0.9", "self_at_1"]
 
@@ -76,37 +79,38 @@ def test_costs_are_measured_once_for_an_architecture(tmp_path, monkeypatch):
         trunk = build(f"resnet:depth=8,width={width}", input_shape=(3, 16, 16), num_classes=10, seed=seed)
         return add_exits(trunk, ["layer1"], input_shape=(3, 16, 16), num_classes=10)
 
+    images = Samples("noise", torch.arange(2), torch.rand(2, 3, 16, 16), torch.tensor([0, 1]), ("no", "yes"))
     kept = {"folder": tmp_path, "runtime": CPU}
-    first = kept_exit_costs(network(0), (3, 16, 16), alone=False, **kept)
+    first = cached_exit_costs(network(0), images, Views(), alone=False, **kept)
     measured = []
     real = costs_module.exit_costs
     monkeypatch.setattr(costs_module, "exit_costs", lambda *a, **k: (measured.append(k), real(*a, **k))[1])
-    assert kept_exit_costs(network(1), (3, 16, 16), alone=False, **kept) == first
+    assert cached_exit_costs(network(1), images, Views(), alone=False, **kept) == first
     assert not measured
-    kept_exit_costs(network(0), (3, 16, 16), alone=True, **kept)
-    kept_exit_costs(network(0, width=0.5), (3, 16, 16), alone=False, **kept)
+    cached_exit_costs(network(0), images, Views(), alone=True, **kept)
+    cached_exit_costs(network(0, width=0.5), images, Views(), alone=False, **kept)
     assert len(measured) == 2
     content = json.loads(next(tmp_path.glob("costs-*.json")).read_text())
     assert content["environment"]["device"] == "cpu"
 
 
-def test_a_network_without_exits_has_no_costs(laboratory):
-    laboratory.open("digits")
+def test_a_network_without_exits_has_no_costs(experiment):
+    open_data(experiment, "digits")
     plain = build("mlp:widths=5", input_shape=(1, 8, 8), num_classes=10, seed=0)
     with pytest.raises(ModelError, match="has no exits"):
-        laboratory.exit_costs(TrainedNetwork("plain", "mlp", 0, "", plain))
+        find_exit_costs(experiment, TrainedNetwork("plain", "mlp", 0, "", plain))
     exits = exit_network("mlp:widths=8x8x8", ["features.relu1"])(input_shape=(1, 8, 8), num_classes=10)
-    costs = laboratory.exit_costs(TrainedNetwork("self", "mlp", 0, "", exits), alone=True)
+    costs = find_exit_costs(experiment, TrainedNetwork("self", "mlp", 0, "", exits), alone=True)
     assert [cost.name for cost in costs] == ["features.relu1", "head"]
 
 
-def test_learning_is_drawn_at_eight_epochs_of_those_asked_for(laboratory):
+def test_learning_is_drawn_at_eight_epochs_of_those_asked_for(experiment):
     def network(start):
         history = [EpochRecord(e, e, 0.1, 1.0, 1.0, 0.0, {"hard": start / e}, {}) for e in range(1, 21)]
         return TrainedNetwork("net", "mlp", 0, "", torch.nn.Identity(), history=history)
 
-    draw_learning(laboratory, {("a", 0): network(2.0), ("b", 0): network(3.0)}, {"a": "the first"})
-    found = {o.condition: o.value for o in laboratory.observations}
+    draw_learning(experiment, {("a", 0): network(2.0), ("b", 0): network(3.0)}, {"a": "the first"})
+    found = {o.condition: o.value for o in experiment.results.observations}
     assert len(found) == 8
     assert found["a_epoch_20"] == pytest.approx(0.1)
-    assert laboratory.figures[0].places == ["2", "5", "8", "10", "12", "15", "18", "20"]
+    assert experiment.results.figures[0].places == ["2", "5", "8", "10", "12", "15", "18", "20"]

@@ -25,7 +25,7 @@ from limbeck.losses import (
 
 INF = math.inf
 finite = st.floats(-30, 30)
-pairs_of_logits = st.integers(1, 6).flatmap(
+pairs_of_logits = st.integers(2, 6).flatmap(
     lambda n: st.tuples(st.lists(finite, min_size=n, max_size=n), st.lists(finite, min_size=n, max_size=n))
 )
 

@@ -8,7 +8,9 @@ from torch import nn
 
 from limbeck.objectives import HardLabels
 from limbeck.training import Recipe, Runtime
+from limbeck.training.lion import Lion
 from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
+from limbeck.training.recipe import OPTIMISERS
 from limbeck.training.state import TrainingState
 
 TINIEST = torch.finfo(torch.float32).tiny  # of the normal numbers
@@ -47,7 +49,7 @@ def test_without_forgetting_it_stays_subnormal_for_good():
     assert ((buffer > 0) & (buffer < TINIEST)).all()
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_nothing_else_is_forgotten(optimiser):
     torch.manual_seed(0)
     network = nn.Linear(30, 20)
@@ -58,7 +60,7 @@ def test_nothing_else_is_forgotten(optimiser):
     forget_faint_traces(built)
     after = {key: value for state in built.state.values() for key, value in state.items()}
     assert all(torch.equal(before[key], after[key]) for key in before)
-    assert {"sgd": "momentum_buffer", "adamw": "exp_avg_sq"}[optimiser] in after
+    assert {"sgd": "momentum_buffer", "adamw": "exp_avg_sq", "lion": "momentum"}[optimiser] in after
 
 
 def test_nan_is_not_hidden():
@@ -69,3 +71,88 @@ def test_nan_is_not_hidden():
     forget_faint_traces(optimiser)
     assert momentum(optimiser, network.weight).isnan().tolist() == [[True, False]]
     assert momentum(optimiser, network.weight)[0, 1] == 0
+
+
+class OverflowingScaler(torch.amp.GradScaler):
+    """Skips chosen steps, as a scaler does whose gradients overflowed."""
+
+    def __init__(self, skipped: set[int]) -> None:
+        super().__init__("cpu", enabled=False)
+        self.skipped, self.calls, self.current = skipped, 0, 1024.0
+
+    def is_enabled(self) -> bool:
+        return True
+
+    def step(self, optimizer, *args, **kwargs):
+        if self.calls not in self.skipped:
+            optimizer.step()
+
+    def update(self, new_scale=None):
+        if self.calls in self.skipped:
+            self.current /= 2
+        self.calls += 1
+
+    def get_scale(self):
+        return self.current
+
+
+def test_a_step_skipped_in_float16_moves_neither_schedule_nor_averages():
+    network = nn.Linear(2, 2)
+    recipe = Recipe(num_epochs=1, ema_decay=0.9)
+    cpu = Runtime(torch.device("cpu"), "fp32")
+    state = TrainingState(network, recipe=recipe, runtime=cpu, objective=HardLabels())
+    state.scaler = OverflowingScaler(skipped={0, 2})
+    seen = []
+    for _ in range(4):
+        network.weight.grad, network.bias.grad = torch.ones(2, 2), torch.ones(2)
+        before = network.weight.clone(), state.average.num_updates, state.num_updates
+        state.update(0.1)
+        moved = not torch.equal(network.weight, before[0])
+        assert moved == (state.average.num_updates > before[1]) == (state.num_updates > before[2])
+        seen.append(moved)
+    assert seen == [False, True, False, True]
+    assert (state.step, state.num_updates) == (4, 2)
+    again = TrainingState(nn.Linear(2, 2), recipe=recipe, runtime=cpu, objective=HardLabels())
+    again.restore({**state.snapshot(), "scaler": {}})
+    assert again.num_updates == 2
+
+
+def test_lion_follows_its_formula_for_several_steps():
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(5))
+    expected, momentum_ = weight.detach().clone().double(), torch.zeros(5, dtype=torch.float64)
+    lion = Lion([weight], lr=0.01, betas=(0.9, 0.99), weight_decay=0.1)
+    for _ in range(4):
+        gradient = torch.randn(5)
+        weight.grad = gradient.clone()
+        lion.step()
+        g = gradient.double()
+        expected = (1 - 0.01 * 0.1) * expected - 0.01 * torch.sign(0.9 * momentum_ + 0.1 * g)
+        momentum_ = 0.99 * momentum_ + 0.01 * g
+        torch.testing.assert_close(weight.detach().double(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_every_optimiser_goes_on_from_a_checkpoint_to_the_bit(optimiser):
+    def state() -> TrainingState:
+        torch.manual_seed(0)
+        recipe = Recipe(num_epochs=1, optimiser=optimiser, learning_rate=0.01)
+        cpu = Runtime(torch.device("cpu"), "fp32")
+        return TrainingState(nn.Linear(3, 2), recipe=recipe, runtime=cpu, objective=HardLabels())
+
+    def step(current: TrainingState, number: int) -> None:
+        inputs = torch.linspace(-1, 1, 12).view(4, 3) * (number + 1)
+        current.student(inputs).square().sum().backward()
+        current.update(0.01)
+
+    through, stopped = state(), state()
+    for number in range(6):
+        step(through, number)
+    for number in range(3):
+        step(stopped, number)
+    again = state()
+    again.restore(stopped.snapshot())
+    for number in range(3, 6):
+        step(again, number)
+    assert torch.equal(again.student.weight, through.student.weight)
+    assert torch.equal(again.student.bias, through.student.bias)

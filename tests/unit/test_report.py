@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import statistics
 import subprocess
 import time
@@ -584,9 +583,6 @@ def test_unpaired_networks_give_no_difference(make_record):
 
 # In a real browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-in_browser = pytest.mark.skipif(BROWSER is None, reason=f"no browser found: {', '.join(BROWSERS)}")
 QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
 QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FRAME = """<!doctype html><body style="margin:0">
@@ -605,24 +601,23 @@ FRAME = """<!doctype html><body style="margin:0">
 }}</script>"""
 
 
-def browse(folder, page, *arguments, width, dark=False):
-    command = [BROWSER, *QUIET, f"--user-data-dir={folder / 'profile'}", "--allow-file-access-from-files"]
+def browse(chromium, folder, page, *arguments, width, dark=False):
+    command = [chromium, *QUIET, f"--user-data-dir={folder / 'profile'}", "--allow-file-access-from-files"]
     command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--window-size={width},900"]
     command += ["--virtual-time-budget=4000", *arguments, page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
 
 
 @pytest.mark.browser
-@in_browser
 @pytest.mark.parametrize("width", [360, 1200])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_browser_shows_the_page_without_overflow_or_tiny_text(html, tmp_path, width, dark):
+def test_browser_shows_the_page_without_overflow_or_tiny_text(chromium, html, tmp_path, width, dark):
     import json
 
     (tmp_path / "report.html").write_text(html, encoding="utf-8")
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width=width), encoding="utf-8")
-    shown = browse(tmp_path, frame, "--dump-dom", width=max(width, 500), dark=dark)
+    shown = browse(chromium, tmp_path, frame, "--dump-dom", width=max(width, 500), dark=dark)
     told = json.loads(re.search(r'<p id="told">(.*?)</p>', shown)[1].replace("&lt;", "<").replace("&amp;", "&"))
     assert told["scroll"] <= told["client"] == width
     assert told["outside"] == []
@@ -631,14 +626,14 @@ def test_browser_shows_the_page_without_overflow_or_tiny_text(html, tmp_path, wi
 
 
 @pytest.mark.browser
-@in_browser
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_browser_paints_text_and_every_role_of_the_palette(html, tmp_path, dark):
+def test_browser_paints_text_and_every_role_of_the_palette(chromium, html, tmp_path, dark):
     from PIL import Image
 
     (tmp_path / "report.html").write_text(html, encoding="utf-8")
     picture_path = tmp_path / "page.png"
     browse(
+        chromium,
         tmp_path,
         tmp_path / "report.html",
         f"--screenshot={picture_path}",
@@ -660,8 +655,7 @@ def test_browser_paints_text_and_every_role_of_the_palette(html, tmp_path, dark)
 
 
 @pytest.mark.browser
-@in_browser
-def test_browser_keeps_long_class_names_inside_their_drawings(make_record, tmp_path):
+def test_browser_keeps_long_class_names_inside_their_drawings(chromium, make_record, tmp_path):
     import json
 
     names = [
@@ -678,7 +672,7 @@ def test_browser_keeps_long_class_names_inside_their_drawings(make_record, tmp_p
     (tmp_path / "report.html").write_text(render_report(make_record(class_names=names, seeds=(0, 1))), encoding="utf-8")
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width=390), encoding="utf-8")
-    shown = browse(tmp_path, frame, "--dump-dom", width=500)
+    shown = browse(chromium, tmp_path, frame, "--dump-dom", width=500)
     told = json.loads(re.search(r'<p id="told">(.*?)</p>', shown)[1].replace("&lt;", "<").replace("&amp;", "&"))
     assert told["scroll"] <= told["client"] == 390
     assert told["outside"] == []

@@ -18,13 +18,11 @@ def test_a_new_folder_is_made_with_the_configuration(tmp_path):
     assert (
         directory.path / "config.yaml"
     ).read_text() == "temperature: 4.0\nseeds:\n- 0\n- 1\nrecipe:\n  num_epochs: 3\n"
-    assert directory.checkpoint("baseline-seed0") == directory.path / "checkpoints" / "baseline-seed0.pt"
 
 
 def test_without_a_folder_nothing_is_written():
     directory = RunDirectory.open(None, config=CONFIG)
-    assert directory.checkpoint("baseline-seed0") is None
-    directory.events().write("begin", "baseline")
+    assert directory.path is None
 
 
 def test_the_same_configuration_goes_on_and_another_is_refused_with_what_differs(tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from limbeck.data import UNLABELLED, DatasetInputs, Samples, as_samples, hold_out, label_part, require_classes
-from limbeck.errors import DataError, InvalidValue
+from limbeck.errors import DataError, InvalidValue, ShapeMismatch
 
 NAMES = ("ant", "bee", "cat")
 
@@ -60,7 +60,18 @@ def test_properties_of_images_and_features():
         ({"inputs": torch.tensor([[1.0], [2.0], [torch.nan]])}, "not finite: the sample with id 30"),
         ({"inputs": torch.tensor([[1.0], [torch.inf], [2.0]])}, "not finite: the sample with id 20"),
         ({"inputs": torch.zeros(3, 4, 5, 6, dtype=torch.uint8)}, "not \\(n, channels, height, width\\)"),
-        ({"inputs": torch.zeros(3, 2, dtype=torch.int64)}, "wrong type or shape"),
+        ({"inputs": torch.zeros(3)}, "wrong type or shape"),
+        ({"inputs": torch.zeros(3, 2, dtype=torch.complex64)}, "wrong type or shape"),
+        ({"inputs": {"a": torch.zeros(3, 2), "b": torch.zeros(2, 2)}}, "not of one length"),
+        ({"inputs": {"a": torch.tensor([[0.0], [torch.nan], [0.0]])}}, "(?s)the sample with id 20.*in a"),
+        ({"weights": torch.ones(2)}, "not one number for each sample"),
+        ({"weights": torch.tensor([1.0, -1.0, 1.0])}, "no weight: the sample with id 20"),
+        ({"weights": torch.zeros(3)}, "is 0"),
+        ({"labels": torch.tensor([[0, 1], [0, -1], [2, 2]])}, "label out of range: -1 at the sample with id 20"),
+        ({"labels": torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.6, 0.0], [1.0, 0.0, 0.0]])}, "(?s)id 20.*multi_label"),
+        ({"labels": torch.eye(3)[:, :2]}, "another width"),
+        ({"labels": torch.tensor([[0.0, 0.0, 2.0]] * 3), "task": "multi_label"}, "out of range: 2 .* id 10"),
+        ({"labels": torch.tensor([0, 1, 1]), "task": "multi_label"}, "one row for each sample"),
         (
             {"ids": torch.tensor([]).long(), "inputs": torch.zeros(0, 1), "labels": torch.tensor([]).long()},
             "no samples",
@@ -70,7 +81,7 @@ def test_properties_of_images_and_features():
 def test_construction_refuses(change, message):
     fields = {"ids": torch.tensor([10, 20, 30]), "inputs": torch.zeros(3, 1), "labels": torch.tensor([0, 1, -1])}
     Samples("toy", **fields, class_names=NAMES)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, ShapeMismatch), match=message):
         Samples("toy", **{**fields, **change}, class_names=NAMES)
 
 
@@ -161,7 +172,12 @@ def test_hold_out_is_a_stratified_partition_chosen_by_id(labels, fraction, seed,
     samples = toy(len(labels), labels=labels)
     counts = torch.bincount(samples.labels[samples.labelled_positions()], minlength=3)
     total = max(1, round(fraction * int(counts.sum())))
-    if int(counts.sum()) == 0 or total > int((counts - 1).clamp_min(0).sum()):
+    if int(counts.sum()) == 0:
+        rest, held = hold_out(samples, fraction=fraction, seed=seed)
+        assert len(held) == max(1, round(fraction * len(labels)))
+        assert len(rest) + len(held) == len(labels)
+        return
+    if total > int((counts - 1).clamp_min(0).sum()):
         with pytest.raises(DataError):
             hold_out(samples, fraction=fraction, seed=seed)
         return
@@ -190,8 +206,6 @@ def test_hold_out_counts_by_hand():
 def test_hold_out_refusals():
     with pytest.raises(DataError, match="at most 9"):
         hold_out(toy(), count=10, seed=0)
-    with pytest.raises(DataError, match="no labels"):
-        hold_out(toy().without_labels(), count=1, seed=0)
     for wrong in ({}, {"count": 1, "fraction": 0.5}, {"fraction": 0.0}, {"fraction": 1.0}, {"count": 0}):
         with pytest.raises(InvalidValue):
             hold_out(toy(), seed=0, **wrong)
@@ -246,10 +260,15 @@ def test_other_channel_counts_are_refused(shape):
         as_samples(np.zeros(shape, dtype=np.uint8))
 
 
-def test_features_become_float32_unscaled():
-    for values in ([[1, 2], [3, 4]], [[1.0, 2.0], [3.0, 4.0]], np.array([[1, 2], [3, 4]], dtype=np.uint16)):
+def test_floats_become_float32_unscaled_and_integers_stay():
+    for values, dtype in (
+        ([[1, 2], [3, 4]], torch.int64),
+        ([[1.0, 2.0], [3.0, 4.0]], torch.float32),
+        (np.array([[1, 2], [3, 4]], dtype=np.uint16), torch.int64),
+        (torch.tensor([[1, 2], [3, 4]], dtype=torch.int32), torch.int64),
+    ):
         samples = as_samples((values, [0, 1]))
-        assert samples.inputs.dtype == torch.float32
+        assert samples.inputs.dtype == dtype
         assert samples.inputs.tolist() == [[1, 2], [3, 4]]
     assert as_samples(np.zeros((2, 3), dtype=">f8")).inputs.dtype == torch.float32
 
@@ -271,11 +290,12 @@ def test_labels_of_many_kinds():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ((torch.zeros(2, 2), torch.eye(2)), "argmax"),
         ((torch.zeros(2, 2), [0.5, 1.0]), "not class indices"),
         ((torch.zeros(2, 2), [0, 1, 1]), "different lengths"),
         (([[1, 2], [3]], [0, 1]), "different shapes"),
-        ((torch.zeros(2, 3, 4, dtype=torch.int64), [0, 1]), "uint8"),
+        ((torch.zeros(2, 2), torch.eye(2)[:, :1]), "no distribution"),
+        ((torch.zeros(2, 2), torch.tensor([[0, 1], [1, 1]])), "multi-hot rows or a class for each position"),
+        ((torch.zeros(2, 2), [0, 1], [0, 1]), "no sample weight"),
         ((torch.tensor([1.0, 2.0]), [0, 1]), "neither image nor feature"),
         ((np.array([[None, 1]]), [0]), "not numbers"),
     ],
@@ -339,10 +359,10 @@ class Pictures(Dataset):
 def test_dataset_is_read_on_demand():
     data = WithTargets()
     samples = as_samples(data)
-    assert data.reads == 0
+    assert data.reads == 1  # whether an item has a weight
     assert samples.class_names == ("even", "odd")
     assert samples.fetch(torch.tensor([4, 1])).tolist() == [[4, 4, 4], [1, 1, 1]]
-    assert data.reads == 2
+    assert data.reads == 3
 
 
 def test_dataset_without_targets_is_passed_over_once():
@@ -374,9 +394,16 @@ def test_pictures_become_channel_first(mode, channels):
     assert samples.is_image
 
 
-def test_random_transforms_are_found():
+def test_random_transforms_are_replayed_and_what_cannot_be_is_found():
+    class OwnGenerator(Pairs):
+        def __getitem__(self, index: int):
+            self.reads += 1
+            return torch.full((3,), float(self.reads)), 0
+
     assert as_samples(Pairs()).is_replayable
-    assert not as_samples(Pairs(random=True)).is_replayable
+    assert as_samples(Pairs(random=True)).is_replayable
+    assert not as_samples(OwnGenerator()).is_replayable
+    assert as_samples(OwnGenerator()).fingerprint == as_samples(OwnGenerator()).fingerprint
     assert as_samples(Pairs(random=True)).fingerprint == as_samples(Pairs(random=True)).fingerprint
     assert as_samples(Pairs()).fingerprint != as_samples(Pairs()).take(torch.arange(9)).fingerprint
 

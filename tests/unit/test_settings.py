@@ -47,7 +47,7 @@ def test_the_help_reads_like_a_manual(limbeck):
     headings = [line.rstrip(":") for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
     groups = ["Data", "Teacher", "Student", "Loss", "Training", "Output", "Machine"]
     assert [heading for heading in headings if heading in groups] == groups
-    assert "sgd|adamw" in shown
+    assert "sgd|adamw|lion" in shown
     assert "[> 0; default: teacher: 4; mutual: 1; self: 3]" in " ".join(shown.split())
     assert shown.index("Examples:") > shown.index("Machine:")
     assert shown.count("    limbeck distill ") == 3

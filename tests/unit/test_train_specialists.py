@@ -15,9 +15,9 @@ from torch.testing import assert_close
 
 from limbeck.calibration import dustbin_offset
 from limbeck.data import Mixup, Samples, Views
+from limbeck.distillation import cache as job
 from limbeck.distillation import load_committee, save_committee, train_specialists
 from limbeck.distillation import specialists as training
-from limbeck.distillation import specialty as job
 from limbeck.distillation.specialists import DUSTBIN
 from limbeck.errors import InvalidValue, JobsFailed, ModelError, RecordError, TeacherError, UnknownName
 from limbeck.jobs import run_jobs
@@ -162,10 +162,10 @@ def test_the_generalist_is_asked_in_every_step_where_views_change_and_says_the_s
     settings = {"variant": "full_softmax", "recipe": dataclasses.replace(RECIPE, num_epochs=2)}
     beforehand = trained(network, **settings)
     with monkeypatch.context() as patched:
-        patched.setattr(training, "run_jobs", sent)  # a module that is asked in every step is sent, and then a teacher
+        patched.setattr(job, "run_jobs", sent)  # a module that is asked in every step is sent, and then a teacher
         trained(network, views=Views((Mixup(0.2),)), **settings)
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_with_answers", lambda made, root, labelled: made)
+        patched.setattr(training, "_with_soft_targets", lambda tasks, cache, labelled: tasks)
         in_steps = trained(network, **settings)
     assert [type(teacher) for teacher in teachers] == [LogitsTeacher] * 3 + [ModuleTeacher] * 6
     assert {teacher.fingerprint for teacher in teachers} == {fingerprint(network)}

@@ -43,6 +43,11 @@ def peak_bytes(module: str, function: str, settings: dict[str, Any]) -> int:
     return int(done.stdout.split()[-1])
 
 
+def resident_bytes() -> int:
+    """Return how much memory this process holds now; where only its peak is known, that."""
+    return _resident_bytes("VmRSS")
+
+
 def _rise_of(module: str, function: str, settings: dict[str, Any]) -> int:
     call = getattr(importlib.import_module(module), function)(**settings)
     _forget_peak()

@@ -22,7 +22,7 @@ The main job:
 Every run writes a folder with the student, record.json and report.html. In Python: limbeck.distill(...).
 Completion: eval "$(_LIMBECK_COMPLETE=bash_source limbeck)"; zsh_source and fish_source for other shells.
 """
-INPUTS = ("data", "label_column", "image_size")
+INPUTS = ("data", "label_column", "exif_orientation", "image_size")
 TEACHERS = ("teachers", "teacher_weights", "pooling", "augmentations")
 MACHINE = ("device", "num_threads")
 LEARNING = ("num_labelled", "augmentations", "num_epochs", "batch_size", "learning_rate", "precision")

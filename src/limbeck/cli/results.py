@@ -17,6 +17,7 @@ from limbeck.settings import Argument, Setting
 def evaluate(
     model: Annotated[Path, Argument("Folder of a saved network: a run, a teacher, a committee.")],
     data: Annotated[str, Setting("Data set, as distill takes it.", "data")],
+    label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None,
     split: Annotated[Literal["train", "validation", "test"], Setting("Split to measure on.", "data")] = "test",
     threshold: Annotated[
         float | None,
@@ -43,6 +44,7 @@ def evaluate(
     measured = command.run(
         model,
         data=data,
+        label_column=label_column,
         split=split,
         image_size=image_size,
         factory=factory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, cohort, combine, loss, stacked, step, store
+from limbeck.bench import chunked, cohort, combine, loading, loss, stacked, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "chunked": chunked.run,
     "cohort": cohort.run,
     "combine": combine.run,
+    "loading": loading.run,
     "loss": loss.run,
     "stacked": stacked.run,
     "step": step.run,
@@ -47,6 +48,14 @@ def as_text(result: dict[str, Any]) -> str:
     if "overhead_microseconds" in result:
         overhead = f"{result['overhead_microseconds']:.0f} µs"
         lines.append(f"  a step of fit takes {overhead} longer than a bare one on a tiny network")
+    if result.get("small_files"):
+        small = result["small_files"]
+        lines.append(
+            f"  {small['num_files']:,} small files: listed and fingerprinted in "
+            f"{small['list_and_fingerprint_seconds']:.1f} s (target {small['target_seconds']:.0f}), "
+            f"{small['bytes_each']:.0f} bytes each (target {small['target_bytes_each']:.0f}), "
+            f"{1e-6 * small['epoch_growth_bytes']:.1f} MB more over an epoch"
+        )
     return "\n".join(lines)
 
 

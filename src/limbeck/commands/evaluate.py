@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck.commands.networks import committee_for, module_for, normalise_from
 from limbeck.data import Samples, Views, load_data
 from limbeck.distillation import COMMITTEE_FILE
-from limbeck.distillation.measure import PooledNetwork
+from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import DataError, ModelError, require_fraction, unknown_name
 from limbeck.metrics import (
     CoverageChange,
@@ -45,6 +45,7 @@ def run(
     model: Path,
     *,
     data: str,
+    label_column: str | None = None,
     split: str,
     image_size: int | None,
     factory: str | None,
@@ -79,7 +80,7 @@ def run(
             expected="a folder that a network with exits is saved in",
             remedy="limbeck distill --method self saves one in exits/ of its folder",
         )
-    splits = load_data(data, image_size=image_size)
+    splits = load_data(data, image_size=image_size, label_column=label_column)
     samples = getattr(splits, split)
     if samples is None:
         raise DataError(f"{data} has no {split} split.", expected="one of " + ", ".join(_present(splits)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from limbeck.config import Layer, preset_values, read_file, read_layer, resolve
-from limbeck.data import Normalise, Splits, load_data
+from limbeck.data import Normalise, Splits, can_normalise, load_data
 from limbeck.distillation import dump_config
 from limbeck.errors import ConfigError
 from limbeck.presets import preset_for, read_preset
@@ -95,6 +95,8 @@ def prepare(
         image_size=asked.image_size,
         validation_fraction=asked.validation_fraction,
         seed=asked.split_seed,
+        label_column=asked.label_column,
+        exif_orientation=asked.exif_orientation,
     )
     name = preset_for(asked.data, is_image=splits.train.is_image)
     preset = read_layer(read_preset(name), source=f"the preset {name}")
@@ -106,10 +108,10 @@ def prepare(
 
 def normalise_for(config: JobConfig, splits: Splits) -> Normalise | None:
     """Return the normalisation that a configuration asks for."""
+    if config.normalise is False or (config.normalise is True and not can_normalise(splits.train)):
+        return None
     if config.normalise is True:
         return Normalise.fit(splits.train)
-    if config.normalise is False:
-        return None
     return Normalise(mean=tuple(config.normalise.mean), std=tuple(config.normalise.std))
 
 

@@ -1,24 +1,35 @@
 """Data: samples with stable ids, their order, their views, and where they come from."""
 
-from limbeck.data.adopt import DatasetInputs, as_samples
+from limbeck.data.adopt import as_samples, as_splits, is_data_set_dict
 from limbeck.data.archives import unpack
 from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, augmentations_from
 from limbeck.data.balance import BalancedOrder
-from limbeck.data.catalog import data_set_names, load_archive, load_data, load_npz
-from limbeck.data.checks import UNLABELLED
+from limbeck.data.batches import Batch
+from limbeck.data.catalog import data_set_names, load_archive, load_data
+from limbeck.data.checks import IGNORE_INDEX, UNLABELLED, Task
+from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
+from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
+from limbeck.data.hub import load_hf
 from limbeck.data.image_files import ImageFiles
 from limbeck.data.images import load_image_folder
-from limbeck.data.loading import iterate_batches
-from limbeck.data.normalise import Normalise
+from limbeck.data.indexed import IndexedDataset
+from limbeck.data.loading import ReadSettings, iterate_batches
+from limbeck.data.normalise import Normalise, can_normalise
+from limbeck.data.npz import load_npz
 from limbeck.data.order import batch_positions, epoch_batches, epoch_order
-from limbeck.data.samples import InputSource, Samples
+from limbeck.data.path_table import PathTable
+from limbeck.data.samples import Samples
+from limbeck.data.sources import InputSource
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
-from limbeck.data.views import Batch, Views
+from limbeck.data.tables import load_table
+from limbeck.data.transforms import Transform
+from limbeck.data.views import Views
 from limbeck.data.warps import Affine, Elastic
 
 __all__ = [
+    "IGNORE_INDEX",
     "UNLABELLED",
     "Affine",
     "Augmentation",
@@ -29,17 +40,26 @@ __all__ = [
     "Elastic",
     "Flip",
     "ImageFiles",
+    "IndexedDataset",
     "InputSource",
     "Jitter",
+    "LengthBuckets",
     "Mixup",
     "Normalise",
+    "PadCollate",
+    "PathTable",
+    "ReadSettings",
     "Samples",
     "Splits",
+    "Task",
+    "Transform",
     "Views",
     "as_samples",
+    "as_splits",
     "augmentations_from",
     "batch_positions",
     "cache_folder",
+    "can_normalise",
     "counter_bits",
     "counter_integers",
     "counter_uniform",
@@ -47,12 +67,16 @@ __all__ = [
     "epoch_batches",
     "epoch_order",
     "hold_out",
+    "is_data_set_dict",
     "iterate_batches",
     "label_part",
     "load_archive",
     "load_data",
+    "load_hf",
     "load_image_folder",
     "load_npz",
+    "load_table",
+    "pad_collate",
     "require_classes",
     "unpack",
 ]

@@ -1,21 +1,46 @@
-"""Samples out of what a user already has: arrays, tensors, lists, torch data sets."""
+"""Samples out of what a user already has: arrays, data frames, lists, data sets, loaders."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data.dataloader import default_collate
 
-from limbeck.data.checks import UNLABELLED
-from limbeck.data.samples import InputSource, Samples
+from limbeck.data.arrays import as_inputs, as_labels
+from limbeck.data.checks import Task
+from limbeck.data.collate import Collate
+from limbeck.data.columns import is_weight, left_out, split_item
+from limbeck.data.data_set_labels import read_labels
+from limbeck.data.data_sets import DatasetInputs, read_item
+from limbeck.data.image_files import EXTENSIONS
+from limbeck.data.images import image_list
+from limbeck.data.loading import ReadSettings
+from limbeck.data.samples import Samples
+from limbeck.data.sources import RawInputs, is_in_memory
+from limbeck.data.splits import Splits
+from limbeck.data.tables import frame_columns, is_frame
 from limbeck.errors import DataError
+from limbeck.inputs import named_tensors, num_rows
 
-_PROBES = 256  # inputs of a data set that are read for its fingerprint
+SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+
+
+@dataclasses.dataclass
+class _Taken:
+    """What a kind of data was found to hold."""
+
+    inputs: RawInputs
+    labels: Any = None
+    weights: Any = None
+    class_names: tuple[str, ...] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def as_samples(
@@ -24,21 +49,34 @@ def as_samples(
     name: str = "data",
     class_names: Sequence[str] | None = None,
     ids: Tensor | Sequence[int] | None = None,
+    weights: Any = None,
+    task: Task | None = None,
+    label_column: str | None = None,
+    collate: Collate | None = None,
+    image_size: int | None = None,
 ) -> Samples:
     """Bring data into the form that everything here works on.
 
     uint8 inputs are images: (n, H, W), (n, C, H, W) or (n, H, W, C) with C 1 or 3, channel first where both would fit.
-    Other inputs are features (n, ...): floats are kept as float32 in the layout given, and never scaled; integers of
-    shape (n, d) become float32.
+    Floats are features (n, ...), kept as float32 in the layout given, and never scaled; integers, such as token ids,
+    stay integers (int64). A mapping or tuple of arrays is several inputs of one network.
 
     Args:
-        data: ``Samples``; a pair (inputs, labels) of arrays, tensors or lists; inputs alone, then unlabelled; or a
-            map-style ``torch.utils.data.Dataset`` of (input, label) pairs, which is read on demand
-            (:class:`DatasetInputs`). Labels are class indices, -1 or None where unknown, or words.
+        data: ``Samples``; a pair (inputs, labels) or triple (inputs, labels, weights) of arrays, tensors or lists;
+            inputs alone, then unlabelled; a mapping of columns or a data frame; a list of image paths in place of
+            inputs; a map-style data set (torch's, or a Hugging Face ``Dataset``), read on demand
+            (:class:`DatasetInputs`); or a ``DataLoader`` of one: its collate function, workers and memory are used,
+            its sampler is replaced. Labels are class indices, -1 or None where unknown, words, or what ``Samples``
+            takes.
         name: for messages.
         class_names: in the order of the indices. By default the data set's ``classes``, the words in alphabetical
             order, or "0" up to the largest label.
         ids: unique integers, shape (n,); by default the position.
+        weights: of the samples in the loss, shape (n,), in place of those in the data.
+        task: "multi_label" where each label is for itself; see ``Samples``.
+        label_column: of a mapping, a data frame or items that are mappings, where it is not called label or target.
+        collate: makes a batch of items, for sequences of different lengths: ``pad_collate()`` or a function of yours.
+        image_size: of image paths; see ``load_image_folder``.
     Returns:
         The samples. ``Samples`` come back with the arguments that are given replaced.
     Raises:
@@ -49,213 +87,199 @@ def as_samples(
         ((1, 28, 28), ('cat', 'dog'), [0, 1, 0])
     """
     if isinstance(data, Samples):
-        return Samples(
-            data.name if name == "data" else name,
-            data.ids if ids is None else _as_ids(ids),
-            data.inputs,
-            data.labels,
-            data.class_names if class_names is None else tuple(class_names),
+        return dataclasses.replace(
+            data,
+            name=data.name if name == "data" else name,
+            ids=data.ids if ids is None else _as_ids(ids),
+            class_names=data.class_names if class_names is None else tuple(class_names),
+            weights=data.weights if weights is None else _as_weights(weights, name),
+            task=task or data.task,
         )
-    if isinstance(data, TensorDataset):
-        data = data.tensors[0] if len(data.tensors) == 1 else tuple(data.tensors[:2])
+    taken = _take(data, name, label_column=label_column, collate=collate, image_size=image_size)
+    known = tuple(class_names or taken.class_names)
+    in_memory = taken.inputs if is_in_memory(taken.inputs) else None
+    count = len(taken.inputs) if in_memory is None else num_rows(in_memory)
+    lengths = [part.shape[1] for _, part in named_tensors(in_memory) if part.dim() > 1] if in_memory is not None else []
+    labels, words = as_labels(taken.labels, count, known, name, task=task, input_lengths=lengths)
+    return Samples(
+        name,
+        torch.arange(count) if ids is None else _as_ids(ids),
+        taken.inputs,
+        labels,
+        known or words or _numbered(labels),
+        weights=_as_weights(taken.weights if weights is None else weights, name),
+        task=task,  # type: ignore[arg-type]  # resolved there
+        notes=tuple(taken.notes),
+    )
+
+
+def is_data_set_dict(data: Any) -> bool:
+    """Whether data is a mapping from split names to data sets, such as Hugging Face's ``DatasetDict``."""
+    return isinstance(data, Mapping) and "train" in data and not hasattr(data["train"], "__array__")
+
+
+def as_splits(data: Mapping[str, Any], *, name: str = "", **settings: Any) -> Splits:
+    """Return the splits of a mapping from "train", "validation" (or "valid", "val") and "test" to data sets.
+
+    Args:
+        data: each value is what :func:`as_samples` takes.
+        name: of the whole.
+        **settings: of :func:`as_samples`, for every split.
+    Raises:
+        DataError: no training split, two of one kind, or what ``as_samples`` refuses.
+    """
+    found: dict[str, Samples] = {}
+    others = [key for key in data if key not in SPLIT_NAMES]
+    if "train" not in data:
+        raise DataError(f"{name or 'The data'} has no training split.", received=", ".join(map(str, data)))
+    for key in [key for key in SPLIT_NAMES if key in data]:
+        split = SPLIT_NAMES[key]
+        if split in found:
+            raise DataError(f"{name or 'The data'} has two {split} splits.", received=", ".join(map(str, data)))
+        if found and not settings.get("class_names"):
+            settings = {**settings, "class_names": found["train"].class_names}
+        found[split] = as_samples(data[key], name=f"{name}/{split}" if name else split, **settings)
+    notes = list(dict.fromkeys(note for samples in found.values() for note in samples.notes))
+    if others:
+        notes.append(f"Splits that were not used: {', '.join(map(str, others))}.")
+    return Splits(found["train"], found.get("validation"), found.get("test"), name=name, notes=tuple(notes))
+
+
+def _take(data: Any, name: str, *, label_column: str | None, collate: Collate | None, image_size: int | None) -> _Taken:
+    if isinstance(data, DataLoader):
+        return _take_loader(data, name, label_column=label_column, collate=collate)
+    if isinstance(data, TensorDataset) and len(data.tensors) <= 3:
+        data = tuple(data.tensors) if len(data.tensors) > 1 else data.tensors[0]
+    _refuse_streams(data)
+    if is_frame(data):
+        data, class_names = frame_columns(data, label_column=label_column, name=name)
+        return _Taken(as_inputs(data.inputs, name), data.label, data.weight, class_names)
+    if is_data_set_dict(data):
+        raise DataError(
+            f"{name} holds several splits.",
+            received=", ".join(map(str, data)),
+            expected="one data set",
+            remedy='take one, data["train"], or all of them with limbeck.data.as_splits(data)',
+        )
+    if _is_data_set(data):
+        return _take_data_set(data, name, label_column=label_column, collate=collate)
+    if isinstance(data, Mapping):
+        example = split_item(data, label_column=label_column, name=name)
+        notes = _notes_on(data, label_column)
+        return _Taken(as_inputs(example.inputs, name), example.label, example.weight, notes=notes)
+    parts = data if isinstance(data, tuple) and len(data) in (2, 3) else (data,)
+    if len(parts) == 3 and not is_weight(parts[2]):
+        split_item(parts, name=name)  # refuses
+    inputs: RawInputs = image_list(parts[0], image_size) if _are_paths(parts[0]) else as_inputs(parts[0], name)
+    return _Taken(inputs, *parts[1:])
+
+
+def _take_data_set(
+    data: Any, name: str, *, label_column: str | None, collate: Collate | None, reading: ReadSettings | None = None
+) -> _Taken:
+    inputs = DatasetInputs(data, name=name, collate=collate, label_column=label_column, reading=reading)
+    labels, weights = read_labels(data, name=name, label_column=label_column)
+    notes = _notes_on(read_item(data, 0, name), label_column) if hasattr(data, "column_names") and len(data) else []
+    return _Taken(inputs, labels, weights, _classes_of(data, label_column), notes)
+
+
+def _take_loader(loader: DataLoader[Any], name: str, *, label_column: str | None, collate: Collate | None) -> _Taken:
+    data, sampler = loader.dataset, loader.sampler
+    _refuse_streams(data)
+    notes = []
+    if isinstance(sampler, SubsetRandomSampler):
+        data = Subset(data, list(sampler.indices))
+    if loader.batch_size is None or type(sampler).__name__ != "SequentialSampler":
+        replaced = type(sampler if loader.batch_size is not None else loader.batch_sampler).__name__
+        notes.append(
+            f"The DataLoader's {replaced} was replaced: the order of {name} is a function of (seed, epoch, id)."
+        )
+    own: Any = loader.collate_fn
+    reading = ReadSettings(
+        num_workers=loader.num_workers,
+        prefetch=loader.prefetch_factor or 2,
+        pin_memory=loader.pin_memory,
+        batch_size=loader.batch_size,
+    )
+    taken = _take_data_set(
+        data,
+        name,
+        label_column=label_column,
+        collate=collate or (None if own is default_collate or loader.batch_size is None else own),
+        reading=reading,
+    )
+    taken.notes += notes
+    return taken
+
+
+def _refuse_streams(data: Any) -> None:
     if isinstance(data, IterableDataset) or (
         callable(getattr(data, "__iter__", None)) and not hasattr(data, "__len__")
     ):
         raise DataError(
             "A stream cannot be sampled by id.",
             received=type(data).__name__,
-            expected="arrays, or a map-style data set with __len__ and __getitem__",
+            expected="arrays, or a map-style data set with __len__ and __getitem__: stored targets, the order of an "
+            "epoch and an exact resume all go by each sample's id, which a stream does not have",
+            remedy="read it once: as_samples(list(stream)); or save it, and give the files",
         )
-    inputs: InputSource
-    is_array = isinstance(data, (Tensor, list, tuple)) or hasattr(data, "__array__")
-    if isinstance(data, Dataset) or (not is_array and hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        known = tuple(class_names or _classes_of(data))
-        inputs, given = DatasetInputs(data, name=name), _labels_of(data, name)
-    else:
-        known = tuple(class_names or ())
-        first, given = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-        inputs = as_inputs(first, name)
-    labels, words = as_labels(given, len(inputs), known, name)
-    if not known:
-        known = words or tuple(str(index) for index in range(int(labels.max()) + 1 if len(labels) else 0))
-    return Samples(name, torch.arange(len(inputs)) if ids is None else _as_ids(ids), inputs, labels, known)
 
 
-class DatasetInputs:
-    """The inputs of a map-style data set of (input, label) pairs, read on demand.
-
-    An input may be a tensor, an array, a number sequence or a PIL image; uint8 ones are brought into (C, H, W).
-
-    Transforms inside the data set run whenever an input is read. Random ones make every reading another input, so
-    stored targets cannot be replayed on it: ``is_replayable`` is then False. Better augment with ``Views``.
-
-    The digest covers length, type, shape and up to 256 evenly spread inputs, each read twice to find random transforms.
-
-    Args:
-        dataset: with ``__len__`` and ``__getitem__(int)``.
-        name: for messages.
-    """
-
-    def __init__(self, dataset: Any, *, name: str = "data") -> None:
-        self.dataset = dataset
-        self.name = name
-        self._replayable: bool | None = None
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, positions: Tensor) -> Tensor:
-        inputs = [self._read(position) for position in positions.tolist()]
-        shapes = {tuple(item.shape) for item in inputs}
-        if len(shapes) > 1:
-            other = next(i for i, item in enumerate(inputs) if item.shape != inputs[0].shape)
-            raise DataError(
-                f"The inputs of {self.name} have different shapes.",
-                received=f"{tuple(inputs[0].shape)} at position {int(positions[0])}, "
-                f"{tuple(inputs[other].shape)} at position {int(positions[other])}",
-                expected="one shape",
-                remedy="resize in the data set's transform",
-            )
-        return torch.stack(inputs)
-
-    @property
-    def is_replayable(self) -> bool:
-        """Whether a few inputs, read twice, came out the same."""
-        if self._replayable is None:
-            positions = torch.arange(len(self))[:: max(1, len(self) // 8)]
-            self._replayable = torch.equal(self[positions], self[positions])
-        return self._replayable
-
-    def content_digest(self, positions: Tensor) -> str:
-        """Return a digest of the number of positions and of up to 256 inputs at them."""
-        probed = positions[:: max(1, -(-len(positions) // _PROBES))]
-        inputs = self[probed]
-        digest = hashlib.sha256(f"{len(positions)} {inputs.dtype} {tuple(inputs.shape[1:])}".encode())
-        if torch.equal(inputs, self[probed]):
-            digest.update(inputs.contiguous().numpy().tobytes())
-        else:
-            self._replayable = False
-            digest.update(b"random")
-        return digest.hexdigest()
-
-    def _read(self, position: int) -> Tensor:
-        item = self.dataset[position]
-        raw = item[0] if isinstance(item, (tuple, list)) else item
-        if callable(getattr(raw, "convert", None)) and getattr(raw, "mode", "L") != "L":
-            raw = raw.convert("RGB")  # a PIL image
-        value = raw if isinstance(raw, Tensor) else torch.from_numpy(np.array(raw))
-        return as_inputs(value[None], self.name)[0]
+def _is_data_set(data: Any) -> bool:
+    if isinstance(data, Dataset) or hasattr(data, "column_names"):
+        return True
+    if isinstance(data, list):
+        first = data[0] if data else None
+        is_pair = isinstance(first, tuple) and bool(first) and not isinstance(first[0], (int, float, np.number))
+        is_picture = hasattr(first, "convert") and hasattr(first, "mode")
+        return is_pair or is_picture or isinstance(first, Mapping)
+    is_array = isinstance(data, (Tensor, tuple, Mapping)) or hasattr(data, "__array__")
+    return not is_array and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
-def as_inputs(inputs: Any, name: str) -> Tensor:
-    """Return uint8 images (n, C, H, W) or float32 features (n, ...); see :func:`as_samples` for the rule."""
-    tensor = inputs.detach() if isinstance(inputs, Tensor) else torch.from_numpy(_as_array(inputs, name))
-    if tensor.dtype == torch.uint8 and tensor.dim() >= 3:
-        return _channel_first(tensor, name)
-    if tensor.dim() >= 2 and (tensor.is_floating_point() or (tensor.dim() == 2 and not tensor.is_complex())):
-        return tensor.to(torch.float32)
-    raise DataError(
-        f"The inputs of {name} have a type that is neither image nor feature.",
-        received=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
-        expected="uint8 images, or float features",
-        remedy="convert 0..255 pixels to uint8, other numbers to float32",
-    )
+def _are_paths(values: Any) -> bool:
+    first = values[0] if isinstance(values, (list, tuple)) and values else None
+    return isinstance(first, (str, Path)) and str(first).lower().endswith(EXTENSIONS)
 
 
-def as_labels(labels: Any, count: int, class_names: tuple[str, ...], name: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Return int64 class indices (n,) and, where labels are words and no names are known, the words in order."""
-    if labels is None:
-        return torch.full((count,), UNLABELLED), ()
-    if not isinstance(labels, Tensor):
-        if isinstance(labels, (list, tuple)):
-            labels = [UNLABELLED if label is None else label for label in labels]
-        labels = _as_array(labels, name)
-        if labels.dtype.kind in "US":
-            return _indices_of_words(labels.astype(str), class_names, name)
-        labels = torch.from_numpy(labels)
-    if labels.is_floating_point() or labels.is_complex() or labels.dim() != 1:
-        raise DataError(
-            f"The labels of {name} are not class indices.",
-            received=f"{labels.dtype} of shape {tuple(labels.shape)}",
-            expected="integers of shape (n,)",
-            remedy="give class indices: .argmax(1) of one-hot rows, .long() of whole floats",
-        )
-    return labels.detach().to(torch.int64), ()
+def _notes_on(item: Any, label_column: str | None) -> list[str]:
+    columns = left_out(item, label_column)
+    return [f"Columns that are no inputs were left out: {', '.join(columns)}."] if columns else []
+
+
+def _numbered(labels: Tensor) -> tuple[str, ...]:
+    """Class names "0" and up, as many as the labels show."""
+    if labels.dim() == 2 and labels.dtype != torch.int64:
+        return tuple(str(index) for index in range(labels.shape[1]))
+    return tuple(str(index) for index in range(int(labels.max()) + 1 if labels.numel() else 0))
 
 
 def _as_ids(ids: Tensor | Sequence[int]) -> Tensor:
     return ids if isinstance(ids, Tensor) else torch.tensor(ids)
 
 
-def _as_array(values: Any, name: str) -> np.ndarray[Any, Any]:
+def _as_weights(weights: Any, name: str) -> Tensor | None:
+    if weights is None:
+        return None
     try:
-        if isinstance(values, (list, tuple)) and values and all(isinstance(value, Tensor) for value in values):
-            values = torch.stack(list(values)).numpy()
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(
-            f"{name} holds rows of different shapes or types.", received=str(error), expected="one shape for all"
-        ) from error
-    if array.dtype.kind not in "biufUS":
-        raise DataError(f"{name} holds values that are not numbers.", received=f"an array of {array.dtype}")
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        array = array.astype(np.int64)
-    return np.ascontiguousarray(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
+        return torch.as_tensor(weights).detach().to(torch.float32).reshape(-1)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"The sample weights of {name} are not numbers.", received=str(error)) from error
 
 
-def _channel_first(images: Tensor, name: str) -> Tensor:
-    if images.dim() == 3:
-        return images[:, None]
-    if images.dim() == 4 and images.shape[1] in (1, 3):
-        return images
-    if images.dim() == 4 and images.shape[3] in (1, 3):
-        return images.permute(0, 3, 1, 2).contiguous()
-    has_alpha = images.dim() == 4 and 4 in (images.shape[1], images.shape[3])
-    raise DataError(
-        f"The images of {name} have neither one nor three channels.",
-        received=f"uint8 of shape {tuple(images.shape)}",
-        expected="(n, H, W), (n, C, H, W) or (n, H, W, C) with C 1 or 3",
-        remedy="convert RGBA or CMYK to RGB" if has_alpha else "features must be float32",
-    )
-
-
-def _indices_of_words(words: Any, class_names: tuple[str, ...], name: str) -> tuple[Tensor, tuple[str, ...]]:
-    present, indices = np.unique(words, return_inverse=True)
-    known = class_names or tuple(str(word) for word in present)
-    places = {word: index for index, word in enumerate(known)}
-    for word in present.tolist():
-        if word not in places:
-            where = int(np.flatnonzero(words == word)[0])
-            raise DataError(
-                f"{name} has a label that is no class: {word!r} at position {where}.",
-                expected="one of " + ", ".join(known),
-            )
-    order = torch.tensor([places[str(word)] for word in present])
-    return order[torch.from_numpy(indices.reshape(-1))], known
-
-
-def _classes_of(dataset: Any) -> tuple[str, ...]:
+def _classes_of(dataset: Any, label_column: str | None) -> tuple[str, ...]:
+    """The data set's ``classes``, or those of the label among a Hugging Face data set's features."""
     while isinstance(dataset, Subset) and not hasattr(dataset, "classes"):
         dataset = dataset.dataset
+    if hasattr(dataset, "datasets") and not hasattr(dataset, "classes"):
+        known = {_classes_of(part, label_column) for part in dataset.datasets}
+        return known.pop() if len(known) == 1 else ()
+    features = getattr(dataset, "features", None)
+    if isinstance(features, Mapping):
+        for column in (label_column,) if label_column else ("label", "labels", "target", "targets", "y"):
+            feature = features.get(column)
+            names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+            if names:
+                return tuple(str(one) for one in names)
     classes = getattr(dataset, "classes", None)
     return tuple(str(item) for item in classes) if isinstance(classes, (list, tuple)) else ()
-
-
-def _labels_of(dataset: Any, name: str) -> Any:
-    """The labels, from ``targets`` or ``labels`` where they are what the data set returns, else from one pass."""
-    if isinstance(dataset, Subset):
-        labels = _labels_of(dataset.dataset, name)
-        indices = torch.as_tensor(dataset.indices)
-        return labels[indices] if isinstance(labels, (Tensor, np.ndarray)) else [labels[i] for i in indices.tolist()]
-    if getattr(dataset, "target_transform", None) is None:
-        for attribute in ("targets", "labels"):
-            labels = getattr(dataset, attribute, None)
-            if isinstance(labels, (list, tuple, Tensor, np.ndarray)) and len(labels) == len(dataset):
-                return labels
-    labels = []
-    for position in range(len(dataset)):
-        item = dataset[position]
-        if not (isinstance(item, (tuple, list)) and len(item) >= 2):
-            return None  # inputs alone
-        labels.append(item[1].item() if isinstance(item[1], (Tensor, np.generic)) else item[1])
-    return labels

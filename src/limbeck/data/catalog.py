@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +25,19 @@ from limbeck.data.cifar import (
 )
 from limbeck.data.decoded import read_decoded, write_decoded
 from limbeck.data.downloads import cache_folder, download, find_file, missing
+from limbeck.data.hub import load_hf
 from limbeck.data.idx import FASHION_MNIST, MNIST, load_idx_set
 from limbeck.data.images import image_root, load_image_folder
-from limbeck.data.samples import Samples, position_chunks
+from limbeck.data.npz import load_npz
+from limbeck.data.samples import Samples
+from limbeck.data.sources import position_chunks
 from limbeck.data.splits import Splits, hold_out, require_classes
-from limbeck.errors import DataError, InvalidValue, near_names, require_fraction, unknown_name
+from limbeck.data.tables import TABLE_SUFFIXES, load_table
+from limbeck.errors import DataError, InvalidValue, require_fraction, unknown_name
 
 TEST_FRACTION = 0.2  # of the training samples, held out where data has no test split
+HF_PREFIX = "hf:"
 _CIFAR_MIRROR = "https://www.cs.toronto.edu/~kriz/"
-_NPZ_KEYS = ("inputs", "labels")
-_NPZ_PREFIXES = ("", "validation_", "test_")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def load_data(
     validation_fraction: float = 0.1,
     seed: int = 0,
     download: bool = True,
+    label_column: str | None = None,
+    exif_orientation: bool = False,
 ) -> Splits:
     """Load a data set with training, validation and test splits.
 
@@ -62,19 +65,22 @@ def load_data(
 
     Args:
         name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
-            one, or an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
-            ``test_inputs``, ``test_labels`` and ``class_names``.
+            one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
+            ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers, or
+            ``hf:FOLDER_OR_NAME``, a Hugging Face data set.
         image_size: resize images to this height and width; None leaves them.
         validation_fraction: of the training samples, held out (stratified) where there is no validation split; 0 for
             none.
         seed: of that split. The test split never depends on it.
         download: whether missing files may be fetched.
+        label_column: of a table or a Hugging Face data set, where it is not called label or target.
+        exif_orientation: turn the images of a folder as they say; see :func:`load_image_folder`.
     Returns:
         The splits; ``notes`` says what was held out.
     Raises:
         UnknownName: neither a name nor a path.
         DataError: files that are missing, damaged or of another form, or too few samples to hold any out.
-        InvalidValue: a fraction or size out of range.
+        InvalidValue: a fraction or size out of range, or a size asked of what is read on demand.
     Example:
         >>> splits = load_data("digits")
         >>> len(splits.train), len(splits.validation), len(splits.test), splits.train.input_shape
@@ -84,11 +90,15 @@ def load_data(
     if image_size is not None and image_size < 1:
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = str(name_or_path)
-    splits = CATALOG[name].read(download) if name in CATALOG else _load_path(name, image_size)
+    if name in CATALOG:
+        splits = CATALOG[name].read(download)
+    else:
+        splits = _load_path(name, image_size, label_column, exif_orientation)
     if image_size is not None:
         resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in _parts(splits)}
         splits = dataclasses.replace(splits, **resized)
-    require_classes(splits.train, "the training split")
+    if len(splits.train.labelled_positions()):
+        require_classes(splits.train, "the training split")
     return _with_held_out(splits, validation_fraction=validation_fraction, seed=seed)
 
 
@@ -102,75 +112,34 @@ def data_set_names() -> dict[str, str]:
     return {name: entry.summary for name, entry in CATALOG.items()}
 
 
-def load_archive(path: Path, *, image_size: int | None = None, name: str | None = None) -> Splits:
+def load_archive(
+    path: Path, *, image_size: int | None = None, name: str | None = None, exif_orientation: bool = False
+) -> Splits:
     """Load an archive that holds an image folder; unpacked and decoded once, then read from the cache.
 
     Args:
         path: .tar.gz, .tgz, .tar or .zip.
         image_size: see :func:`load_image_folder`.
         name: of the data set; by default the folder's inside.
+        exif_orientation: see :func:`load_image_folder`.
     Raises:
         DataError: as ``unpack`` and ``load_image_folder``.
     """
     key = archive_key(path)
-    kept = cache_folder() / "decoded" / f"{key}-{image_size or 'as-is'}.safetensors"
+    turned = "-exif" if exif_orientation else ""
+    kept = cache_folder() / "decoded" / f"{key}-{image_size or 'as-is'}{turned}.safetensors"
     splits = read_decoded(kept)
     if splits is None:
         root = image_root(unpack(path, cache_folder() / "unpacked"))
         inner = root.name if root.name != key else path.name.split(".")[0]
-        splits = load_image_folder(root, image_size=image_size, name=inner)
+        splits = load_image_folder(root, image_size=image_size, name=inner, exif_orientation=exif_orientation)
         write_decoded(kept, splits)
     return splits if name is None else _renamed(splits, name)
 
 
-def load_npz(path: Path) -> Splits:
-    """Load arrays from an .npz file; see :func:`load_data` for the keys and ``as_samples`` for the layouts.
-
-    Raises:
-        DataError: damaged, pickled objects, or keys missing or unknown.
-    """
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"Cannot read {path}.", received=str(error), expected="an .npz file of plain arrays") from error
-    known = [prefix + key for prefix in _NPZ_PREFIXES for key in _NPZ_KEYS] + ["class_names"]
-    for key in arrays:
-        if key not in known:
-            near = near_names(key, known)
-            raise DataError(
-                f"{path} has an unknown key: {key}.",
-                expected=", ".join(known),
-                remedy=f"did you mean {near[0]}?" if near else None,
-            )
-    if lacking := [key for key in _NPZ_KEYS if key not in arrays]:
-        raise DataError(f"{path} lacks {' and '.join(lacking)}.", received=", ".join(arrays), expected=", ".join(known))
-    class_names = _npz_class_names(arrays)
-    parts = {
-        prefix: as_samples(
-            (arrays[prefix + "inputs"], arrays.get(prefix + "labels")),
-            name=f"{path.stem}/{prefix.rstrip('_') or 'train'}",
-            class_names=class_names,
-        )
-        for prefix in _NPZ_PREFIXES
-        if prefix + "inputs" in arrays
-    }
-    return Splits(parts[""], parts.get("validation_"), parts.get("test_"), name=path.stem)
-
-
-def _npz_class_names(arrays: dict[str, Any]) -> tuple[str, ...] | None:
-    """The names given, or the words of all labels; None where labels are numbers of the training split's range."""
-    if "class_names" in arrays:
-        return tuple(str(name) for name in arrays["class_names"].reshape(-1))
-    labels = [arrays[prefix + "labels"] for prefix in _NPZ_PREFIXES if prefix + "labels" in arrays]
-    if all(array.dtype.kind in "US" for array in labels):
-        return tuple(sorted({str(word) for array in labels for word in array.astype(str).reshape(-1)}))
-    if all(array.dtype.kind in "iu" and array.size for array in labels):
-        return tuple(str(index) for index in range(max(int(array.max()) for array in labels) + 1))
-    return None
-
-
-def _load_path(name: str, image_size: int | None) -> Splits:
+def _load_path(name: str, image_size: int | None, label_column: str | None, exif_orientation: bool) -> Splits:
+    if name.startswith(HF_PREFIX):
+        return load_hf(name.removeprefix(HF_PREFIX), label_column=label_column)
     path = Path(name).expanduser()
     if not path.exists():
         if len(path.parts) > 1 or path.suffix:
@@ -181,14 +150,18 @@ def _load_path(name: str, image_size: int | None) -> Splits:
             )
         raise unknown_name("data set", name, CATALOG)
     if path.is_dir():
-        return load_image_folder(path, image_size=image_size)
+        return load_image_folder(path, image_size=image_size, exif_orientation=exif_orientation)
     if is_archive(path):
-        return load_archive(path, image_size=image_size)
+        return load_archive(path, image_size=image_size, exif_orientation=exif_orientation)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        table = load_table(path, label_column=label_column)
+        return Splits(as_samples((table.inputs, table.label), name=path.stem, weights=table.weight), name=path.stem)
     if path.suffix.lower() == ".npz":
         return load_npz(path)
     raise DataError(
         f"{path} is of an unknown kind.",
-        expected="an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of one, or an .npz file",
+        expected="an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of one, an .npz, .csv or .parquet file, "
+        "or hf:FOLDER",
     )
 
 
@@ -269,11 +242,21 @@ def _resized(samples: Samples, size: int) -> Samples:
     """Resize in-memory images (bilinear, antialiased); those that have the size come back as they are."""
     if not samples.is_image:
         raise InvalidValue("image_size is for images.", received=f"{samples.name} of shape {samples.input_shape}")
-    if samples.input_shape[1:] == (size, size) or not isinstance(samples.inputs, Tensor):
+    if samples.input_shape[1:] == (size, size):
         return samples
+    if not isinstance(samples.inputs, Tensor):
+        raise InvalidValue(
+            "image_size is for folders and arrays.",
+            received=f"{samples.name}, read on demand, of shape {samples.input_shape}",
+            remedy="resize in the data set's own transform",
+        )
     pieces = [
         F.interpolate(
-            samples.fetch(chunk).float(), size=(size, size), mode="bilinear", antialias=True, align_corners=False
+            samples.inputs.index_select(0, chunk).float(),
+            size=(size, size),
+            mode="bilinear",
+            antialias=True,
+            align_corners=False,
         )
         .round_()
         .clamp_(0, 255)

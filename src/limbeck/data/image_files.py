@@ -13,9 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.data.path_table import PathTable
 from limbeck.errors import DataError
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
+_ORIENTATION = 0x0112  # the EXIF tag
+_SIDEWAYS = (5, 6, 7, 8)  # its values that swap height and width
 _CHUNK = 16  # files that one thread takes at a time
 _SMALL_BYTES = 16 << 10  # decoding smaller files is mostly Python, which threads only slow down
 T = TypeVar("T")
@@ -28,6 +32,7 @@ class ImageHeader:
     height: int
     width: int
     is_grey: bool
+    is_turned: bool = False  # has an EXIF orientation that is not the upright one
 
 
 class ImageFiles:
@@ -41,6 +46,7 @@ class ImageFiles:
         num_bytes: size of each file.
         shape: (channels, height, width) of every image; channels 1 or 3.
         image_size: resize to this height and width, or None where the files have the right size.
+        exif_orientation: whether images are turned as their EXIF orientation says.
     """
 
     dtype = torch.uint8
@@ -53,31 +59,51 @@ class ImageFiles:
         *,
         shape: tuple[int, int, int],
         image_size: int | None,
+        exif_orientation: bool = False,
     ) -> None:
-        self.paths = list(paths)
-        self.relative_paths = list(relative_paths)
-        self.num_bytes = list(num_bytes)
+        self.paths = paths if isinstance(paths, PathTable) else PathTable(paths)
+        self.relative_paths = relative_paths if isinstance(relative_paths, PathTable) else PathTable(relative_paths)
+        self.num_bytes = np.asarray(num_bytes, dtype=np.int64)
         self.sample_shape = shape
         self.image_size = image_size
+        self.exif_orientation = exif_orientation
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, positions: Tensor) -> Tensor:
         paths = [self.paths[position] for position in positions.tolist()]
-        images, _ = decode_all(paths, self.sample_shape, self.image_size, reference=self.paths[0])
+        images, _ = decode_all(
+            paths,
+            self.sample_shape,
+            self.image_size,
+            reference=self.paths[0],
+            exif_orientation=self.exif_orientation,
+        )
         return images
+
+    def raw_items(self, positions: Tensor, ids: Tensor, *, seed: int, view: int | None) -> list[Any]:
+        """Return PIL images in RGB, of the size that the files have, for a user's own transform."""
+        return [open_rgb(self.paths[place], exif_orientation=self.exif_orientation) for place in positions.tolist()]
 
     def content_digest(self, positions: Tensor) -> str:
         """Return SHA-256 of path and size of the files at ``positions``, and of the settings of decoding."""
-        digest = hashlib.sha256(f"image files {self.sample_shape} {self.image_size}\n".encode())
-        for position in positions.tolist():
-            digest.update(f"{self.relative_paths[position]}\0{self.num_bytes[position]}\n".encode())
+        turned = " exif orientation" if self.exif_orientation else ""
+        digest = hashlib.sha256(f"image files {self.sample_shape} {self.image_size}{turned}\n".encode())
+        sizes = self.num_bytes[positions.numpy()].tolist()
+        for position, size in zip(positions.tolist(), sizes, strict=True):
+            path = self.relative_paths.relative(position)
+            digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
 def decode_all(
-    paths: Sequence[str], shape: tuple[int, int, int], image_size: int | None, *, reference: str
+    paths: Sequence[str],
+    shape: tuple[int, int, int],
+    image_size: int | None,
+    *,
+    reference: str,
+    exif_orientation: bool = False,
 ) -> tuple[Tensor, bool]:
     """Decode files into one uint8 tensor.
 
@@ -87,6 +113,7 @@ def decode_all(
             colour becomes luminance where it is 1.
         image_size: see :func:`decode`.
         reference: a file that has this height and width, for the message.
+        exif_orientation: see :func:`decode`.
     Returns:
         uint8, shape (n, channels, height, width), and whether every file is grey.
     Raises:
@@ -96,7 +123,7 @@ def decode_all(
     images = np.empty((len(paths), channels, height, width), dtype=np.uint8)
 
     def fill(place: int, path: str) -> bool:
-        image, is_grey = decode(path, image_size, grey=channels == 1)
+        image, is_grey = decode(path, image_size, grey=channels == 1, exif_orientation=exif_orientation)
         if image.shape[1:] != (height, width):
             raise sizes_differ(reference, (height, width), path, (image.shape[1], image.shape[2]))
         images[place] = image  # a grey image spreads over three channels
@@ -105,14 +132,17 @@ def decode_all(
     return torch.from_numpy(images), all(_in_threads(fill, paths))
 
 
-def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np.ndarray[Any, Any], bool]:
+def decode(
+    path: str, image_size: int | None, *, grey: bool = False, exif_orientation: bool = False
+) -> tuple[np.ndarray[Any, Any], bool]:
     """Decode one file.
 
     Args:
-        path: PNG or JPEG.
+        path: of a kind in ``EXTENSIONS``; the first frame counts.
         image_size: cut the middle out in the shape of a square and resize it (bilinear, antialiased) to this height
             and width; None leaves the size.
         grey: convert colour to luminance.
+        exif_orientation: turn the image as its EXIF orientation says, before it is cut.
     Returns:
         uint8, shape (channels, height, width) with 1 channel for grey and 3 for RGB, and whether the file is grey.
         Transparency is dropped, 16-bit grey keeps its high byte.
@@ -132,6 +162,8 @@ def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np
                 image = file.convert("RGBA").convert("L" if grey else "RGB")
             else:
                 image = file.convert("L" if is_grey or grey else "RGB")
+            if exif_orientation and _orientation(file) != 1:
+                image = _turned(file, image)
     except Exception as error:  # Pillow's decoders raise many kinds
         raise unreadable(path, error) from error
     if image_size is not None and image.size != (image_size, image_size):
@@ -143,8 +175,40 @@ def decode(path: str, image_size: int | None, *, grey: bool = False) -> tuple[np
     return (pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), is_grey
 
 
-def read_headers(paths: Sequence[str]) -> list[ImageHeader]:
-    """Return size and kind of each image without decoding it.
+def open_rgb(path: str, *, exif_orientation: bool = False) -> Any:
+    """Return a file as a PIL image in RGB, as torchvision's folders do.
+
+    Raises:
+        DataError: a file that is missing, damaged or no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+            turn = exif_orientation and _orientation(file) != 1
+            return _turned(file, image) if turn else image
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise unreadable(path, error) from error
+
+
+def _orientation(file: Any) -> int:
+    """EXIF orientation of an open file, 1 (upright) where it says none."""
+    if file.format == "PNG" and "exif" not in file.info:
+        return 1  # to look further would decode the file
+    return int(file.getexif().get(_ORIENTATION, 1))
+
+
+def _turned(file: Any, image: Any) -> Any:
+    from PIL import ImageOps
+
+    image.info.clear()
+    image.getexif()[_ORIENTATION] = file.getexif()[_ORIENTATION]
+    return ImageOps.exif_transpose(image)
+
+
+def read_headers(paths: Sequence[str], *, exif_orientation: bool = False) -> list[ImageHeader]:
+    """Return size and kind of each image without decoding it; the size as it is turned, where that is asked for.
 
     Raises:
         DataError: a file that is missing or no image.
@@ -154,7 +218,11 @@ def read_headers(paths: Sequence[str]) -> list[ImageHeader]:
     def read(_: int, path: str) -> ImageHeader:
         try:
             with Image.open(path) as file:
-                return ImageHeader(file.height, file.width, file.mode in GREY_MODES)
+                orientation = _orientation(file)
+                height, width = file.height, file.width
+                if exif_orientation and orientation in _SIDEWAYS:
+                    height, width = width, height
+                return ImageHeader(height, width, file.mode in GREY_MODES, orientation != 1)
         except Exception as error:  # Pillow's decoders raise many kinds
             raise unreadable(path, error) from error
 
@@ -176,7 +244,7 @@ def unreadable(path: str, error: BaseException) -> DataError:
     return DataError(
         f"Cannot read the image {path}.",
         received=f"{type(error).__name__}: {error}",
-        expected="a whole PNG or JPEG file",
+        expected="a whole image file (" + ", ".join(EXTENSIONS) + ")",
         remedy="mend or remove the file",
     )
 

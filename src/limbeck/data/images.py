@@ -1,23 +1,30 @@
-"""Image folders: ``root/<class>/*`` or ``root/{train,val,test}/<class>/*``, PNG and JPEG."""
+"""Image folders: ``root/<class>/*`` or ``root/{train,val,test}/<class>/*``; and lists of image files."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from limbeck.data.image_files import ImageFiles, decode_all, read_headers, sizes_differ
-from limbeck.data.samples import InputSource, Samples
+from limbeck.data.image_files import (
+    ImageFiles,
+    decode_all,
+    read_headers,
+    sizes_differ,
+)
+from limbeck.data.image_listing import Listing, folders_in, ids_of, list_images, num_bytes_of
+from limbeck.data.path_table import PathTable
+from limbeck.data.samples import Samples
+from limbeck.data.sources import RawInputs
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError, InvalidValue
 
 DECODED_LIMIT_BYTES = 2 << 30  # up to here a folder's images are decoded once, into memory
-EXTENSIONS = (".png", ".jpg", ".jpeg")
+PROBED_HEADERS = 1000  # of the files that are read on demand, evenly spread, to learn their size before training
+_WITH_EXIF = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".png")
 SPLIT_FOLDERS = {
     "train": "train",
     "val": "validation",
@@ -27,29 +34,21 @@ SPLIT_FOLDERS = {
 }
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """The image files of one split, sorted by class and path."""
-
-    paths: list[str]
-    relative_paths: list[str]  # from the split's folder, with / and composed accents
-    num_bytes: list[int]
-    classes: list[str]  # the class folder of each file
-
-
 def load_image_folder(
     root: str | Path,
     *,
     image_size: int | None = None,
     memory_limit_bytes: int = DECODED_LIMIT_BYTES,
     name: str | None = None,
+    exif_orientation: bool = False,
 ) -> Splits:
     """Load an image folder.
 
     The folder holds either one folder per class, or ``train`` and perhaps ``val`` (or ``valid``, ``validation``) and
     ``test``, each with one folder per class. Class folders may have folders inside. Hidden files and files that are
-    neither PNG nor JPEG are ignored. Classes are the training folders in alphabetical order; a file ``classes.tsv`` in
-    the root (folder, tab, words) gives them better names. If one image has colours, all become RGB.
+    none of ``EXTENSIONS`` (PNG, JPEG, WebP, BMP, GIF, PPM, PGM, TIFF; of several frames the first counts) are ignored.
+    Classes are the training folders in alphabetical order; a file ``classes.tsv`` in the root (folder, tab, words)
+    gives them better names. If one image has colours, all become RGB.
 
     An image's id is a 63-bit hash of its path below the split, so adding files does not move the ids of others.
 
@@ -57,8 +56,11 @@ def load_image_folder(
         root: the folder.
         image_size: cut each image square around its middle and resize it to this many pixels; None takes them as they
             are, and then they must be of one size.
-        memory_limit_bytes: decode once, into memory, up to this size; beyond it, files are read on demand.
+        memory_limit_bytes: decode once, into memory, up to this size; beyond it, files are read on demand, and a file
+            of another size is found when it is read, unless it is among a thousand that are looked at before.
         name: of the data set; by default the folder's.
+        exif_orientation: turn images as their EXIF orientation says. By default they are taken as they are stored,
+            like torchvision's; ``notes`` then says how many have one that was not applied.
     Returns:
         The splits that the folder has; nothing is held out.
     Raises:
@@ -69,47 +71,56 @@ def load_image_folder(
     if image_size is not None and image_size < 1:
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = root.resolve().name if name is None else name
-    listings = {split: _list_split(folder) for split, folder in _split_folders(root).items()}
+    listings = {split: list_images(folder) for split, folder in _split_folders(root).items()}
     classes = _check_classes(root, listings)
-    loaded = _load_inputs(listings, image_size, memory_limit_bytes)
+    settings = _Settings(image_size, memory_limit_bytes, exif_orientation)
+    loaded = _load_inputs(listings, settings)
     shown = _class_words(root, classes)
     indices = {folder: index for index, folder in enumerate(classes)}
     parts: dict[str, Samples] = {}
     for split, listing in listings.items():
         labels = torch.tensor([indices[folder] for folder in listing.classes])
-        parts[split] = Samples(f"{name}/{split}", _ids_of(listing), loaded[split], labels, shown)
-    return Splits(parts["train"], parts.get("validation"), parts.get("test"), name=name)
+        parts[split] = Samples(f"{name}/{split}", ids_of(listing), loaded[split], labels, shown)
+    notes = _exif_notes(listings, exif_orientation)
+    return Splits(parts["train"], parts.get("validation"), parts.get("test"), name=name, notes=notes)
+
+
+def image_list(paths: Sequence[str | Path], image_size: int | None, *, exif_orientation: bool = False) -> RawInputs:
+    """Return image files as inputs: decoded into memory up to 2 GiB, else read on demand.
+
+    Args:
+        paths: the files, in the order of their labels.
+        image_size: see :func:`load_image_folder`.
+        exif_orientation: likewise.
+    Raises:
+        DataError: images of different sizes, or a file that cannot be read.
+    """
+    table = PathTable(str(path) for path in paths)
+    sizes = np.array([num_bytes_of(path) for path in table], dtype=np.int64)
+    listing = Listing(table, table, sizes, [])
+    return _load_inputs({"train": listing}, _Settings(image_size, DECODED_LIMIT_BYTES, exif_orientation))["train"]
 
 
 def is_image_folder(root: Path) -> bool:
     """Whether a folder has folders inside: what :func:`load_image_folder` may understand."""
-    return bool(_folders(root))
+    return bool(folders_in(root))
 
 
 def image_root(folder: Path) -> Path:
     """Return the folder of splits or classes in what was unpacked: single folders of folders are gone into."""
-    while len(inner := _folders(folder)) == 1 and is_image_folder(inner[0]):
+    while len(inner := folders_in(folder)) == 1 and is_image_folder(inner[0]):
         folder = inner[0]
     return folder
-
-
-def _visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def _folders(root: Path) -> list[Path]:
-    with os.scandir(root) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and _visible(entry.name))
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Split name -> folder; the root itself is "train" where its folders are classes."""
     try:
-        folders = _folders(root)
+        folders = folders_in(root)
     except OSError as error:
         raise DataError(f"Cannot read the folder {root}.", received=error.strerror) from error
     named = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
-    if not named or len(named) < len(folders) or not any(_folders(folder) for folder in named):
+    if not named or len(named) < len(folders) or not any(folders_in(folder) for folder in named):
         return {"train": root}
     splits: dict[str, Path] = {}
     for folder in named:
@@ -128,35 +139,18 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
 
 
-def _list_split(folder: Path) -> _Listing:
-    listing, ignored = _Listing([], [], [], []), 0
-    for class_folder in _folders(folder):
-        for parent, folders, files in os.walk(class_folder):
-            folders[:] = sorted(name for name in folders if _visible(name))
-            for file in sorted(files):
-                if not _visible(file) or not file.lower().endswith(EXTENSIONS):
-                    ignored += 1
-                    continue
-                path = os.path.join(parent, file)
-                relative = Path(path).relative_to(folder).as_posix()
-                listing.paths.append(path)
-                listing.relative_paths.append(unicodedata.normalize("NFC", relative))
-                listing.num_bytes.append(os.stat(path).st_size)
-                listing.classes.append(class_folder.name)
-    if not listing.paths:
-        raise DataError(
-            f"{folder} has no images.",
-            received=f"{ignored} other file(s) in {len(_folders(folder))} folder(s)",
-            expected="one folder for each class with " + ", ".join(EXTENSIONS) + " files in it",
-        )
-    return listing
+@dataclass(frozen=True)
+class _Settings:
+    image_size: int | None
+    memory_limit_bytes: int
+    exif_orientation: bool
 
 
-def _check_classes(root: Path, listings: dict[str, _Listing]) -> list[str]:
+def _check_classes(root: Path, listings: dict[str, Listing]) -> list[str]:
     """Return the class folders of the training split in order, or raise what is wrong with them."""
     classes = sorted(set(listings["train"].classes))
     train_folder = _split_folders(root)["train"]
-    if empty := [folder.name for folder in _folders(train_folder) if folder.name not in classes]:
+    if empty := [folder.name for folder in folders_in(train_folder) if folder.name not in classes]:
         raise DataError(
             f"{train_folder} has classes without images.",
             received=", ".join(empty[:10]) + (" ..." if len(empty) > 10 else ""),
@@ -177,54 +171,71 @@ def _check_classes(root: Path, listings: dict[str, _Listing]) -> list[str]:
     return classes
 
 
-def _load_inputs(
-    listings: dict[str, _Listing], image_size: int | None, memory_limit_bytes: int
-) -> dict[str, InputSource]:
+def _load_inputs(listings: dict[str, Listing], settings: _Settings) -> dict[str, RawInputs]:
     """Decode every split, or prepare to read it on demand; grey only where every image of every split is."""
-    reference = listings["train"].paths[0]
-    height, width = _first_size(reference, image_size)
+    reference, image_size, turn = listings["train"].paths[0], settings.image_size, settings.exif_orientation
+    height, width = _first_size(reference, image_size, turn)
     count = sum(len(listing.paths) for listing in listings.values())
-    if count * 3 * height * width <= memory_limit_bytes:
-        shape = (3, height, width)
+    if count * 3 * height * width <= settings.memory_limit_bytes:
         decoded = {
-            split: decode_all(listing.paths, shape, image_size, reference=reference)
+            split: decode_all(listing.paths, (3, height, width), image_size, reference=reference, exif_orientation=turn)
             for split, listing in listings.items()
         }
         all_grey = all(is_grey for _, is_grey in decoded.values())
         return {split: images[:, :1].contiguous() if all_grey else images for split, (images, _) in decoded.items()}
-    all_grey = True
     for listing in listings.values():
-        for path, header in zip(listing.paths, read_headers(listing.paths), strict=True):
-            all_grey = all_grey and header.is_grey
+        probed = _spread(listing.paths)
+        for path, header in zip(probed, read_headers(probed, exif_orientation=turn), strict=True):
             if image_size is None and (header.height, header.width) != (height, width):
                 raise sizes_differ(reference, (height, width), path, (header.height, header.width))
-    shape = (1 if all_grey else 3, height, width)
+    shape = (1 if all(map(_is_grey, listings.values())) else 3, height, width)
     return {
-        split: ImageFiles(item.paths, item.relative_paths, item.num_bytes, shape=shape, image_size=image_size)
+        split: ImageFiles(
+            item.paths,
+            item.relative_paths,
+            item.num_bytes.tolist(),
+            shape=shape,
+            image_size=image_size,
+            exif_orientation=turn,
+        )
         for split, item in listings.items()
     }
 
 
-def _first_size(path: str, image_size: int | None) -> tuple[int, int]:
+def _spread(paths: PathTable) -> list[str]:
+    """Up to a thousand of the paths, evenly spread."""
+    found: list[str] = paths[:: max(1, -(-len(paths) // PROBED_HEADERS))]
+    return found
+
+
+def _is_grey(listing: Listing) -> bool:
+    """Whether every image is grey: a coloured one is usually among the first that are looked at."""
+    if not all(header.is_grey for header in read_headers(_spread(listing.paths))):
+        return False
+    return all(read_headers([path])[0].is_grey for path in listing.paths)
+
+
+def _exif_notes(listings: dict[str, Listing], exif_orientation: bool) -> tuple[str, ...]:
+    """What the record says of EXIF orientations: whether they were applied, and how many there are."""
+    if exif_orientation:
+        return ("Images were turned as their EXIF orientation says.",)
+    probed = [
+        path for listing in listings.values() for path in _spread(listing.paths) if path.lower().endswith(_WITH_EXIF)
+    ]
+    turned = sum(header.is_turned for header in read_headers(probed))
+    if not turned:
+        return ()
+    return (
+        f"{turned} of {len(probed)} images looked at have an EXIF orientation that was not applied "
+        "(exif_orientation=True applies it).",
+    )
+
+
+def _first_size(path: str, image_size: int | None, exif_orientation: bool) -> tuple[int, int]:
     if image_size is not None:
         return image_size, image_size
-    header = read_headers([path])[0]
+    header = read_headers([path], exif_orientation=exif_orientation)[0]
     return header.height, header.width
-
-
-def _ids_of(listing: _Listing) -> Tensor:
-    """63 bits of the BLAKE2b hash of each relative path."""
-    ids: dict[int, str] = {}
-    for path in listing.relative_paths:
-        number = (
-            int.from_bytes(hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1
-        )
-        if number in ids:
-            raise DataError(
-                "Two images have the same id.", received=f"{ids[number]} and {path}", remedy="rename one of them"
-            )
-        ids[number] = path
-    return torch.tensor(list(ids), dtype=torch.int64)
 
 
 def _class_words(root: Path, classes: list[str]) -> tuple[str, ...]:

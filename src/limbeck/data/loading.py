@@ -1,4 +1,4 @@
-"""Batches of one epoch: made as they are asked for, or ahead in a background thread where inputs must be read."""
+"""Batches of one epoch: looked up, made ahead in a background thread, or made by worker processes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,46 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from limbeck.data.batches import Batch
 from limbeck.data.order import batch_positions
 from limbeck.data.samples import Samples
-from limbeck.data.views import Batch, Views
+from limbeck.data.views import Views
 from limbeck.errors import InvalidValue
 
 _POLL_SECONDS = 0.1  # how soon a waiting thread notices that nobody takes its batches any more
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How samples are read. Which batches come out does not depend on it, to the last bit.
+
+    Args:
+        num_workers: processes that make batches; 0 for none.
+        prefetch: batches made ahead at most, by each worker, or by a thread where there are no workers; 0 for none.
+        pin_memory: whether batches are put into page-locked memory, where there is an accelerator to copy them to.
+        batch_size: that the data's owner reads it with, as a hint for a recipe; nothing here obeys it.
+    Raises:
+        InvalidValue: a negative number.
+    """
+
+    num_workers: int = 0
+    prefetch: int = 2
+    pin_memory: bool = False
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_workers < 0 or self.prefetch < 0:
+            raise InvalidValue(
+                "num_workers and prefetch must not be negative.",
+                received=f"num_workers={self.num_workers}, prefetch={self.prefetch}",
+            )
 
 
 def iterate_batches(
@@ -28,13 +58,16 @@ def iterate_batches(
     view: int | None,
     start_batch: int = 0,
     drop_last: bool = False,
-    prefetch: int = 2,
+    prefetch: int | None = None,
+    reading: ReadSettings | None = None,
 ) -> Iterator[Batch]:
     """Iterate over the batches of one pass.
 
-    In-memory samples are cut up as asked for. Samples that are read on demand are read ahead by one background thread;
-    what goes wrong there is raised here, and the thread ends when the iterator is exhausted, closed or dropped. The
-    batches are the same either way.
+    In-memory samples are cut up as asked for. Samples that are read on demand are read ahead by one background thread,
+    or by worker processes; what goes wrong there is raised here, and thread and workers end when the iterator is
+    exhausted, closed or dropped. The batches are the same either way. Where reading or a transform sets the random
+    state of the process, there is no thread, which would disturb what the caller draws: batches are made as asked for,
+    or by workers.
 
     Args:
         samples: raw, or prepared by ``views``.
@@ -44,7 +77,8 @@ def iterate_batches(
         view: which view; None for the clean one.
         start_batch: how many batches to skip, unread: where a run resumes.
         drop_last: leave out a last batch that is not full.
-        prefetch: batches read ahead at most; 0 for no thread.
+        prefetch: batches read ahead at most; 0 for no thread; by default that of ``reading``.
+        reading: workers and memory; by default what the data came with (a ``DataLoader``'s), else no workers.
     Raises:
         InvalidValue: batch_size, start_batch or prefetch out of range.
     Example:
@@ -54,6 +88,8 @@ def iterate_batches(
         >>> [batch.ids.tolist() for batch in batches]
         [[2, 3], [4]]
     """
+    reading = reading or getattr(samples.inputs, "reading", None) or ReadSettings()
+    prefetch = reading.prefetch if prefetch is None else prefetch
     if start_batch < 0 or prefetch < 0:
         raise InvalidValue(
             "start_batch and prefetch must not be negative.", received=f"start_batch={start_batch}, prefetch={prefetch}"
@@ -63,11 +99,49 @@ def iterate_batches(
     def make(positions: Tensor) -> Batch:
         return views.batch(samples, positions, view=view)
 
-    if samples.in_memory:
+    if samples.in_memory and not views.has_transforms:
         return _looked_up(samples, views, batches, view)
-    if prefetch == 0:
+    if reading.num_workers > 0 and samples.device.type == "cpu":
+        return _made_by_workers(_BatchMaker(samples, views, batches, view), reading, prefetch)
+    if prefetch == 0 or views.has_transforms or getattr(samples.inputs, "read_view", None) is not None:
         return map(make, batches)
     return _made_ahead(make, batches, prefetch)
+
+
+class _BatchMaker(Dataset[Batch]):
+    """The batches of one pass by number, for ``DataLoader``."""
+
+    def __init__(self, samples: Samples, views: Views, batches: list[Tensor], view: int | None) -> None:
+        self.samples, self.views, self.batches, self.view = samples, views, batches, view
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.views.batch(self.samples, self.batches[number].clone(), view=self.view)
+
+
+def _made_by_workers(maker: _BatchMaker, reading: ReadSettings, prefetch: int) -> Iterator[Batch]:
+    loader = DataLoader(
+        maker,
+        batch_size=None,  # the maker's items are batches already
+        collate_fn=_same,
+        num_workers=min(reading.num_workers, max(1, len(maker))),
+        prefetch_factor=max(1, prefetch),
+        pin_memory=reading.pin_memory and torch.accelerator.is_available(),
+        generator=torch.Generator(),  # the workers' seeds are drawn from it, not from the caller's
+    )
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    finally:
+        shut_down = getattr(iterator, "_shutdown_workers", None)  # else they end when they are collected
+        if shut_down is not None:
+            shut_down()
+
+
+def _same(batch: Any) -> Any:
+    return batch
 
 
 def _looked_up(samples: Samples, views: Views, batches: list[Tensor], view: int | None) -> Iterator[Batch]:
@@ -79,10 +153,15 @@ def _looked_up(samples: Samples, views: Views, batches: list[Tensor], view: int 
     ids, labels = samples.ids.index_select(0, positions), samples.labels.index_select(0, positions)
     columns = [torch.split(values, sizes) for values in (positions, ids, labels)]
     uniforms: Iterable[Tensor | None] = itertools.repeat(None, len(sizes))
+    weights: Iterable[Tensor | None] = itertools.repeat(None, len(sizes))
+    if samples.weights is not None:
+        weights = torch.split(samples.weights.index_select(0, positions), sizes)
     if view is not None and not views.is_constant:
         uniforms = torch.split(views.draw(ids, view), sizes)
-    for chosen, batch_ids, batch_labels, drawn in zip(*columns, uniforms, strict=True):
-        yield views.batch(samples, chosen, view=view, ids=batch_ids, labels=batch_labels, uniforms=drawn)
+    for chosen, batch_ids, batch_labels, drawn, weight in zip(*columns, uniforms, weights, strict=True):
+        yield views.batch(
+            samples, chosen, view=view, ids=batch_ids, labels=batch_labels, uniforms=drawn, weights=weight
+        )
 
 
 def _made_ahead(make: Callable[[Tensor], Batch], batches: list[Tensor], depth: int) -> Iterator[Batch]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limbeck.data.samples import Samples, position_chunks
+from limbeck.data.samples import Samples
+from limbeck.data.sources import position_chunks
 from limbeck.errors import InvalidValue, ShapeMismatch
+from limbeck.inputs import Inputs, describe, map_inputs, named_tensors
 
 PIXEL_SCALE = 255.0  # of uint8 images: 255 becomes 1
 
@@ -57,7 +59,7 @@ class Normalise:
         Raises:
             ShapeMismatch: another number of channels or features.
         """
-        return to_float(inputs, self)
+        return _tensor_to_float(inputs, self)
 
     @classmethod
     def fit(cls, samples: Samples) -> Normalise:
@@ -70,7 +72,7 @@ class Normalise:
         Args:
             samples: usually the training split; raw.
         Raises:
-            InvalidValue: samples that are already prepared.
+            InvalidValue: samples that are already prepared, integers, or inputs of several parts.
         Example:
             >>> inputs, labels = torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([0, 1])
             >>> Normalise.fit(Samples("toy", torch.arange(2), inputs, labels, ("no", "yes")))
@@ -80,12 +82,57 @@ class Normalise:
             raise InvalidValue(
                 "These samples are normalised already.", received=samples.name, remedy="fit on the raw samples"
             )
+        if not can_normalise(samples):
+            raise InvalidValue(
+                "A normalisation is fitted on one tensor of floats or images.",
+                received=", ".join(f"{name} {dtype}".strip() for name, dtype in samples.input_dtypes.items()),
+                expected="float features or uint8 images",
+                remedy="leave it out for token ids (--no-normalise); give integer features as float32",
+            )
         mean, std = _moments_of_images(samples) if samples.is_image else _moments_of_features(samples)
         return cls(tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std))
 
 
-def to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
-    """Return raw inputs (n, ...) as float32: uint8 times 1/255, then normalised where asked for."""
+def to_float(inputs: Inputs, normalise: Normalise | None) -> Inputs:
+    """Return raw inputs as networks take them: images and floats as float32, integers and booleans as they are.
+
+    Args:
+        inputs: raw; in mappings and tuples a uint8 part is an image where it is (n, 1 or 3, H, W), else integers.
+        normalise: of the one part that is image or float; None for none.
+    Raises:
+        InvalidValue: a normalisation without such a part, or with several.
+    """
+    if isinstance(inputs, Tensor):
+        if inputs.is_floating_point() or inputs.dtype == torch.uint8:
+            return _tensor_to_float(inputs, normalise)
+        if normalise is None:
+            return inputs
+    if normalise is not None and sum(_is_number(tensor) for _, tensor in named_tensors(inputs)) != 1:
+        raise InvalidValue(
+            "A normalisation is for inputs with one part of floats or images.",
+            received=describe(inputs),
+            expected="one such part; integers, such as token ids, are never normalised",
+            remedy="leave normalise out (--no-normalise), or give numbers as float32",
+        )
+    return map_inputs(lambda part: _tensor_to_float(part, normalise) if _is_number(part) else part, inputs)
+
+
+def can_normalise(samples: Samples) -> bool:
+    """Whether the raw inputs are one tensor of floats or images: what :meth:`Normalise.fit` can be fitted on.
+
+    Example:
+        >>> can_normalise(Samples("ids", torch.arange(2), torch.tensor([[5, 6], [7, 8]]), torch.tensor([0, 0]), ("a",)))
+        False
+    """
+    dtype = samples.input_dtypes.get("")
+    return dtype is not None and (dtype.is_floating_point or dtype == torch.uint8)
+
+
+def _is_number(part: Tensor) -> bool:
+    return part.is_floating_point() or (part.dtype == torch.uint8 and part.dim() == 4 and part.shape[1] in (1, 3))
+
+
+def _tensor_to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
     is_uint8 = raw.dtype == torch.uint8
     if normalise is None:
         return raw.to(torch.float32).div_(PIXEL_SCALE) if is_uint8 else raw.to(torch.float32)
@@ -116,6 +163,12 @@ def _rounded(value: float) -> float:
     return float(f"{value:.8g}")
 
 
+def _fetched(samples: Samples, positions: Tensor) -> Tensor:
+    fetched = samples.fetch(positions)
+    assert isinstance(fetched, Tensor), "can_normalise was asked"
+    return fetched.cpu()
+
+
 def _moments_of_images(samples: Samples) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, in units of 255, from exact integer sums."""
     channels, height, width = samples.input_shape
@@ -123,7 +176,7 @@ def _moments_of_images(samples: Samples) -> tuple[list[float], list[float]]:
     total = torch.zeros(channels, dtype=torch.int64)
     square = torch.zeros(channels, dtype=torch.int64)
     for chunk in position_chunks(torch.arange(len(samples))):
-        values = samples.fetch(chunk).cpu().to(torch.int32)
+        values = _fetched(samples, chunk).to(torch.int32)
         total += values.sum(dim=(0, 2, 3), dtype=torch.int64)
         square += values.mul_(values).sum(dim=(0, 2, 3), dtype=torch.int64)
     mean = [value / count / PIXEL_SCALE for value in total.tolist()]
@@ -137,7 +190,7 @@ def _moments_of_features(samples: Samples) -> tuple[list[float], list[float]]:
     count = 0
     mean = spread = torch.zeros((), dtype=torch.float64)
     for chunk in position_chunks(samples.positions_by_id.cpu()):
-        values = samples.fetch(chunk).cpu().double().movedim(axis, -1).flatten(0, -2)  # (m, features)
+        values = _fetched(samples, chunk).double().movedim(axis, -1).flatten(0, -2)  # (m, features)
         part_mean = values.mean(dim=0)
         part_spread = (values - part_mean).square().sum(dim=0)
         joint = count + len(values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from limbeck.data.checks import UNLABELLED
 from limbeck.data.counter import counter_bits
 from limbeck.data.samples import Samples
 from limbeck.errors import DataError, InvalidValue, require_fraction
@@ -32,7 +33,7 @@ class Splits:
 
 
 def require_classes(samples: Samples, what: str) -> None:
-    """Raise DataError unless the labelled samples show at least two classes.
+    """Raise DataError unless the labelled samples show at least two classes, in whichever kind of labels.
 
     Args:
         samples: the set to be learned from or measured on.
@@ -50,7 +51,7 @@ def require_classes(samples: Samples, what: str) -> None:
           remedy: check the labels, or how the split was cut
     """
     labelled = samples.labels[samples.labelled_positions()]
-    present = torch.bincount(labelled).nonzero()[:, 0]
+    present = _present_classes(samples, labelled)
     title = what[:1].upper() + what[1:]
     if len(present) == 0:
         raise DataError(f"{title} has no labels.", received=samples.name, expected="labels of at least two classes")
@@ -64,13 +65,27 @@ def require_classes(samples: Samples, what: str) -> None:
         )
 
 
+def _present_classes(samples: Samples, labelled: Tensor) -> Tensor:
+    """Classes that any labelled sample has; of labels for themselves, each that is there or absent counts as two."""
+    if labelled.dim() == 1:
+        return torch.bincount(labelled).nonzero()[:, 0]
+    if samples.has_positions:
+        return torch.bincount(labelled[labelled >= 0]).nonzero()[:, 0]
+    if samples.task == "multi_label":
+        states = torch.cat([labelled > 0, labelled == 0], dim=1).any(dim=0)
+        return states.nonzero()[:, 0] % samples.num_classes
+    return (labelled > 0).any(dim=0).nonzero()[:, 0]
+
+
 def hold_out(
     samples: Samples, *, fraction: float | None = None, count: int | None = None, seed: int
 ) -> tuple[Samples, Samples]:
     """Cut a stratified part off.
 
     Each class gives in proportion to its labelled samples (largest remainders), those with the lowest random bits of
-    (seed, id). Unlabelled samples, and one labelled sample of each class at least, stay in the rest.
+    (seed, id). Unlabelled samples, and one labelled sample of each class at least, stay in the rest. A sample with
+    several labels, or one at each position, belongs to the rarest that it has, one with a soft label to the likeliest.
+    Where nothing is labelled, every sample belongs to the same class.
 
     Args:
         samples: what is cut; at least one class with two labelled samples.
@@ -88,7 +103,10 @@ def hold_out(
         >>> len(rest), held.labels.bincount().tolist()
         (6, [2, 2])
     """
-    available = _class_counts(samples)
+    strata = _strata(samples)
+    if not bool((strata >= 0).any()):
+        strata = torch.zeros_like(strata)
+    available = torch.bincount(strata[strata >= 0]).cpu()
     total = _resolve_count(int(available.sum()), fraction, count, least=1)
     most = (available - 1).clamp_min(0)
     if total > int(most.sum()):
@@ -98,7 +116,8 @@ def hold_out(
             expected=f"at most {int(most.sum())}: every class keeps one labelled sample",
             remedy="hold out fewer, or give a split of your own",
         )
-    chosen = _lowest_of_each_class(samples, _apportion(available, total, most=most), seed=seed, stream="hold out")
+    quotas = _apportion(available, total, most=most)
+    chosen = _lowest_of_each_class(samples, strata, quotas, seed=seed, stream="hold out")
     return samples.take((~chosen).nonzero()[:, 0]), samples.take(chosen.nonzero()[:, 0])
 
 
@@ -123,7 +142,10 @@ def label_part(samples: Samples, *, count: int | None = None, fraction: float | 
         >>> len(label_part(samples, count=4, seed=0).labelled_positions())
         4
     """
-    available = _class_counts(samples)
+    strata = _strata(samples)
+    available = torch.bincount(strata[strata >= 0]).cpu()
+    if len(available) == 0:
+        raise DataError(f"{samples.name} has no labels to keep.", expected="labelled samples")
     total = _resolve_count(int(available.sum()), fraction, count, least=0)
     present = int((available > 0).sum())
     if total > int(available.sum()) or 0 < total < present:
@@ -136,16 +158,27 @@ def label_part(samples: Samples, *, count: int | None = None, fraction: float | 
         return samples.without_labels()
     least = (available > 0).to(torch.int64)
     quotas = _apportion(available, total, most=available, least=least)
-    chosen = _lowest_of_each_class(samples, quotas, seed=seed, stream="label part")
+    chosen = _lowest_of_each_class(samples, strata, quotas, seed=seed, stream="label part")
     return samples.without_labels((~chosen).nonzero()[:, 0])
 
 
-def _class_counts(samples: Samples) -> Tensor:
-    """Labelled samples of each class, int64, shape (classes,), on the CPU."""
-    labels = samples.labels[samples.labelled_positions()].cpu()
-    if len(labels) == 0:
-        raise DataError(f"{samples.name} has no labels to stratify by.", expected="labelled samples")
-    return torch.bincount(labels, minlength=samples.num_classes)
+def _strata(samples: Samples) -> Tensor:
+    """The class that each sample is counted under, int64, shape (n,); -1 where nothing of it is labelled."""
+    labels = samples.labels
+    if labels.dim() == 1:
+        return labels
+    if samples.has_positions:
+        has = torch.stack([(labels == index).any(dim=1) for index in range(samples.num_classes)], dim=1)
+    elif samples.task == "multi_label":
+        has = labels > 0.5
+        has = torch.cat([has, ~has.any(dim=1, keepdim=True)], dim=1)  # the last: no label at all
+    else:
+        return torch.where((labels < 0).all(dim=1), UNLABELLED, labels.argmax(dim=1))
+    counts = has.sum(dim=0)
+    rarest = torch.where(has, counts, len(samples) + 1).argmin(dim=1)
+    labelled = torch.zeros(len(samples), dtype=torch.bool, device=labels.device)
+    labelled[samples.labelled_positions()] = True
+    return torch.where(labelled, rarest, UNLABELLED)
 
 
 def _resolve_count(available: int, fraction: float | None, count: int | None, *, least: int) -> int:
@@ -177,14 +210,14 @@ def _apportion(available: Tensor, total: int, *, most: Tensor, least: Tensor | N
     return quotas
 
 
-def _lowest_of_each_class(samples: Samples, quotas: Tensor, *, seed: int, stream: str) -> Tensor:
+def _lowest_of_each_class(samples: Samples, strata: Tensor, quotas: Tensor, *, seed: int, stream: str) -> Tensor:
     """Mark, of each class, as many samples as its quota says: those with the lowest bits. bool, shape (n,)."""
-    labelled = samples.labelled_positions()
+    labelled = (strata != UNLABELLED).nonzero()[:, 0]
     bits = counter_bits(samples.ids[labelled], seed=seed, stream=stream)[:, 0]
     by_bits = labelled[torch.argsort(bits)]
-    by_class = by_bits[torch.sort(samples.labels[by_bits], stable=True).indices]
-    labels = samples.labels[by_class]
-    first_of_class = torch.searchsorted(labels, torch.arange(samples.num_classes, device=labels.device))
+    by_class = by_bits[torch.sort(strata[by_bits], stable=True).indices]
+    labels = strata[by_class]
+    first_of_class = torch.searchsorted(labels, torch.arange(len(quotas), device=labels.device))
     place = torch.arange(len(labels), device=labels.device) - first_of_class[labels]
     chosen = torch.zeros(len(samples), dtype=torch.bool, device=labels.device)
     chosen[by_class[place < quotas.to(labels.device)[labels]]] = True

@@ -13,52 +13,18 @@ import torch
 from torch import Tensor
 
 from limbeck.data.augmentations import Augmentation, Mixup, describe_augmentation
+from limbeck.data.batches import Batch, without_padding
+from limbeck.data.checks import check_inputs
 from limbeck.data.counter import counter_integers, counter_uniform
 from limbeck.data.normalise import Normalise, to_float
-from limbeck.data.samples import Samples, position_chunks
+from limbeck.data.samples import Samples
+from limbeck.data.sources import is_in_memory, position_chunks, split_rows
+from limbeck.data.transforms import Transform, as_tensors
 from limbeck.errors import DataError, InvalidValue
+from limbeck.inputs import Inputs, describe, map_inputs, move, named_tensors
 
 PREPARED_LIMIT_BYTES = 2 << 30  # float32 copies of a set are kept up to this size
 _VERSION = 1  # of the meaning of (seed, id, view); part of every fingerprint
-
-
-@dataclass
-class Batch:
-    """What one step of training or inference takes in.
-
-    Args:
-        ids: int64, shape (n,).
-        inputs: float32, shape (n, ...), augmented and normalised.
-        labels: int64, shape (n,), -1 where unknown.
-        view: which view the inputs show; None for the clean one.
-        partner_labels: with mixup, labels of the partners, int64, shape (n,).
-        partner_weight: with mixup, weights of the partners in [0, 1], float32, shape (n,).
-    """
-
-    ids: Tensor
-    inputs: Tensor
-    labels: Tensor
-    view: int | None = None
-    partner_labels: Tensor | None = None
-    partner_weight: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def part(self, start: int, end: int) -> Batch:
-        """Return the samples from ``start`` up to ``end``, as a batch that shares this one's memory."""
-        cut: dict[str, Any] = {
-            name: value[start:end] if isinstance(value, Tensor) else value for name, value in vars(self).items()
-        }
-        return Batch(**cut)
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
-        """Return the batch on ``device``."""
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
-            for name, value in vars(self).items()
-        }
-        return Batch(**moved)
 
 
 @dataclass(frozen=True)
@@ -69,10 +35,17 @@ class Views:
     mixup. View v of a sample depends on (seed, id, v) alone, with mixup also on which samples the set has, never on
     batch, neighbours, storage or workers: any view can be shown again, to another network, or to the same one later.
 
+    A user's own pipeline stands in place of the augmentations: ``transform`` makes the view out of the raw sample. A
+    teacher of another size or normalisation sees the same view through ``teacher_transform``, the student through
+    ``student_transform`` where the view itself is too large for it.
+
     Args:
         augmentations: in order; ``Mixup`` last.
         normalise: None leaves images in [0, 1] and features as they are.
         seed: any integer.
+        transform: of one raw sample; see ``Transform``. Not together with augmentations.
+        teacher_transform: of one view, before the normalisation; its result is ``Batch.teacher_inputs``.
+        student_transform: likewise, for what becomes ``Batch.inputs``.
     Raises:
         InvalidValue: mixup that is not last, or settings that JSON cannot hold.
     Example:
@@ -87,9 +60,22 @@ class Views:
     augmentations: tuple[Augmentation | Mixup, ...] = ()
     normalise: Normalise | None = None
     seed: int = 0
+    transform: Transform | None = None
+    teacher_transform: Transform | None = None
+    student_transform: Transform | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augmentations", tuple(self.augmentations))
+        if self.augmentations and self.transform is not None:
+            raise InvalidValue(
+                "A transform of your own stands in place of the augmentations.",
+                received=", ".join(augmentation.name for augmentation in self.augmentations) + " and a transform",
+                expected="either",
+                remedy="do both in the transform",
+            )
+        for other in (self.teacher_transform, self.student_transform):
+            if other is not None and other.function is None:
+                raise InvalidValue("Only the transform itself can be inside the data set.", received="Transform(None)")
         if any(isinstance(augmentation, Mixup) for augmentation in self.augmentations[:-1]):
             raise InvalidValue(
                 "Mixup comes last, and once.",
@@ -104,18 +90,21 @@ class Views:
     @property
     def is_constant(self) -> bool:
         """Whether every view of a sample is the same, for want of augmentations."""
-        return not self.augmentations
+        return not self.augmentations and (self.transform is None or self.transform.is_fixed)
 
     @cached_property
     def clean(self) -> Views:
         """The same views without augmentations, for evaluation."""
-        return self if self.is_constant else dataclasses.replace(self, augmentations=())
+        if self.is_constant:
+            return self
+        fixed = None if self.transform is None else self.transform.fixed()
+        return dataclasses.replace(self, augmentations=(), transform=fixed)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that decides what a view shows."""
         described = self._description()
-        if self.is_constant:
+        if self.is_constant and not self.has_transforms:
             del described["seed"]  # which then decides nothing
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
@@ -132,6 +121,7 @@ class Views:
         ids: Tensor | None = None,
         labels: Tensor | None = None,
         uniforms: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Batch:
         """Return one batch.
 
@@ -142,6 +132,7 @@ class Views:
             ids: of these positions, where they were looked up already.
             labels: likewise.
             uniforms: what :meth:`draw` gives for these ids and this view, where it was drawn already.
+            weights: of these positions, where they were looked up already.
         Returns:
             The batch, on the device of ``samples``.
         Raises:
@@ -151,17 +142,21 @@ class Views:
         positions = positions.to(samples.device)
         ids = samples.ids.index_select(0, positions) if ids is None else ids
         labels = samples.labels.index_select(0, positions) if labels is None else labels
+        if weights is None and samples.weights is not None:
+            weights = samples.weights.index_select(0, positions)
+        if self.has_transforms:
+            return self._transformed(samples, positions, Batch(ids, (), labels, view, weights=weights))
         augmented = view is not None and not self.is_constant
         if samples.prepared_by is not None:
             self._check_prepared(samples, augmented)
             inputs = samples.fetch(positions)
         elif augmented and view is not None:
             if isinstance(self.augmentations[-1], Mixup):
-                return self._mixed_batch(samples, positions, ids, labels, self.augmentations[-1], view)
+                return self._mixed_batch(samples, positions, Batch(ids, (), labels, view, weights=weights), view)
             inputs = self._augmented(samples, positions, self.draw(ids, view) if uniforms is None else uniforms)
         else:
             inputs = to_float(samples.fetch(positions), self.normalise)
-        return Batch(ids, inputs, labels, view)
+        return without_padding(Batch(ids, inputs, labels, view, weights=weights))
 
     def prepared(self, samples: Samples) -> Samples:
         """Return the samples with float32, normalised inputs made once, so that a batch is one look-up.
@@ -177,15 +172,21 @@ class Views:
         if samples.prepared_by is not None:
             self._check_prepared(samples, augmented=not self.is_constant)
             return samples
-        if self.normalise is None and isinstance(samples.inputs, Tensor) and samples.inputs.dtype == torch.float32:
-            return samples  # a look-up already
-        num_bytes = 4 * len(samples) * torch.Size(samples.input_shape).numel()
-        if not self.is_constant or not samples.in_memory or num_bytes > PREPARED_LIMIT_BYTES:
+        if not self.is_constant or self.has_transforms or not is_in_memory(samples.inputs):
             return samples
-        device = samples.device
-        inputs = torch.empty((len(samples), *samples.input_shape), dtype=torch.float32, device=device)
-        for chunk in position_chunks(torch.arange(len(samples), device=device)):
-            inputs[chunk[0] : chunk[-1] + 1] = to_float(samples.fetch(chunk), self.normalise)
+        first = to_float(samples.fetch(torch.zeros(1, dtype=torch.int64)), self.normalise)
+        if self.normalise is None and all(
+            part.dtype == samples.input_dtypes[name] for name, part in named_tensors(first)
+        ):
+            return samples  # a look-up already
+        num_bytes = len(samples) * sum(part.numel() * part.element_size() for _, part in named_tensors(first))
+        if num_bytes > PREPARED_LIMIT_BYTES:
+            return samples
+        inputs = map_inputs(lambda part: part.new_empty((len(samples), *part.shape[1:])), first)
+        for chunk in position_chunks(torch.arange(len(samples), device=samples.device)):
+            made = to_float(samples.fetch(chunk), self.normalise)
+            for (_, whole), (_, part) in zip(named_tensors(inputs), named_tensors(made), strict=True):
+                whole[chunk[0] : chunk[-1] + 1] = part
         return dataclasses.replace(samples, inputs=inputs, raw=samples, prepared_by=self.fingerprint)
 
     def draw(self, ids: Tensor, view: int) -> Tensor:
@@ -197,37 +198,83 @@ class Views:
     def _changes(self) -> tuple[Augmentation, ...]:
         return tuple(change for change in self.augmentations if not isinstance(change, Mixup))
 
-    def _augmented(self, samples: Samples, positions: Tensor, uniforms: Tensor) -> Tensor:
+    @cached_property
+    def has_transforms(self) -> bool:
+        """Whether the user's own pipelines make what a network sees."""
+        return any(one is not None for one in (self.transform, self.teacher_transform, self.student_transform))
+
+    def _transformed(self, samples: Samples, positions: Tensor, batch: Batch) -> Batch:
+        """The batch with the inputs that the user's own pipelines make, sample by sample."""
+        if samples.prepared_by is not None:
+            self._check_prepared(samples, augmented=True)
+        ids, view = batch.ids.cpu(), batch.view
+        seen: list[Any] = self._seen(samples, positions, ids, view)
+
+        def through(transform: Transform | None) -> Inputs:
+            made = as_tensors(seen, ids) if transform is None else transform.apply(seen, ids, seed=self.seed, view=view)
+            check_inputs(made, ids, samples.name)
+            return move(made, samples.device)
+
+        inputs = to_float(through(self.student_transform), self.normalise)
+        if self.teacher_transform is not None:
+            batch = dataclasses.replace(batch, teacher_inputs=to_float(through(self.teacher_transform), None))
+        return without_padding(dataclasses.replace(batch, inputs=inputs))
+
+    def _seen(self, samples: Samples, positions: Tensor, ids: Tensor, view: int | None) -> list[Any]:
+        """One view of each sample, as the transform returned it."""
+        transform = self.transform
+        if transform is None:
+            if view is None or not self.augmentations:
+                return split_rows(samples.fetch(positions))
+            if isinstance(self.augmentations[-1], Mixup):
+                raise InvalidValue(
+                    "Mixup has no view of one sample for another network.", received="mixup and transforms"
+                )
+            return split_rows(self._raw(samples, positions, self.draw(ids, view)))
+        shown = None if transform.is_fixed else view
+        if transform.function is None:
+            return split_rows(samples.fetch(positions, seed=self.seed, view=shown))
+        items = samples.items(positions, seed=self.seed, view=shown)
+        return transform.views(items, ids, seed=self.seed, view=shown)
+
+    def _raw(self, samples: Samples, positions: Tensor, uniforms: Tensor) -> Tensor:
         raw = samples.fetch(positions)
+        if not isinstance(raw, Tensor):
+            raise DataError(
+                "Augmentations change inputs of one tensor.",
+                received=describe(raw),
+                expected="images or features",
+                remedy="give a transform of your own: Views(transform=Transform(function))",
+            )
         used = 0
         for change in self._changes:
             raw = change(raw, uniforms[:, used : used + change.draws])
             used += change.draws
-        return to_float(raw, self.normalise)
+        return raw
 
-    def _mixed_batch(
-        self, samples: Samples, positions: Tensor, ids: Tensor, labels: Tensor, mixup: Mixup, view: int
-    ) -> Batch:
+    def _augmented(self, samples: Samples, positions: Tensor, uniforms: Tensor) -> Tensor:
+        inputs = to_float(self._raw(samples, positions, uniforms), self.normalise)
+        assert isinstance(inputs, Tensor), "of a tensor"
+        return inputs
+
+    def _mixed_batch(self, samples: Samples, positions: Tensor, batch: Batch, view: int) -> Batch:
+        ids, mixup = batch.ids, self.augmentations[-1]
+        assert isinstance(mixup, Mixup), "asked for by batch()"
         if len(samples) < 2:
             raise DataError("Mixup needs at least two samples.", received=f"{len(samples)} of {samples.name}")
-        drawn = counter_integers(ids, low=0, high=len(samples) - 1, seed=self.seed, stream="mixup partner", view=view)[
-            :, 0
-        ]
+        last = len(samples) - 1
+        drawn = counter_integers(ids, low=0, high=last, seed=self.seed, stream="mixup partner", view=view)[:, 0]
         ranks = drawn + (drawn >= samples.ranks[positions])  # any sample but itself, in order of id
         partners = samples.positions_by_id[ranks]
         weight = mixup.weights(counter_uniform(ids, seed=self.seed, stream="mixup weight", view=view)[:, 0])
         both_ids = torch.cat([ids, samples.ids.index_select(0, partners)])
         both = self._augmented(samples, torch.cat([positions, partners]), self.draw(both_ids, view))
+        if not both.is_floating_point():
+            raise DataError("Mixup mixes images or features.", received=describe(both), expected="floats")
         own, other = both[: len(positions)], both[len(positions) :]
         mixed = torch.lerp(own, other, weight.view(-1, *[1] * (own.dim() - 1)))
-        return Batch(
-            ids,
-            mixed,
-            labels,
-            view,
-            samples.labels.index_select(0, partners),
-            weight,
-        )
+        partner_labels = samples.labels.index_select(0, partners)
+        return dataclasses.replace(batch, inputs=mixed, partner_labels=partner_labels, partner_weight=weight)
 
     def _check_prepared(self, samples: Samples, augmented: bool) -> None:
         if augmented or samples.prepared_by != self.clean.fingerprint:
@@ -240,9 +287,15 @@ class Views:
 
     def _description(self) -> dict[str, Any]:
         normalise = self.normalise and {"mean": list(self.normalise.mean), "std": list(self.normalise.std)}
+        transforms = {
+            name: transform.describe()
+            for name in ("transform", "teacher_transform", "student_transform")
+            if (transform := getattr(self, name)) is not None
+        }
         return {
             "version": _VERSION,
             "augmentations": [describe_augmentation(augmentation) for augmentation in self.augmentations],
             "normalise": normalise,
             "seed": self.seed,
+            **transforms,
         }

@@ -25,7 +25,7 @@ def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature
     """Pick samples that the teacher classes rightly but with the most to tell, one a class, and temper its outputs.
 
     They are taken from the validation split where the teacher can see it, otherwise from the training set: never from
-    the test set, which is read once and for measuring.
+    the test set, which is read once and for measuring. There are none where a sample has no single class.
 
     Args:
         teacher: of the job.
@@ -33,6 +33,8 @@ def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature
         views: only the normalisation is used.
         temperature: of the job, shown beside the usual ones.
     """
+    if data.train.task != "single_label" or data.train.labels.ndim > 1:
+        return []
     samples = data.validation if data.validation is not None and teacher.answers_any_view else data.labelled
     samples = samples.take(samples.labelled_positions()[:NUM_CANDIDATES])
     temperatures = sorted({*TEMPERATURES, float(temperature)})
@@ -83,6 +85,8 @@ def _pixels(samples: Samples, position: int) -> list[Any]:
     """Return an 8-bit image as nested lists (height, width) or (height, width, 3); empty where it is none."""
     if not samples.is_image:
         return []
-    image = samples.fetch(torch.tensor([position]))[0].cpu()
+    images = samples.fetch(torch.tensor([position]))
+    assert isinstance(images, Tensor), "an image is one tensor"
+    image = images[0].cpu()
     pixels: list[Any] = (image[0] if image.shape[0] == 1 else image.permute(1, 2, 0)).tolist()
     return pixels

@@ -7,19 +7,29 @@ number of steps -> one reading of the test set -> record -> report.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from limbeck.data import Samples, Views
 from limbeck.distillation.arguments import DistillJob, job
+from limbeck.distillation.costs import first_inputs
 from limbeck.distillation.dark_knowledge import dark_knowledge
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.dry_run import dry_run
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.result import RunResult
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import job_data
-from limbeck.distillation.staff import Staff, hire, teacher_sources
+from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.transfer import open_store, transfer_for
-from limbeck.distillation.workbench import Workbench
-from limbeck.errors import DataError
-from limbeck.objectives import HardLabels
+from limbeck.errors import DataError, StoreError, TeacherError
+from limbeck.inputs import move
+from limbeck.objectives import HardLabels, Objective
 from limbeck.records import Comparison
-from limbeck.teachers import Teacher
+from limbeck.teachers import Teacher, as_teacher
 from limbeck.training import predict
 
 
@@ -46,74 +56,109 @@ def distill(settings: DistillJob) -> RunResult:
         raise DataError(
             "distill needs a training set.", remedy="pass train=(inputs, labels), or limbeck.load_data(...)"
         )
-    data = job_data(settings.train, settings)
+    data = job_data(settings.train, settings, name_classes=partial(_class_names, settings.teachers))
     network = network_from(settings.student)
-    data.build(network, seed=settings.seed_numbers[0])
+    start = data.build(network, seed=settings.seed_numbers[0])
     sources = teacher_sources(settings.teachers, data=data, settings=settings, has_store=store is not None)
+    untrained = [source.name for source in sources if isinstance(source, Network)]
+    if untrained and not data.has_labels:
+        raise TeacherError(
+            "A teacher that is trained here needs labels.",
+            received=f"{', '.join(untrained)}, and a training set without labels",
+            expected="a trained teacher",
+            remedy="train it on labelled data first, with limbeck.train, and pass the network",
+        )
     names = {"data": data.name, "student": network.name, "teachers": [source.name for source in sources]}
-    bench = Workbench.open(data, settings, names=names, function="distill")
+    experiment = open_run(data, settings, names=names, function="distill")
+    dry_run(experiment, {"student": start, **{f"teacher {source.name}": source for source in sources}})
     stored = None
     if store is not None:
         ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
-        stored = open_store(store, bench, settings, ready)
-    staff = hire(sources if stored is None or sources else [stored], bench, settings)
-    transfer = transfer_for(stored or staff.teacher, bench, settings)
-    notes = [*data.notes, *staff.notes, *transfer.notes]
+        stored = open_store(store, experiment, settings, ready)
+    staff = hire(sources if stored is None or sources else [stored], experiment, settings)
+    transfer = transfer_for(stored or staff.teacher, experiment, settings)
+    experiment.results.notes += [*staff.notes, *transfer.notes]
     if network.shares_start:
-        notes.append("The student was given as a module: every seed starts from its weights.")
-    students = _train_students(bench, network, transfer.teacher, settings, notes)
-    return _finish(bench, staff, students, settings, notes)
+        experiment.results.note("The student was given as a module: every seed starts from its weights.")
+    students = _train_students(experiment, network, transfer.teacher, settings)
+    return _finish(experiment, staff, students, settings)
 
 
 def _train_students(
-    bench: Workbench, network: Network, teacher: Teacher, settings: DistillJob, notes: list[str]
+    experiment: Experiment, network: Network, teacher: Teacher, settings: DistillJob
 ) -> list[TrainedNetwork]:
     """Train baseline and distilled student for every seed: same initial weights, order, recipe and number of steps."""
-    data = bench.data
-    if len(data.labelled) < len(data.train):
-        notes.append(
+    data = experiment.data
+    ways: list[tuple[str, Samples, Objective, Teacher | None]] = []
+    if data.has_labels:
+        ways.append(("baseline", data.labelled, HardLabels(), None))
+    else:
+        experiment.results.note(
+            "The training set has no labels: the students learn from soft targets alone, there is no baseline, and "
+            "measured is how closely they follow the teacher."
+        )
+    ways.append(("distilled", data.train, settings.objective(), teacher))
+    if data.has_labels and len(data.labelled) < len(data.train):
+        experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
             "for as many steps as the distilled student, which sees the teacher's answers for all."
         )
-    students = []
-    for seed in settings.seed_numbers:
-        for role, samples, objective, guide in (
-            ("baseline", data.labelled, HardLabels(), None),
-            ("distilled", data.train, settings.objective(), teacher),
-        ):
-            students.append(
-                bench.train_network(
-                    network,
-                    role=role,
-                    seed=seed,
-                    samples=samples,
-                    objective=objective,
-                    recipe=settings.recipe,
-                    augmentations=settings.augmentations,
-                    num_views=settings.num_views,
-                    view_seed=settings.view_seed,
-                    teacher=guide,
-                )
-            )
-    return students
+    train = trainer(experiment, settings)
+    return [
+        train(network, role=role, seed=seed, samples=samples, objective=objective, teacher=guide)
+        for seed in settings.seed_numbers
+        for role, samples, objective, guide in ways
+    ]
 
 
-def _finish(
-    bench: Workbench, staff: Staff, students: list[TrainedNetwork], settings: DistillJob, notes: list[str]
-) -> RunResult:
+def _finish(experiment: Experiment, staff: Staff, students: list[TrainedNetwork], settings: DistillJob) -> RunResult:
     """Prove the teacher unchanged, read the test set once, and write the record."""
     staff.teacher.check_unchanged()
-    data, teacher_logits = bench.data, None
-    if staff.networks and staff.networks[0].role == "teacher":
-        teacher_logits = predict(staff.networks[0].module, data.test, bench.clean_views(), runtime=bench.runtime)
-    networks, measurements = bench.examine([*staff.networks, *students], teacher_logits=teacher_logits)
-    return bench.finish(
+    data, views = experiment.data, experiment.clean_views()
+    teacher_logits = _teacher_logits(experiment, staff)
+    networks, measurements = evaluate_all(experiment, [*staff.networks, *students], teacher_logits=teacher_logits)
+    return finish_run(
+        experiment,
         "distill",
         [student for student in students if student.role == "distilled"],
         seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
-        dark=dark_knowledge(staff.teacher, data, bench.clean_views(), temperature=settings.temperature),
-        notes=notes,
-        comparisons=[Comparison("baseline", "distilled", "the teacher")],
+        dark=dark_knowledge(staff.teacher, data, views, temperature=settings.temperature) if data.has_labels else (),
+        comparisons=[Comparison("baseline", "distilled", "the teacher")] if data.has_labels else (),
     )
+
+
+def _teacher_logits(experiment: Experiment, staff: Staff) -> Tensor | None:
+    """Return the teacher's logits of the test samples, run or looked up by id; None where it has none of these."""
+    test, views = experiment.data.test, experiment.clean_views()
+    if staff.networks and staff.networks[0].role == "teacher":
+        return predict(staff.networks[0].module, test, views, runtime=experiment.runtime)
+    if staff.teacher.answers_any_view or staff.teacher.num_views is not None or not experiment.data.test_is_held_out:
+        return None
+    try:
+        return staff.teacher(test.ids.cpu(), test.ids.cpu()).logits_at(1.0).float().cpu()
+    except (TeacherError, StoreError):
+        return None
+
+
+def _class_names(teachers: TeacherSource | Sequence[TeacherSource], samples: Samples) -> list[str]:
+    """Return "0", "1", ... for as many classes as a trained teacher knows.
+
+    Raises:
+        DataError: no teacher that is trained already.
+    """
+    given = teachers if isinstance(teachers, Sequence) and not isinstance(teachers, str) else [teachers]
+    ready = [as_teacher(item) for item in given if isinstance(item, (Teacher, Tensor, nn.Module))]
+    if not ready:
+        raise DataError(
+            "Nothing says which classes there are.",
+            received="a training set without labels, and no trained teacher",
+            expected="class names, or a trained teacher",
+            remedy="pass class_names=[...], in the order of the teacher's outputs",
+        )
+    if ready[0].num_classes is None:
+        inputs = first_inputs(samples, Views(), count=2)
+        devices = [parameter.device for module in ready[0].modules for parameter in module.parameters()]
+        ready[0](samples.ids[:2].cpu(), move(inputs, next(iter(devices), None)))
+    return [str(number) for number in range(ready[0].num_classes or 0)]

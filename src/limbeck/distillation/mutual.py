@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 from limbeck.distillation.arguments import MutualJob, job
-from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
+from limbeck.distillation.dry_run import dry_run
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.result import RunResult
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import JobData, job_data
 from limbeck.distillation.staff import Staff, hire, teacher_sources
+from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
 from limbeck.distillation.transfer import transfer_for
-from limbeck.distillation.workbench import Workbench
 from limbeck.errors import InvalidValue, TeacherError
 from limbeck.models import fingerprint
 from limbeck.objectives import HardLabels
@@ -63,18 +66,20 @@ def distill_mutual(settings: MutualJob) -> RunResult:
         "students": [network.name for network in networks],
         "teachers": [source.name for source in sources],
     }
-    bench = Workbench.open(data, settings, names=names, function="distill_mutual")
-    notes = [*data.notes]
+    experiment = open_run(data, settings, names=names, function="distill_mutual")
+    numbered = enumerate(networks, start=1)
+    students = {f"student {k}": data.build(one, seed=settings.seed_numbers[0]) for k, one in numbered}
+    dry_run(experiment, {**students, **{f"teacher {source.name}": source for source in sources}})
     staff, teacher = None, None
     if sources:
-        staff = hire(sources, bench, settings)
-        transfer = transfer_for(staff.teacher, bench, settings)
+        staff = hire(sources, experiment, settings)
+        transfer = transfer_for(staff.teacher, experiment, settings)
         teacher = transfer.teacher
-        notes += [*staff.notes, *transfer.notes]
+        experiment.results.notes += [*staff.notes, *transfer.notes]
     if any(network.shares_start for network in networks):
-        notes.append("A student was given as a module: every seed starts from its weights.")
-    trained = _train(bench, networks, teacher, settings, notes)
-    return _finish(bench, staff, trained, settings, notes)
+        experiment.results.note("A student was given as a module: every seed starts from its weights.")
+    alone, mutual = _train(experiment, networks, teacher, settings)
+    return _finish(experiment, staff, alone, mutual, settings)
 
 
 def _check_cohort(data: JobData, networks: Sequence[Network], seed: int) -> None:
@@ -101,84 +106,75 @@ def _start_seeds(networks: Sequence[Network], seed: int) -> list[int]:
 
 
 def _train(
-    bench: Workbench, networks: Sequence[Network], teacher: Teacher | None, settings: MutualJob, notes: list[str]
-) -> dict[str, list[TrainedNetwork]]:
-    """Train every network alone, then all together, for every seed; by "alone" and "mutual", seed after seed."""
-    data: JobData = bench.data
+    experiment: Experiment, networks: Sequence[Network], teacher: Teacher | None, settings: MutualJob
+) -> tuple[list[TrainedNetwork], list[TrainedNetwork]]:
+    """Train every network alone, then all together, for every seed; return both, seed after seed."""
+    data = experiment.data
     if len(data.labelled) < len(data.train):
-        notes.append(
+        experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. Networks alone see these, for as "
             "many steps as the cohort, which sees all: the unlabelled ones through its peers."
         )
-    trained: dict[str, list[TrainedNetwork]] = {"alone": [], "mutual": []}
+    alone: list[TrainedNetwork] = []
+    mutual: list[TrainedNetwork] = []
+    train, labels, objective = trainer(experiment, settings), HardLabels(), settings.objective()
     for seed in settings.seed_numbers:
         starts = _start_seeds(networks, seed)
-        for number, (network, start) in enumerate(zip(networks, starts, strict=True), start=1):
-            alone = bench.train_network(
-                network,
-                role=f"alone {number}",
-                seed=seed,
-                start_seed=start,
-                samples=data.labelled,
-                objective=HardLabels(),
-                recipe=settings.recipe,
-                augmentations=settings.augmentations,
-                num_views=settings.num_views,
-                view_seed=settings.view_seed,
+        for k, (network, start) in enumerate(zip(networks, starts, strict=True), start=1):
+            role = f"alone {k}"
+            alone.append(
+                train(network, role=role, seed=seed, start_seed=start, samples=data.labelled, objective=labels)
             )
-            trained["alone"].append(alone)
-        members = bench.train_cohort(
+        members = experiment.train_cohort(
+            "mutual",
             networks,
-            role="mutual",
-            seed=seed,
-            start_seeds=starts,
             samples=data.train,
-            objective=settings.objective(),
+            objective=objective,
             recipe=settings.recipe,
+            seed=seed,
+            weights_seeds=starts,
             update=settings.update,
-            teacher=teacher,
-            augmentations=settings.augmentations,
+            views=experiment.views(
+                settings.augmentations, seed=seed if settings.num_views is None else settings.view_seed
+            ),
             num_views=settings.num_views,
-            view_seed=settings.view_seed,
+            teacher=teacher,
+            validation=data.choosing,
         )
-        for number, member in enumerate(members, start=1):
-            bench.save_network(member, f"members/{number}-seed{seed}")
-        trained["mutual"] += members
-    return trained
+        for k, member in enumerate(members, start=1):
+            mutual.append(replace(member, role=f"mutual {k}", origin="trained"))
+            experiment.save_network(mutual[-1], f"members/{k}-seed{seed}")
+    return alone, mutual
 
 
 def _finish(
-    bench: Workbench,
+    experiment: Experiment,
     staff: Staff | None,
-    trained: dict[str, list[TrainedNetwork]],
+    alone: list[TrainedNetwork],
+    mutual: list[TrainedNetwork],
     settings: MutualJob,
-    notes: list[str],
 ) -> RunResult:
     """Pool each way's networks, read the test set once, and write the record."""
     if staff is not None:
         staff.teacher.check_unchanged()
-    num_students = len(trained["mutual"]) // len(settings.seed_numbers)
     ensembles = [
         _ensemble(way, seed, [network for network in networks if network.seed == seed])
-        for way, networks in trained.items()
+        for way, networks in (("alone", alone), ("mutual", mutual))
         for seed in settings.seed_numbers
     ]
     given = staff.networks if staff is not None else []
-    networks, measurements = bench.examine(
-        [*given, *trained["alone"], *trained["mutual"], *ensembles], teacher_logits=None
-    )
+    networks, measurements = evaluate_all(experiment, [*given, *alone, *mutual, *ensembles])
     effect = "its peers" if staff is None else "its peers and the teacher"
-    numbers = range(1, num_students + 1)
-    return bench.finish(
+    numbers = range(1, len(mutual) // len(settings.seed_numbers) + 1)
+    return finish_run(
+        experiment,
         "mutual",
-        trained["mutual"],
+        mutual,
         seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
-        dark=[],
-        notes=notes,
         comparisons=[
-            *(Comparison(f"alone {number}", f"mutual {number}", effect) for number in numbers),
+            *(Comparison(f"alone {k}", f"mutual {k}", effect) for k in numbers),
             Comparison("ensemble, alone", "ensemble, mutual", "mutual learning of its members"),
         ],
     )

@@ -12,7 +12,6 @@ import yaml
 
 from limbeck.errors import OutputError
 from limbeck.records import make_folder, write_text
-from limbeck.training import EventLog
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "record.json"
@@ -48,14 +47,6 @@ class RunDirectory:
         make_folder(path / CHECKPOINTS)
         write_text(path / CONFIG_FILE, text)
         return RunDirectory(path)
-
-    def checkpoint(self, name: str) -> Path | None:
-        """Return the checkpoint file of a network, e.g. "distilled-seed0"."""
-        return self.path / CHECKPOINTS / f"{name}.pt" if self.path else None
-
-    def events(self) -> EventLog:
-        """Return the run's log of scalars."""
-        return EventLog(self.path / EVENTS_FILE if self.path else None)
 
 
 def dump_config(config: dict[str, Any]) -> str:

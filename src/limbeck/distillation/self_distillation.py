@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from limbeck.data import Samples
 from limbeck.distillation.arguments import SelfJob, job
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.costs import costs_of_exit, first_inputs
+from limbeck.distillation.dry_run import dry_run
+from limbeck.distillation.evaluation import as_measurements, exit_predictions_of
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.result import RunResult
+from limbeck.distillation.runs import chosen_of, evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import job_data
-from limbeck.distillation.workbench import Workbench
-from limbeck.metrics import ExitCost, accuracy, choose_threshold, early_exit_curve, exit_costs, measure_predictions
-from limbeck.models import EveryExit, ExitNetwork, add_exits
+from limbeck.distillation.trained import TrainedNetwork, exits_of
+from limbeck.metrics import ExitCost, choose_threshold, early_exit_curve, exit_costs
+from limbeck.models import ExitNetwork, add_exits
 from limbeck.objectives import HardLabels, Objective, SelfDistillation
-from limbeck.pooling import arithmetic_mean
-from limbeck.records import Comparison, EarlyExitPoint, EarlyExitRecord, Measurement, NetworkRecord
-from limbeck.training import predict
+from limbeck.records import Comparison, EarlyExitPoint, EarlyExitRecord, NetworkRecord
 
 PLAIN, SUPERVISED, DISTILLED = "baseline", "deep supervision", "distilled"
 WAYS = (PLAIN, SUPERVISED, DISTILLED)
@@ -61,38 +61,29 @@ def distill_self(settings: SelfJob) -> RunResult:
     data = job_data(settings.train, settings)
     plain = network_from(settings.student)
     with_exits = _with_exits(plain, settings)
-    data.build(with_exits, seed=settings.seed_numbers[0])
+    start = data.build(with_exits, seed=settings.seed_numbers[0])
     names = {"data": data.name, "student": plain.name}
-    bench = Workbench.open(data, settings, names=names, function="distill_self")
-    notes = list(data.notes)
+    experiment = open_run(data, settings, names=names, function="distill_self")
+    dry_run(experiment, {"student": start})
     if len(data.labelled) < len(data.train):
-        notes.append(
+        experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The ablations see these alone, "
             "for as many steps as the self-distilled network, whose exits also learn from the unlabelled ones."
         )
     if plain.shares_start:
-        notes.append("The student was given as a module: every seed starts from its weights.")
+        experiment.results.note("The student was given as a module: every seed starts from its weights.")
     ways: list[tuple[str, Network, Samples, Objective]] = [
         (PLAIN, plain, data.labelled, HardLabels()),
         (SUPERVISED, with_exits, data.labelled, DEEP_SUPERVISION),
         (DISTILLED, with_exits, data.train, settings.objective()),
     ]
+    train_one = trainer(experiment, settings)
     trained = [
-        bench.train_network(
-            network,
-            role=role,
-            seed=seed,
-            samples=samples,
-            objective=objective,
-            recipe=settings.recipe,
-            augmentations=settings.augmentations,
-            num_views=settings.num_views,
-            view_seed=settings.view_seed,
-        )
+        train_one(network, role=role, seed=seed, samples=samples, objective=objective)
         for seed in settings.seed_numbers
         for role, network, samples, objective in ways
     ]
-    return _finish(bench, trained, settings, notes)
+    return _finish(experiment, trained, settings)
 
 
 def _with_exits(plain: Network, settings: SelfJob) -> Network:
@@ -107,36 +98,46 @@ def _with_exits(plain: Network, settings: SelfJob) -> Network:
     return Network(plain.name, make, plain.shares_start)
 
 
-def _finish(bench: Workbench, trained: list[TrainedNetwork], settings: SelfJob, notes: list[str]) -> RunResult:
+def _finish(experiment: Experiment, trained: list[TrainedNetwork], settings: SelfJob) -> RunResult:
     """Choose the threshold on validation, read the test set once with every exit, and write the record."""
-    chosen = bench.chosen([network for network in trained if network.role == DISTILLED])
-    bench.save_network(chosen, "exits")
-    with_exits = {network: network.module for network in trained if isinstance(network.module, ExitNetwork)}
-    costs = {network: exit_costs(module, bench.data.train.input_shape) for network, module in with_exits.items()}
-    thresholds = {
-        network: _choose(bench, module, costs[network], settings.tolerance) for network, module in with_exits.items()
-    }
+    chosen = chosen_of([network for network in trained if network.role == DISTILLED])
+    experiment.save_network(chosen, "exits")
+    data, views, runtime = experiment.data, experiment.clean_views(), experiment.runtime
+    one_sample = first_inputs(data.train, views, count=1)
+    with_exits = [network for network in trained if network.role != PLAIN]
+    costs = [exit_costs(exits_of(network), one_sample) for network in with_exits]
+    thresholds = [
+        _choose(experiment, network, cost, settings.tolerance) for network, cost in zip(with_exits, costs, strict=True)
+    ]
     heads = [_stripped(network) for network in trained]
-    networks, measurements = bench.examine(heads, teacher_logits=None)
+    networks, measurements = evaluate_all(experiment, heads)
     curves = []
-    for network, module in with_exits.items():
-        logits = predict(EveryExit(module), bench.data.test, bench.clean_views(), runtime=bench.runtime)
-        records, measured = _exit_rows(bench, network, module, costs[network], logits)
-        networks += records
-        measurements += measured
-        curves.append(_curve(network, module, _points(logits, bench.data.test, costs[network]), thresholds[network]))
-    if thresholds and all(threshold is None for threshold in thresholds.values()):
-        notes.append("There is no validation split: no confidence threshold was chosen.")
+    for network, cost, threshold in zip(with_exits, costs, thresholds, strict=True):
+        found = exit_predictions_of(network, data.test, views, runtime=runtime)
+        alone = exit_costs(exits_of(network), one_sample, alone=True)
+        for name, own, predictions in [
+            *((one.name, one, found.of(k)) for k, one in enumerate(alone[:-1])),
+            (ALL_EXITS, cost[-1], found.ensemble),
+        ]:
+            record = _exit_record(network, name, own)
+            networks.append(record)
+            measurements += as_measurements(record, "test", predictions.measured())
+            measurements += as_measurements(record, "machine", costs_of_exit(own))
+        points = _points(found.logits, data.test, cost)
+        assert network.seed is not None, "it was trained here, from a seed"
+        at = next((point for point in points if point.threshold == threshold), None)
+        curves.append(EarlyExitRecord(network.role, network.seed, list(found.exit_names), points, at))
+    if all(threshold is None for threshold in thresholds):
+        experiment.results.note("There is no validation split: no confidence threshold was chosen.")
     networks.sort(key=lambda record: WAYS.index(record.role.partition(",")[0]))
-    exits = [*next(iter(with_exits.values())).paths, ALL_EXITS]
-    return bench.finish(
+    exits = [*exits_of(chosen).paths, ALL_EXITS]
+    return finish_run(
+        experiment,
         "self",
         [head for head in heads if head.role == DISTILLED],
         seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
-        dark=[],
-        notes=notes,
         comparisons=[
             Comparison(PLAIN, DISTILLED, "self-distillation"),
             Comparison(SUPERVISED, DISTILLED, "the deepest exit's soft targets and features"),
@@ -151,30 +152,23 @@ def _stripped(network: TrainedNetwork) -> TrainedNetwork:
     """Return a trained network without its exits: the plain one, with the weights that it learned beside them."""
     if not isinstance(network.module, ExitNetwork):
         return network
-    prefix = "network."
-
-    def own(weights: Any) -> dict[str, Tensor] | None:
-        if weights is None:
-            return None
-        return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-
-    return replace(
-        network,
-        module=network.module.network,
-        selected_weights=own(network.selected_weights),
-        last_weights=own(network.last_weights),
-    )
+    prefix, last = "network.", network.last_weights
+    if last is not None:
+        last = {name.removeprefix(prefix): value for name, value in last.items() if name.startswith(prefix)}
+    return replace(network, module=network.module.network, last_weights=last)
 
 
-def _choose(bench: Workbench, module: ExitNetwork, costs: Sequence[ExitCost], tolerance: float) -> float | None:
+def _choose(
+    experiment: Experiment, network: TrainedNetwork, costs: Sequence[ExitCost], tolerance: float
+) -> float | None:
     """Return the cheapest threshold whose validation accuracy is near enough to the head's; None without validation."""
-    validation = bench.data.validation
+    validation = experiment.data.choosing
     if validation is None:
         return None
     validation = validation.take(validation.labelled_positions())
-    logits = predict(EveryExit(module), validation, bench.clean_views(), runtime=bench.runtime)
-    head = accuracy(logits[:, -1], validation.labels.cpu())
-    point = choose_threshold(_points(logits, validation, costs), least_accuracy=max(head - tolerance, 0.0))
+    found = exit_predictions_of(network, validation, experiment.clean_views(), runtime=experiment.runtime)
+    least = max(found.of(-1).accuracy - tolerance, 0.0)
+    point = choose_threshold(_points(found.logits, validation, costs), least_accuracy=least)
     return point.threshold if point is not None else 1.0
 
 
@@ -182,50 +176,12 @@ def _points(logits: Tensor, samples: Samples, costs: Sequence[ExitCost]) -> list
     return early_exit_curve(logits, samples.labels.cpu(), costs=[cost.flops for cost in costs], thresholds=THRESHOLDS)
 
 
-def _curve(
-    network: TrainedNetwork, module: ExitNetwork, points: list[EarlyExitPoint], threshold: float | None
-) -> EarlyExitRecord:
-    chosen = next((point for point in points if point.threshold == threshold), None)
-    assert network.seed is not None, "it was trained here, from a seed"
-    return EarlyExitRecord(network.role, network.seed, list(module.exit_names), points, chosen)
-
-
-def _exit_rows(
-    bench: Workbench, network: TrainedNetwork, module: ExitNetwork, costs: Sequence[ExitCost], logits: Tensor
-) -> tuple[list[NetworkRecord], list[Measurement]]:
-    """Return a row for each exit before the head, and one for all together: the mean of their distributions."""
-    alone, together = exit_costs(module, bench.data.train.input_shape, alone=True), costs[-1]
-    answers = [*zip(alone[:-1], logits.unbind(dim=1)[:-1], strict=True)]
-    pooled = arithmetic_mean(torch.log_softmax(logits, dim=2).transpose(0, 1))
-    answers.append((replace(together, name=ALL_EXITS), pooled))
-    records, measurements = [], []
-    for cost, own in answers:
-        role = f"{network.role}, {cost.name}"
-        records.append(
-            NetworkRecord(
-                role=role,
-                name=network.name,
-                seed=network.seed,
-                origin=f"exits of {network.role}",
-                num_parameters=cost.num_parameters,
-                selected_epoch=network.selected_epoch,
-            )
-        )
-        measurements += _measured(role, network.seed, own, bench.data.test, cost)
-    return records, measurements
-
-
-def _measured(role: str, seed: int | None, logits: Tensor, test: Samples, cost: ExitCost) -> list[Measurement]:
-    of_test = measure_predictions(logits, test.labels.cpu())
-    of_machine = {
-        "parameters": (float(cost.num_parameters), "count"),
-        "flops": (float(cost.flops), "FLOP per sample"),
-        "latency_batch1": (cost.seconds, "seconds per sample"),
-    }
-    return [
-        *(Measurement(role, seed, "test", "selected", name, value, unit) for name, (value, unit) in of_test.items()),
-        *(
-            Measurement(role, seed, "machine", "selected", name, value, unit)
-            for name, (value, unit) in of_machine.items()
-        ),
-    ]
+def _exit_record(network: TrainedNetwork, exit_name: str, cost: ExitCost) -> NetworkRecord:
+    return NetworkRecord(
+        role=f"{network.role}, {exit_name}",
+        name=network.name,
+        seed=network.seed,
+        origin=f"exits of {network.role}",
+        num_parameters=cost.num_parameters,
+        selected_epoch=network.selected_epoch,
+    )

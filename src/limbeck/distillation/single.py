@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from limbeck.distillation.arguments import TrainJob, job
+from limbeck.distillation.dry_run import dry_run
 from limbeck.distillation.result import RunResult
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import network_from
 from limbeck.distillation.splits import job_data
-from limbeck.distillation.workbench import Workbench
 from limbeck.objectives import HardLabels
 
 
@@ -22,28 +23,15 @@ def train(settings: TrainJob) -> RunResult:
     """
     data = job_data(settings.train, settings)
     built = network_from(settings.network)
-    bench = Workbench.open(data, settings, names={"data": data.name, "network": built.name}, function="train")
+    start = data.build(built, seed=settings.seed_numbers[0])
+    experiment = open_run(data, settings, names={"data": data.name, "network": built.name}, function="train")
+    dry_run(experiment, {"network": start})
+    train_one = trainer(experiment, settings)
     trained = [
-        bench.train_network(
-            built,
-            role="student",
-            seed=seed,
-            samples=data.labelled,
-            objective=HardLabels(),
-            recipe=settings.recipe,
-            augmentations=settings.augmentations,
-            num_views=settings.num_views,
-            view_seed=settings.view_seed,
-        )
+        train_one(built, role="student", seed=seed, samples=data.labelled, objective=HardLabels())
         for seed in settings.seed_numbers
     ]
-    networks, measurements = bench.examine(trained, teacher_logits=None)
-    return bench.finish(
-        "train",
-        trained,
-        seeds=settings.seed_numbers,
-        networks=networks,
-        measurements=measurements,
-        dark=[],
-        notes=data.notes,
+    networks, measurements = evaluate_all(experiment, trained)
+    return finish_run(
+        experiment, "train", trained, seeds=settings.seed_numbers, networks=networks, measurements=measurements
     )

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from limbeck.data import Samples, Views
 from limbeck.errors import ModelError
+from limbeck.inputs import Inputs
 from limbeck.models import ModelFactory, ModelSpec, build, check_output
 from limbeck.models.foreign import build_foreign, is_foreign
 
@@ -30,12 +32,22 @@ class Network:
     make: Callable[[tuple[int, ...], int], nn.Module]
     shares_start: bool
 
-    def build(self, *, input_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:
-        """Return a new module, its random initial weights a function of the seed, its output shape checked."""
+    def build_for(self, samples: Samples, *, seed: int) -> nn.Module:
+        """Return a new module of the samples' shape and classes, tried on two of them."""
+        inputs = Views().batch(samples, torch.arange(2) % len(samples), view=None).inputs
+        return self.build(input_shape=samples.input_shape, num_classes=samples.num_classes, seed=seed, inputs=inputs)
+
+    def build(
+        self, *, input_shape: tuple[int, ...], num_classes: int, seed: int, inputs: Inputs | None = None
+    ) -> nn.Module:
+        """Return a new module, its random initial weights a function of the seed, its output checked.
+
+        It is run on two samples: those given, otherwise zeros.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.make(input_shape, num_classes)
-        check_output(module, input_shape=input_shape, num_classes=num_classes)
+        check_output(module, input_shape=input_shape, num_classes=num_classes, inputs=inputs)
         return module
 
 

@@ -19,9 +19,10 @@ from torch import nn
 
 from limbeck.calibration import dustbin_offset
 from limbeck.data import BalancedOrder, Samples, Views
-from limbeck.distillation.specialty import VARIANTS, Specialty, TrainedSpecialist, train_specialist
+from limbeck.distillation.cache import NetworkCache
+from limbeck.distillation.specialty import VARIANTS, TrainedSpecialist
+from limbeck.distillation.task import TrainingTask
 from limbeck.errors import TeacherError, unknown_name
-from limbeck.jobs import Job, job_key, run_jobs
 from limbeck.models import FullSoftmaxSpecialist, check_output, fingerprint, specialist_network
 from limbeck.objectives import HardLabels, HardSpecialSoftRest, Objective
 from limbeck.specialists import SpecialistPlan
@@ -105,45 +106,53 @@ def train_specialists(
     own = _checked(generalist, plan, train, variant=variant)
     runtime, views = runtime or Runtime.resolve(), views or Views()
     labelled = train.take(train.labelled_positions())
-    weights = {"temperature": temperature, "hard_weight": hard_weight, "soft_weight": soft_weight}
     guide = copy.deepcopy(generalist).requires_grad_(False)
-    specialties = [
-        Specialty(
-            start=_start(generalist, members, variant=variant, num_classes=train.num_classes),
-            spec=generalist_spec,
-            generalist=own,
-            objective=(objective := _objective(members, variant=variant, **weights)),
-            guide=guide if objective.needs_teacher else None,
-            samples=(samples := _relabelled(labelled, members)),
-            class_names=samples.class_names if variant == "dustbin" else train.class_names,
-            validation=_balanced(_relabelled(validation, members), seed=seed) if validation is not None else None,
-            order=(order := BalancedOrder(classes=tuple(range(len(members))), share=special_share)),
-            dustbin_offset=dustbin_offset(
-                special_prior=float((samples.labels < len(members)).double().mean()),
-                special_share=order.num_special(recipe.batch_size) / recipe.batch_size,
-                form=form,
-            ),
-            recipe=recipe,
-            views=views,
-            seed=seed,
-            runtime=runtime,
+    tasks = []
+    for number, members in enumerate(plan.class_numbers()):
+        samples = _relabelled(labelled, members)
+        order = BalancedOrder(classes=tuple(range(len(members))), share=special_share)
+        objective: Objective = HardLabels()
+        if variant == "full_softmax":
+            objective = HardSpecialSoftRest(
+                tuple(members), temperature=temperature, hard_weight=hard_weight, soft_weight=soft_weight
+            )
+        offset = dustbin_offset(
+            special_prior=float((samples.labels < len(members)).double().mean()),
+            special_share=order.num_special(recipe.batch_size) / recipe.batch_size,
+            form=form,
         )
-        for members in plan.class_numbers()
-    ]
+        tasks.append(
+            TrainingTask(
+                name="specialist",
+                title=f"specialist-{number}",
+                spec=generalist_spec,
+                student=_start(generalist, members, variant=variant, num_classes=train.num_classes),
+                samples=samples,
+                objective=objective,
+                recipe=recipe,
+                seed=seed,
+                views=views,
+                num_views=None,
+                teacher=guide if objective.needs_teacher else None,
+                validation=_balanced(_relabelled(validation, members), seed=seed) if validation is not None else None,
+                steps_per_epoch=order.num_batches(samples, recipe.batch_size),
+                precision=runtime.precision,
+                order=order,
+                class_names=samples.class_names if variant == "dustbin" else train.class_names,
+                extra={"generalist": own, "variant": variant, "dustbin_offset": offset},
+            )
+        )
     with tempfile.TemporaryDirectory() as nowhere:
-        root = Path(nowhere) if out is None else out
-        shown = (progress or SilentProgress()) if jobs == "serial" else None  # others run where nobody looks
-        made = [
-            Job(f"specialist-{number}", job_key(specialty.identity()), train_specialist, (specialty, shown))
-            for number, specialty in enumerate(specialties)
-        ]
-        say = progress.say if progress is not None else None
-        made = _with_answers(made, root, labelled)
-        outcomes = run_jobs(made, root, runner=jobs, threads_per_job=threads_per_job, retries=retries, progress=say)
-        return [
-            specialty.taken(outcome.folder, is_kept=out is not None, was_there=outcome.was_there)
-            for specialty, outcome in zip(specialties, outcomes, strict=True)
-        ]
+        cache = NetworkCache(Path(nowhere) if out is None else out, runtime, progress or SilentProgress())
+        networks = cache.train_as_jobs(
+            _with_soft_targets(tasks, cache, labelled), jobs=jobs, threads_per_job=threads_per_job, retries=retries
+        )
+    return [
+        TrainedSpecialist(
+            network, list(task.samples.class_names[:-1]), task.extra["dustbin_offset"], is_kept=out is not None
+        )
+        for task, network in zip(tasks, networks, strict=True)
+    ]
 
 
 def _checked(generalist: nn.Module, plan: SpecialistPlan, train: Samples, *, variant: str) -> str:
@@ -176,29 +185,16 @@ def _start(generalist: nn.Module, members: Sequence[int], *, variant: str, num_c
     return FullSoftmaxSpecialist(copy.deepcopy(generalist).requires_grad_(True), members)
 
 
-def _objective(
-    members: Sequence[int], *, variant: str, temperature: float, hard_weight: float, soft_weight: float
-) -> Objective:
-    if variant == "dustbin":
-        return HardLabels()
-    return HardSpecialSoftRest(
-        tuple(members), temperature=temperature, hard_weight=hard_weight, soft_weight=soft_weight
-    )
-
-
-def _with_answers(made: list[Job], root: Path, labelled: Samples) -> list[Job]:
-    """Let the generalist answer once for all jobs that are still to be done, where all passes show the same views."""
-    specialty: Specialty = made[0].arguments[0]
-    if not isinstance(specialty.guide, nn.Module) or all(job.place(root).is_dir() for job in made):
-        return made
-    if not specialty.views.is_constant or not labelled.is_replayable:
-        return made
-    guide = copy.deepcopy(specialty.guide).to(specialty.runtime.device)
-    answers = collect_logits(ModuleTeacher(guide), labelled, specialty.views)
-    return [
-        dataclasses.replace(job, arguments=(dataclasses.replace(job.arguments[0], guide=answers), job.arguments[1]))
-        for job in made
-    ]
+def _with_soft_targets(tasks: list[TrainingTask], cache: NetworkCache, labelled: Samples) -> list[TrainingTask]:
+    """Let the generalist answer once for all that are still to be trained, where all passes show the same views."""
+    first = tasks[0]
+    if not isinstance(first.teacher, nn.Module) or all(cache.has(task) for task in tasks):
+        return tasks
+    if not first.views.is_constant or not labelled.is_replayable:
+        return tasks
+    guide = copy.deepcopy(first.teacher).to(cache.runtime.device)
+    answers = collect_logits(ModuleTeacher(guide), labelled, first.views)
+    return [dataclasses.replace(task, teacher=answers) for task in tasks]
 
 
 def _relabelled(samples: Samples, members: Sequence[int]) -> Samples:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from limbeck.data import Views
-from limbeck.distillation.measure import PooledNetwork, TrainedNetwork
+from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
-from limbeck.distillation.workbench import Workbench
+from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
 from limbeck.errors import TeacherError
 from limbeck.objectives import HardLabels
 from limbeck.settings import TaughtSettings
@@ -33,15 +34,23 @@ TeacherSource = Teacher | Tensor | NetworkSource | Any
 
 @dataclass(frozen=True, eq=False)
 class Staff:
-    """Teachers at work.
+    """The teachers of a job.
 
-    ``teacher`` is the one that the student sees: the only one, or the ensemble. ``networks`` is what can be measured of
+    ``teacher`` is the one that the student sees: the only one, or the ensemble. ``members`` is what can be measured of
     them: the teacher, and behind an ensemble its members; nothing of a teacher that only has stored logits.
     """
 
     teacher: Teacher
-    networks: list[TrainedNetwork]
+    members: list[TrainedNetwork]
     notes: list[str]
+    device: torch.device
+
+    @property
+    def networks(self) -> list[TrainedNetwork]:
+        """The members, on the job's device, from which they were taken once their soft targets were collected."""
+        for network in self.members:
+            network.module.to(self.device)
+        return self.members
 
 
 def teacher_sources(
@@ -149,16 +158,18 @@ def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: Taugh
             networks.append(_train(source, role, bench, settings, seed=settings.teacher_seed + index))
             members.append(ModuleTeacher(networks[-1].module, name=source.name))
     if len(members) == 1:
-        return Staff(members[0], networks, notes)
+        return Staff(members[0], networks, notes, bench.runtime.device)
     ensemble = EnsembleTeacher(members, weights=settings.teacher_weights, pooling=settings.pooling)
     if ensemble.answers_any_view:
         origin = f"pooled ({settings.pooling} mean)"
         networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, bench)))
-    return Staff(ensemble, networks, notes)
+    return Staff(ensemble, networks, notes, bench.runtime.device)
 
 
 def _as_module(teacher: Teacher, bench: Workbench) -> nn.Module:
-    module = teacher.modules[0] if isinstance(teacher, ModuleTeacher) else PooledNetwork(teacher)
+    """Return what is measured of a teacher: its network, where that says the same as the teacher."""
+    is_network = isinstance(teacher, ModuleTeacher) and teacher.is_its_network
+    module = teacher.modules[0] if is_network else PooledNetwork(teacher)
     return module.to(bench.runtime.device)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.workbench import Workbench
+from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.errors import TeacherError
 from limbeck.settings import TaughtSettings
 from limbeck.targets import TargetStore
@@ -99,7 +99,7 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -
 def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> str | None:
     """Return why a teacher's soft targets cannot be collected; None where they can."""
     train, num_views = bench.data.train, settings.num_views
-    if settings.augmentations and num_views is None:
+    if num_views is None and not bench.views(settings.augmentations, seed=settings.view_seed).is_constant:
         return "Every pass shows a new view of each sample"
     if not train.is_replayable:
         return "The data set gives other inputs when read again"

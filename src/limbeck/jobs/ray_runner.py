@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-import logging
 import os
-import socket
+import pickle
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import IO, Any
 
-from limbeck.errors import InvalidValue, MissingPackage
+from limbeck.errors import InvalidValue, LimbeckError, MissingPackage
 from limbeck.jobs.job import Job
-from limbeck.jobs.work import Report, bound_threads, count_cpus, perform
+from limbeck.jobs.ray_driver import GRACE_SECONDS, Connection, Start, host_and_port
+from limbeck.jobs.work import Report, count_cpus
 
-GRACE_SECONDS = 30.0  # that a job has to end its step and write its checkpoint
-CONNECT_SECONDS = 10.0
+START = "from limbeck.jobs.ray_driver import serve; serve()"
+SHUTDOWN_SECONDS = 30.0  # that Ray has to end its own processes
 
 
 class RayRunner:
     """Runs every attempt as a Ray task that reserves a CPU for each thread.
 
-    A Ray that this process is connected to is used and left. Otherwise the one of RAY_ADDRESS, or that of this
-    machine, is joined; where none answers on this machine one is started, and ended at the end. The modules of the
-    jobs' functions are installed wherever tasks run.
+    A process of its own talks to Ray, so that a Ray that dies is a failed attempt and no more. A Ray that this process
+    is connected to is used and left. Otherwise the one of RAY_ADDRESS, or that of this machine, is joined; where none
+    answers on this machine one is started, and ended at the end. The modules of the jobs' functions are installed
+    wherever tasks run.
 
     Args:
         address: ``ray://HOST:PORT`` of a cluster's client server; None for this machine.
@@ -40,143 +44,144 @@ class RayRunner:
             raise MissingPackage("Ray is not installed.", remedy="pip install 'limbeck[ray]'")
         self.address = address
         if address is not None:
-            _host_and_port(address)
+            host_and_port(address)
         self._threads = 1
-        self._ours = False
-        self._names: dict[Any, str] = {}  # of the tasks that run, by their future
-        self._begun: dict[str, float] = {}
+        self._driver: _DriverProcess | None = None
+        self._begun: dict[str, float] = {}  # when the jobs that run were handed over
         self._unsent: list[tuple[str, Report]] = []
 
     def open(self, threads_per_job: int | None) -> None:
         """Connect, and let Ray queue what it has no CPUs for.
 
         Raises:
-            InvalidValue: nothing answers at the address, or this process uses a Ray already; no node has as many CPUs
-                as a job takes.
+            InvalidValue: nothing answers at the address; no node has as many CPUs as a job takes.
         """
-        ray = _ray()
         self._threads = threads_per_job or 1
-        if not ray.is_initialized():
-            self._connect(ray)
-            self._ours = True
-        elif self.address is not None:
-            raise InvalidValue(
-                "This process is connected to a Ray already.",
-                received=self.address,
-                expected="ray, which uses that one",
-                remedy="or call ray.shutdown() before",
-            )
-        largest = int(max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0))
-        if 0 < largest < self._threads:
-            raise InvalidValue(
-                "No node of the Ray cluster has enough CPUs for a job.",
-                received=f"{self._threads} threads per job",
-                expected=f"at most {largest}",
-            )
-        self._task = ray.remote(_work)
+        self._driver = self._connected()
 
     def start(self, job: Job, root: Path) -> None:
-        """Hand a task to Ray. A job that cannot be sent has failed."""
+        """Hand a task to Ray, connecting again where Ray was lost. A job that cannot be sent has failed."""
         try:
-            packed = _ray().cloudpickle.dumps(job)  # takes functions of a script by value
+            packed = importlib.import_module("ray").cloudpickle.dumps(job)  # takes functions of a script by value
         except Exception as error:
             self._unsent.append((job.name, Report(0.0, type(error).__name__, f"cannot be sent to Ray: {error}")))
             return
-        task = self._task.options(name=job.name, num_cpus=self._threads, max_retries=0)
-        self._names[task.remote(packed, str(root), self._threads)] = job.name
+        try:
+            if self._driver is None:
+                self._driver = self._connected()
+        except LimbeckError as error:
+            self._unsent.append((job.name, Report(0.0, type(error).__name__, str(error))))
+            return
         self._begun[job.name] = time.perf_counter()
+        self._driver.send(Start(job.name, packed, str(root)))
 
     def wait(self) -> list[tuple[str, Report]]:
-        """Wait for a report, or for Ray to say that a task is lost."""
+        """Wait for a report, or for the end of the process that talks to Ray, which loses all that runs."""
         if self._unsent:
             unsent, self._unsent = self._unsent, []
             return unsent
-        ray = _ray()
-        ended, _ = ray.wait(list(self._names), num_returns=1)
-        reports = []
-        for future in ended:
-            name = self._names.pop(future)
-            try:
-                report = ray.get(future)
-            except ray.exceptions.RayError as error:
-                elapsed = time.perf_counter() - self._begun[name]
-                report = Report(elapsed, type(error).__name__, str(error).strip())
-            reports.append((name, report))
-        return reports
+        assert self._driver is not None, "nothing was started"
+        try:
+            name, report = self._driver.receive()
+        except (EOFError, OSError):
+            problem = self._driver.end()
+            self._driver = None
+            lost, self._begun = self._begun, {}
+            now = time.perf_counter()
+            return [(name, Report(now - begun, "RayLost", problem)) for name, begun in lost.items()]
+        del self._begun[name]
+        return [(name, report)]
 
     def close(self) -> None:
         """Interrupt every task as Ctrl-C would, end what goes on nevertheless, and leave Ray as it was."""
-        ray = _ray()
-        running, self._names = list(self._names), {}
-        try:
-            for future in running:
-                ray.cancel(future)
-            if running:
-                ray.wait(running, num_returns=len(running), timeout=GRACE_SECONDS)
-        finally:
-            for future in running:
-                ray.cancel(future, force=True)
-            if self._ours:
-                ray.shutdown()
-                self._ours = False
+        driver, self._driver = self._driver, None
+        self._begun = {}
+        if driver is not None:
+            driver.end()
 
-    def _connect(self, ray: Any) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray of ours reports to nobody
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        address = self.address or os.environ.get("RAY_ADDRESS") or running_here()
-        if address is None:
-            ray.init("local", num_cpus=max(count_cpus(), self._threads), include_dashboard=False, **quiet)
-            return
+    def _connected(self) -> _DriverProcess:
+        driver = _DriverProcess()
+        num_cpus = max(count_cpus(), self._threads)
+        driver.send(Connection(self.address or _used_here(), self._threads, num_cpus, os.path.abspath(sys.argv[0])))
         try:
-            if ":" in address:  # Ray itself would try for minutes
-                _knock(address)
-            ray.init(address, **quiet)
-        except (OSError, RuntimeError) as error:
+            refusal = driver.receive()
+        except (EOFError, OSError) as error:
             raise InvalidValue(
-                "No Ray cluster answers.",
-                received=f"{address}: {str(error).strip().splitlines()[0]}",
-                expected="a running cluster; for ray://, started with ray start --head --ray-client-server-port 10001",
-                remedy="look at host and port, and whether Ray has the token here that the cluster asks for",
+                "Ray could not be started.", received=driver.end(), expected="a Ray that starts or can be joined"
             ) from error
+        except BaseException:
+            driver.end()
+            raise
+        if refusal is not None:
+            driver.end()
+            raise refusal
+        return driver
 
 
-def running_here() -> str | None:
-    """Return the address of the Ray last started on this machine, if it answers: one that died leaves its address."""
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    try:
-        address = Path(folder, "ray", "ray_current_cluster").read_text("utf-8").strip()
-        _knock(address)
-    except (OSError, InvalidValue):
+class _DriverProcess:
+    """The other end of :func:`limbeck.jobs.ray_driver.serve`, out of reach of a Ctrl-C in the terminal."""
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # tasks find what this process finds
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,
+        )
+
+    def send(self, command: Connection | Start) -> None:
+        """Send; where the process has ended, :meth:`receive` finds out."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            pickle.dump(command, self._process.stdin)
+            self._process.stdin.flush()
+
+    def receive(self) -> Any:
+        """Wait for a reply.
+
+        Raises:
+            EOFError, OSError: the process has ended.
+        """
+        assert self._process.stdout is not None
+        return pickle.load(self._process.stdout)
+
+    def end(self) -> str:
+        """Let the process interrupt its tasks and end; return how it ended, with the last line it wrote."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(GRACE_SECONDS + SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self._errors.close()
+        return (
+            f"the process that talks to Ray ended with code {process.returncode}: {lines[-1] if lines else 'no word'}"
+        )
+
+
+def _used_here() -> str | None:
+    """Return the address of the Ray that this process is connected to, if it is."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
         return None
-    return address
-
-
-def _work(packed: bytes, root: str, num_threads: int) -> Report:
-    """What a task does: unpack the job after the threads are bounded, do it, report."""
-    clock = time.perf_counter()
-    try:
-        bound_threads(num_threads)
-        job = _ray().cloudpickle.loads(packed)
-    except Exception as error:
-        return Report(time.perf_counter() - clock, type(error).__name__, str(error))
-    return perform(job, Path(root))
-
-
-def _ray() -> Any:
-    return importlib.import_module("ray")
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port is None:
-        raise InvalidValue("This is not the address of a Ray cluster.", received=address, expected="ray://HOST:PORT")
-    return host, port
-
-
-def _knock(address: str) -> None:
-    """Fail within seconds where nobody listens."""
-    socket.create_connection(_host_and_port(address), timeout=CONNECT_SECONDS).close()
+    if ray.util.client.ray.is_connected():
+        raise InvalidValue(
+            "This process is connected to a Ray through its client server.",
+            received="ray",
+            expected="the address of the cluster",
+            remedy="choose ray://HOST:PORT as runner",
+        )
+    return str(ray.get_runtime_context().gcs_address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from limbeck.losses.binary import binary_hard_label_loss, binary_soft_target_loss
 from limbeck.losses.chunked import (
     DenseLogits,
     DenseProbs,
@@ -31,6 +32,8 @@ __all__ = [
     "LowRankLogits",
     "SparseLogits",
     "attention_transfer_loss",
+    "binary_hard_label_loss",
+    "binary_soft_target_loss",
     "chunked_soft_target_loss",
     "chunked_soft_target_sum",
     "decoupled_loss",

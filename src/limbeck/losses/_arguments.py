@@ -20,19 +20,30 @@ def require_floating(name: str, values: Tensor) -> None:
         )
 
 
-def require_classes(name: str, values: Tensor) -> None:
-    """Raise unless ``values`` holds floating-point numbers and has a last axis of at least one class."""
+def require_classes(name: str, values: Tensor, *, least: int = 1) -> None:
+    """Raise unless ``values`` holds floating-point numbers and has a last axis of ``least`` classes or more.
+
+    Losses of a softmax need two: over one class it is 1 whatever the logit, and every loss and gradient would be 0.
+    """
     require_floating(name, values)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ShapeMismatch(
             f"{name} must have a last axis of classes.", received=tuple(values.shape), expected="(..., classes)"
         )
+    if values.shape[-1] < least:
+        raise ShapeMismatch(
+            f"{name} hold one class, and a softmax over one class is always 1.",
+            received=tuple(values.shape),
+            expected="(..., classes) with two classes or more",
+            remedy="one logit that says yes or no is a label: use binary_soft_target_loss and binary_hard_label_loss, "
+            'or the objective "binary"',
+        )
 
 
-def require_pair(name: str, values: Tensor, other_name: str, other: Tensor) -> None:
+def require_pair(name: str, values: Tensor, other_name: str, other: Tensor, *, least_classes: int = 1) -> None:
     """Raise unless both hold floating-point numbers for the same examples and classes, on one device."""
-    require_classes(name, values)
-    require_classes(other_name, other)
+    require_classes(name, values, least=least_classes)
+    require_classes(other_name, other, least=least_classes)
     if values.shape != other.shape:
         raise ShapeMismatch(
             f"{name} and {other_name} have different shapes.",

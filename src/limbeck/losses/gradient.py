@@ -122,7 +122,7 @@ def _require_settings(temperature: float, soft_weight: float, hard_weight: float
 
 
 def _require_batch(logits: Tensor, labels: Tensor) -> None:
-    require_classes("student_logits", logits)
+    require_classes("student_logits", logits, least=2)
     if logits.ndim != 2:
         raise ShapeMismatch(
             "The mean runs over a batch of examples.", received=tuple(logits.shape), expected="(batch, classes)"

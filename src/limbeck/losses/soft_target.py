@@ -17,6 +17,7 @@ def soft_target_loss(
     *,
     temperature: float | Tensor,
     teacher_probs: Tensor | None = None,
+    class_axis: int = -1,
 ) -> Tensor:
     r"""Soft-target term of distillation: T² KL(teacher || student) at temperature T.
 
@@ -37,6 +38,8 @@ def soft_target_loss(
         teacher_probs: p itself, in place of ``teacher_logits``: same shape, the teacher's probabilities *at this
             temperature*, not negative, possibly 0 (not checked). Each row is divided by its sum, so that probabilities
             rounded for storage are still a distribution. Receives no gradient.
+        class_axis: of the logits; the last. Images of logits, (batch, classes, height, width), have theirs at 1: the
+            loss is then of shape (batch, height, width).
     Returns:
         Loss in nats (times T²), shape (...), float32 (float64 for a float64 student); never negative, exactly 0 where
         the two logits are equal. Infinite where the student's logit is -inf at a class that the teacher does not
@@ -72,7 +75,9 @@ def soft_target_loss(
         ("teacher_probs", teacher_probs) if teacher_logits is None else ("teacher_logits", teacher_logits)
     )
     assert given is not None
-    require_pair("student_logits", student_logits, teacher_name, given)
+    if class_axis != -1:
+        student_logits, given = student_logits.movedim(class_axis, -1), given.movedim(class_axis, -1)
+    require_pair("student_logits", student_logits, teacher_name, given, least_classes=2)
     return _loss_of_rows(student_logits, given.detach(), teacher_logits is None, divisor(temperature, student_logits))
 
 

@@ -10,7 +10,29 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck.errors import InvalidValue, require_positive
+from limbeck.inputs import Inputs, cast_floats, device_of, move, num_rows, take_rows
+from limbeck.models.calling import call_network
 from limbeck.models.modes import evaluating, zeros_for
+
+ShapeOrInputs = tuple[int, ...] | Inputs
+"""The shape of one sample, for networks of floats; or a batch of real samples, for any network."""
+
+
+def example_inputs(module: nn.Module, like: ShapeOrInputs, *, batch_size: int) -> Inputs:
+    """Return so many samples on the module's device: real ones, in turn, or normal noise of a shape.
+
+    Example:
+        >>> example_inputs(nn.Linear(2, 1), torch.tensor([[1.0, 2.0]]), batch_size=2)
+        tensor([[1., 2.],
+                [1., 2.]])
+    """
+    if isinstance(like, tuple) and all(isinstance(size, int) for size in like):
+        zeros = zeros_for(module, batch_size=batch_size, input_shape=like)  # type: ignore[arg-type]  # a shape
+        noise = torch.randn(zeros.shape, generator=torch.Generator().manual_seed(0))
+        return noise.to(device=zeros.device, dtype=zeros.dtype)
+    placed = zeros_for(module, batch_size=1, input_shape=(1,))
+    rows = take_rows(like, torch.arange(batch_size) % num_rows(like))  # type: ignore[arg-type]  # no shape
+    return cast_floats(move(rows, placed.device), placed.dtype)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -33,7 +55,7 @@ def count_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in [*module.parameters(), *module.buffers()])
 
 
-def count_flops(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+def count_flops(module: nn.Module, like: ShapeOrInputs) -> int:
     """Count the floating-point operations of one sample's forward pass, with a multiply-add counted as two.
 
     Matrix products, convolutions and attention are counted; biases, activations, norms and poolings are not, as is
@@ -41,20 +63,20 @@ def count_flops(module: nn.Module, input_shape: tuple[int, ...]) -> int:
 
     Args:
         module: on any device.
-        input_shape: shape of one sample.
+        like: shape of one sample, or real samples, of which the first is taken.
     Example:
         >>> count_flops(nn.Linear(4, 3), (4,))
         24
     """
-    inputs = zeros_for(module, batch_size=1, input_shape=input_shape)
+    inputs = example_inputs(module, like, batch_size=1)
     with evaluating(module), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(inputs)
+        call_network(module, inputs)
     return int(counter.get_total_flops())
 
 
 def latency(
     module: nn.Module,
-    input_shape: tuple[int, ...],
+    like: ShapeOrInputs,
     *,
     batch_size: int = 1,
     num_runs: int = 50,
@@ -69,7 +91,7 @@ def latency(
 
     Args:
         module: the network.
-        input_shape: shape of one sample.
+        like: shape of one sample, or real samples, which are taken in turn.
         batch_size: samples per run, >= 1.
         num_runs: timed runs, >= 1.
         num_warmup_runs: runs before, not timed, >= 0.
@@ -89,23 +111,22 @@ def latency(
         if value < least:
             raise InvalidValue(f"{name} is too small.", received=value, expected=f">= {least}")
     require_positive("max_seconds", max_seconds)
-    zeros = zeros_for(module, batch_size=batch_size, input_shape=input_shape)
-    noise = torch.randn(zeros.shape, generator=torch.Generator().manual_seed(0))
-    inputs = noise.to(device=zeros.device, dtype=zeros.dtype)
+    inputs = example_inputs(module, like, batch_size=batch_size)
+    device = device_of(inputs)
     elapsed_seconds: list[float] = []
     deadline = time.perf_counter() + max_seconds
     with evaluating(module), torch.inference_mode():
         for _ in range(num_warmup_runs):
-            module(inputs)
+            call_network(module, inputs)
             if time.perf_counter() > deadline:
                 break
         for _ in range(num_runs):
             if elapsed_seconds and time.perf_counter() > deadline:
                 break
-            _wait_for(inputs.device)
+            _wait_for(device)
             start = time.perf_counter()
-            module(inputs)
-            _wait_for(inputs.device)
+            call_network(module, inputs)
+            _wait_for(device)
             elapsed_seconds.append(time.perf_counter() - start)
     return statistics.median(elapsed_seconds) / batch_size
 

@@ -8,9 +8,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from limbeck.metrics.cost import count_flops, latency
+from limbeck.metrics.cost import ShapeOrInputs, count_flops, example_inputs, latency
 from limbeck.models import ExitNetwork
-from limbeck.models.modes import evaluating, zeros_for
+from limbeck.models.calling import call_network
+from limbeck.models.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ExitCost:
 
 def exit_costs(
     network: ExitNetwork,
-    input_shape: tuple[int, ...],
+    like: ShapeOrInputs,
     *,
     alone: bool = False,
     num_runs: int = 50,
@@ -49,7 +50,7 @@ def exit_costs(
 
     Args:
         network: made by ``limbeck.models.add_exits``, on any device; modes and buffers stay as they were.
-        input_shape: shape of one sample.
+        like: shape of one sample, or real samples.
         alone: count an exit's own branch only, not those before it.
         num_runs: timed runs of each exit, >= 1.
         max_seconds: per exit; see :func:`latency`.
@@ -73,12 +74,12 @@ def exit_costs(
     costs = []
     for name in network.exit_names:
         part = _UntilExit(network, name, alone=alone)
-        seconds = latency(part, input_shape, num_runs=num_runs, max_seconds=max_seconds)
-        costs.append(ExitCost(name, count_flops(part, input_shape), seconds, _count_used(part, input_shape)))
+        seconds = latency(part, like, num_runs=num_runs, max_seconds=max_seconds)
+        costs.append(ExitCost(name, count_flops(part, like), seconds, _count_used(part, like)))
     return costs
 
 
-def _count_used(part: nn.Module, input_shape: tuple[int, ...]) -> int:
+def _count_used(part: nn.Module, like: ShapeOrInputs) -> int:
     """Count the parameters of the modules that a forward pass calls; one that is shared counts once."""
     used: dict[int, int] = {}
 
@@ -88,7 +89,7 @@ def _count_used(part: nn.Module, input_shape: tuple[int, ...]) -> int:
     handles = [module.register_forward_pre_hook(note) for module in part.modules()]
     try:
         with evaluating(part), torch.no_grad():
-            part(zeros_for(part, batch_size=1, input_shape=input_shape))
+            call_network(part, example_inputs(part, like, batch_size=1))
     finally:
         for handle in handles:
             handle.remove()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from limbeck.errors import ModelError
 from limbeck.inputs import Inputs, describe
@@ -13,6 +14,13 @@ from limbeck.inputs import Inputs, describe
 LogitsAt: TypeAlias = str | int | Callable[[Any], Tensor] | None
 """Where the logits are in what a network returns: an attribute or key, a place in a tuple, a function of the output,
 or None: a tensor itself, ``.logits``, ``["logits"]`` or the first of a tuple."""
+
+
+class StructuredOutputs:
+    """What a network of this package returns in train mode in place of logits, for an objective that knows it.
+
+    Such outputs are handed on as they are.
+    """
 
 
 def call_network(network: Callable[..., Any], inputs: Inputs) -> Any:
@@ -56,6 +64,41 @@ def find_logits(output: Any, *, logits: LogitsAt = None) -> Tensor:
 def network_logits(network: Callable[..., Any], inputs: Inputs, *, logits: LogitsAt = None) -> Tensor:
     """Return ``find_logits(call_network(network, inputs))``."""
     return find_logits(call_network(network, inputs), logits=logits)
+
+
+def training_outputs(network: Callable[..., Any], inputs: Inputs) -> Any:
+    """Return what an objective takes: the logits, or structured outputs (exits, features) as they are."""
+    output = call_network(network, inputs)
+    return output if isinstance(output, Tensor | StructuredOutputs) else find_logits(output)
+
+
+def logits_with_weights(network: nn.Module, weights: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    """Return a network's logits with other weights in place of its own, which are not touched.
+
+    Args:
+        network: the module; one wrapped by ``torch.compile`` or ``DataParallel`` is called without its wrapper, whose
+            replicas would not see the weights.
+        weights: a state dict of ``network``.
+        inputs: of one batch.
+    """
+    inner, prefix = network, ""
+    while (wrapped := _wrapped(inner)) is not None:
+        name, inner = wrapped
+        prefix += f"{name}."
+    own = {key.removeprefix(prefix): value for key, value in weights.items()}
+    arguments: tuple[Any, ...] = (
+        () if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else (inputs,)
+    )
+    keywords = dict(inputs) if isinstance(inputs, Mapping) else {}
+    return find_logits(torch.func.functional_call(inner, own, arguments, keywords))
+
+
+def _wrapped(network: nn.Module) -> tuple[str, nn.Module] | None:
+    """Return the name and the module that a wrapper holds; None for a module that is none."""
+    if isinstance(network, nn.DataParallel):
+        return "module", network.module
+    original = network.__dict__.get("_modules", {}).get("_orig_mod")
+    return None if original is None else ("_orig_mod", original)
 
 
 def _default(output: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError, require_fraction, unknown_name
+from limbeck.models.calling import StructuredOutputs
 from limbeck.models.factory import ModelFactory
 from limbeck.models.leaving import EarlyAnswers, leave_early
 from limbeck.models.modes import check_output, evaluating, zeros_for
@@ -21,7 +22,7 @@ _NARROWING = 4  # of the branch's channels against the deepest features', as in 
 
 
 @dataclass(frozen=True, eq=False)
-class ExitOutputs:
+class ExitOutputs(StructuredOutputs):
     """What a network with exits answers in train mode, from the shallowest exit to the network's own head.
 
     Args:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError
+from limbeck.models.calling import StructuredOutputs
 from limbeck.models.modes import check_output, evaluating, zeros_for
 from limbeck.models.taps import modules_at, tapped
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureOutputs:
+class FeatureOutputs(StructuredOutputs):
     """What a tapped network answers in train mode.
 
     Args:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError
+from limbeck.inputs import Inputs, cast_floats, move
+from limbeck.models.calling import call_network
 from limbeck.models.factory import failure
 
 
@@ -43,8 +45,10 @@ def zeros_for(module: nn.Module, *, batch_size: int, input_shape: tuple[int, ...
     return torch.zeros(batch_size, *input_shape, device=placed.device, dtype=next(floats, torch.float32))
 
 
-def check_output(module: nn.Module, *, input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Run two samples of zeros and see that logits for ``num_classes`` classes come out.
+def check_output(
+    module: nn.Module, *, input_shape: tuple[int, ...], num_classes: int, inputs: Inputs | None = None
+) -> None:
+    """Run two samples, of zeros where none are given, and see that logits for ``num_classes`` classes come out.
 
     The run is in eval mode without autograd; the module's modes and buffers stay as they were.
 
@@ -52,6 +56,7 @@ def check_output(module: nn.Module, *, input_shape: tuple[int, ...], num_classes
         module: the model to try.
         input_shape: shape of one sample.
         num_classes: classes of the data.
+        inputs: two real samples, for networks that take no zeros, such as token ids that become embeddings.
     Raises:
         ModelError: the model fails on such inputs, or gives something else than a tensor (2, num_classes).
     Example:
@@ -60,7 +65,11 @@ def check_output(module: nn.Module, *, input_shape: tuple[int, ...], num_classes
     name = type(module).__name__
     try:
         with evaluating(module), torch.no_grad():
-            outputs = module(zeros_for(module, batch_size=2, input_shape=input_shape))
+            zeros = zeros_for(module, batch_size=2, input_shape=input_shape)
+            if inputs is None:
+                outputs = module(zeros)
+            else:
+                outputs = call_network(module, cast_floats(move(inputs, zeros.device), zeros.dtype))
     except Exception as error:
         raise ModelError(
             f"{name} cannot run on samples of shape {tuple(input_shape)}.",

@@ -1,5 +1,6 @@
 """Objectives: what one training step minimises, ``(outputs, targets, batch) -> LossParts``."""
 
+from limbeck.objectives.binary import BinaryDistillation
 from limbeck.objectives.distillation import Distillation
 from limbeck.objectives.feature_hints import FeatureHints
 from limbeck.objectives.hard_labels import HardLabels
@@ -8,11 +9,13 @@ from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
 from limbeck.objectives.mutual import CohortTargets, MutualLearning
 from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
+from limbeck.objectives.positions import valid_rows
 from limbeck.objectives.self_distillation import SelfDistillation
 from limbeck.objectives.stacked import StackedObjective
 from limbeck.objectives.stacked_mutual import StackedMutual
 
 __all__ = [
+    "BinaryDistillation",
     "CohortTargets",
     "Counts",
     "Distillation",
@@ -29,4 +32,5 @@ __all__ = [
     "StackedObjective",
     "UnreadLoss",
     "count_valid",
+    "valid_rows",
 ]

@@ -20,6 +20,7 @@ from limbeck.objectives.objective import (
     as_it_is,
     backward_by_autograd,
     count_valid,
+    example_sum,
     logits_for,
     sums_by_batch,
 )
@@ -71,16 +72,12 @@ class Distillation(Objective):
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None
     ) -> LossParts:
         counts = counts or count_valid(batch)
-        weighted: list[Tensor] = []
-        means: dict[str, Tensor] = {}
+        terms: dict[str, tuple[float, Tensor]] = {}
         if self.soft_weight > 0:
-            means["soft"] = self._mean_soft_target_loss(outputs, targets, counts)
-            weighted.append(self.soft_weight * means["soft"])
+            terms["soft"] = (self.soft_weight, self._mean_soft_target_loss(outputs, targets, batch, counts))
         if self.hard_weight > 0:
-            means["hard"] = mean_hard_label_loss(outputs, batch, counts)
-            weighted.append(self.hard_weight * means["hard"])
-        total = weighted[0] if len(weighted) == 1 else weighted[0] + weighted[1]
-        return LossParts(total=total, means={name: mean.detach() for name, mean in means.items()})
+            terms["hard"] = (self.hard_weight, mean_hard_label_loss(outputs, batch, counts))
+        return LossParts.weighted(terms)
 
     def backward(
         self,
@@ -91,7 +88,7 @@ class Distillation(Objective):
         counts: Counts,
         scale: Callable[[Tensor], Tensor] = as_it_is,
     ) -> Tensor | UnreadLoss:
-        if not is_small(outputs, batch):
+        if not is_small(outputs, batch, counts):
             return backward_by_autograd(self, outputs, targets, batch, counts, scale)
         labelled, ignored = never_zero(counts.labelled), ignored_label(counts)
         teacher_logits = None
@@ -108,7 +105,7 @@ class Distillation(Objective):
                 temperature=self.temperature,
                 soft_weight=self.soft_weight,
                 hard_weight=self.hard_weight,
-                num_examples=counts.examples,
+                num_examples=float(counts.examples),
                 num_labelled=labelled,
                 ignore_label=ignored,
             )
@@ -132,7 +129,9 @@ class Distillation(Objective):
         examples = torch.tensor([loss.counts.examples for loss in losses], device=values.device)
         return sums_by_batch(values, losses) / examples
 
-    def _mean_soft_target_loss(self, outputs: Tensor, targets: SoftTargets | None, counts: Counts) -> Tensor:
+    def _mean_soft_target_loss(
+        self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, counts: Counts
+    ) -> Tensor:
         teacher_logits = logits_for(outputs, targets, temperature=self.temperature, objective=self)
         losses = soft_target_loss(outputs, teacher_logits, temperature=self.temperature)
-        return losses.sum() / counts.examples
+        return example_sum(losses, batch) / counts.examples

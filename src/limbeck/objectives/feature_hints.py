@@ -19,7 +19,7 @@ from limbeck.losses import (
 )
 from limbeck.models import FeatureOutputs
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, logits_for
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for
 from limbeck.targets import FeatureTargets, SoftTargets
 
 FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -105,13 +105,12 @@ class FeatureHints(Objective):
         counts = counts or count_valid(batch)
         compare = FEATURE_LOSSES[self.loss]
         pairs = zip(outputs.features, targets.features, strict=True)
-        losses = torch.stack([compare(own, other).sum() for own, other in pairs]).sum() / counts.examples
+        losses = torch.stack([example_sum(compare(own, other), batch) for own, other in pairs]).sum() / counts.examples
         terms = {"features": (self.feature_weight, losses)}
         if self.soft_weight > 0:
             logits = logits_for(outputs.logits, targets, temperature=self.temperature, objective=self)
             soft = soft_target_loss(outputs.logits, logits, temperature=self.temperature)
-            terms["soft"] = (self.soft_weight, soft.sum() / counts.examples)
+            terms["soft"] = (self.soft_weight, example_sum(soft, batch) / counts.examples)
         if self.hard_weight > 0:
             terms["hard"] = (self.hard_weight, mean_hard_label_loss(outputs.logits, batch, counts))
-        total = torch.stack([weight * mean for weight, mean in terms.values()]).sum()
-        return LossParts(total=total, means={name: mean.detach() for name, (_, mean) in terms.items()})
+        return LossParts.weighted(terms)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from limbeck.data import UNLABELLED, Batch
-from limbeck.errors import require_fraction
 from limbeck.losses import hard_label_gradient, hard_label_loss
 from limbeck.objectives.objective import (
     Counts,
@@ -19,6 +18,8 @@ from limbeck.objectives.objective import (
     as_it_is,
     backward_by_autograd,
     count_valid,
+    example_sum,
+    label_weights,
     sums_by_batch,
 )
 from limbeck.targets import SoftTargets
@@ -28,16 +29,7 @@ SMALL_NUMBERS = 2**13  # of a batch's logits: with more, the arithmetic outweigh
 
 @dataclass(frozen=True)
 class HardLabels(Objective):
-    """Mean cross-entropy with the labels at T = 1, over the labelled examples.
-
-    Args:
-        label_smoothing: in [0, 1); 0 for none.
-    """
-
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        require_fraction("label_smoothing", self.label_smoothing, below_one=True)
+    """Mean cross-entropy with the labels at T = 1, over the labelled examples."""
 
     @property
     def needs_teacher(self) -> bool:
@@ -50,7 +42,7 @@ class HardLabels(Objective):
     def __call__(
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None
     ) -> LossParts:
-        hard = mean_hard_label_loss(outputs, batch, counts or count_valid(batch), label_smoothing=self.label_smoothing)
+        hard = mean_hard_label_loss(outputs, batch, counts or count_valid(batch))
         return LossParts(total=hard, means={"hard": hard.detach()})
 
     def backward(
@@ -62,7 +54,7 @@ class HardLabels(Objective):
         counts: Counts,
         scale: Callable[[Tensor], Tensor] = as_it_is,
     ) -> Tensor | UnreadLoss:
-        if self.label_smoothing > 0 or not is_small(outputs, batch):
+        if not is_small(outputs, batch, counts):
             return backward_by_autograd(self, outputs, targets, batch, counts, scale)
         gradient = hard_label_gradient(
             outputs, batch.labels, num_labelled=never_zero(counts.labelled), ignore_label=ignored_label(counts)
@@ -74,18 +66,24 @@ class HardLabels(Objective):
         return read_hard_means(losses).unsqueeze(1).expand(-1, 2)  # the total and its only part
 
 
-def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts, *, label_smoothing: float = 0.0) -> Tensor:
+def mean_hard_label_loss(outputs: Tensor, batch: Batch, counts: Counts) -> Tensor:
     """Return the mean cross-entropy over labelled examples, shape (); with mixup, of both labels by their weights.
+
+    Labels are smoothed, and classes weighed, as ``counts`` says; samples by their weights.
 
     Outputs (networks, batch, classes) with labels (networks, batch) give one mean for each network.
     """
-    losses = hard_label_loss(outputs, batch.labels, label_smoothing=label_smoothing, ignore_label=UNLABELLED)
+    smoothing = counts.label_smoothing
+    losses = _weighed(hard_label_loss(outputs, batch.labels, label_smoothing=smoothing), batch.labels, counts)
     if batch.partner_labels is not None and batch.partner_weight is not None:
-        partner = hard_label_loss(
-            outputs, batch.partner_labels, label_smoothing=label_smoothing, ignore_label=UNLABELLED
-        )
+        partner = hard_label_loss(outputs, batch.partner_labels, label_smoothing=smoothing)
+        partner = _weighed(partner, batch.partner_labels, counts)
         losses = losses + batch.partner_weight * (partner - losses)
-    return losses.sum(dim=-1) / never_zero(counts.labelled)
+    return example_sum(losses, batch) / never_zero(counts.labelled)
+
+
+def _weighed(losses: Tensor, labels: Tensor, counts: Counts) -> Tensor:
+    return losses if counts.class_weights is None else losses * label_weights(labels, counts.class_weights)
 
 
 def never_zero(labelled: Tensor | float) -> Tensor | float:
@@ -107,9 +105,17 @@ def read_hard_means(losses: Sequence[UnreadLoss]) -> Tensor:
     return sums / torch.tensor(counts, device=sums.device)
 
 
-def is_small(outputs: Tensor, batch: Batch) -> bool:
-    """Whether a batch is one whose loss is better read later: small, one network's, of the batch's own labels alone."""
-    return outputs.ndim == 2 and outputs.numel() <= SMALL_NUMBERS and batch.partner_labels is None
+def is_small(outputs: Tensor, batch: Batch, counts: Counts) -> bool:
+    """Whether a batch is one whose loss is better read later: small, one network's, of the batch's own plain labels."""
+    is_plain = batch.partner_labels is None and batch.weights is None and batch.labels.ndim == 1
+    return (
+        is_plain
+        and counts.label_smoothing == 0
+        and counts.class_weights is None
+        and not isinstance(counts.examples, Tensor)
+        and outputs.ndim == 2
+        and outputs.numel() <= SMALL_NUMBERS
+    )
 
 
 def ignored_label(counts: Counts) -> int | None:

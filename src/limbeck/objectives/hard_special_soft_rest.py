@@ -11,7 +11,7 @@ from limbeck.errors import InvalidValue, require_not_negative, require_positive
 from limbeck.losses import soft_target_loss
 from limbeck.models import class_columns, logits_with_dustbin
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, logits_for
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for
 from limbeck.targets import SoftTargets
 
 
@@ -80,11 +80,10 @@ class HardSpecialSoftRest(Objective):
     ) -> LossParts:
         counts = counts or count_valid(batch)
         hard = mean_hard_label_loss(logits_with_dustbin(outputs, self.special_classes), batch, counts)
-        if self.soft_weight == 0:
-            return LossParts(total=self.hard_weight * hard, means={"hard": hard.detach()})
-        soft = self._mean_soft_loss(outputs, targets, batch, counts)
-        total = self.soft_weight * soft + self.hard_weight * hard
-        return LossParts(total=total, means={"soft": soft.detach(), "hard": hard.detach()})
+        terms = {"hard": (self.hard_weight, hard)}
+        if self.soft_weight > 0:
+            terms = {"soft": (self.soft_weight, self._mean_soft_loss(outputs, targets, batch, counts)), **terms}
+        return LossParts.weighted(terms)
 
     def _mean_soft_loss(self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, counts: Counts) -> Tensor:
         """Return the mean over all examples, of which the special ones have 0."""
@@ -93,7 +92,7 @@ class HardSpecialSoftRest(Objective):
         losses = soft_target_loss(
             outputs.index_select(1, outside), teacher_logits.index_select(1, outside), temperature=self.temperature
         )
-        return (losses * self._shares_of_rest(batch)).sum() / counts.examples
+        return example_sum(losses * self._shares_of_rest(batch), batch) / counts.examples
 
     def _shares_of_rest(self, batch: Batch) -> Tensor:
         """Return how far each example is one of the rest, shape (batch,): 0 or 1, with mixup between."""

@@ -10,7 +10,7 @@ from limbeck.data import Batch
 from limbeck.errors import InvalidValue, require_not_negative
 from limbeck.losses import logit_matching_loss
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, logits_for
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for
 from limbeck.targets import SoftTargets
 
 
@@ -64,9 +64,7 @@ class LogitMatching(Objective):
         # The teacher as it is used, at T = 1: the logits of a pooled one depend on T.
         teacher_logits = logits_for(outputs, targets, temperature=1.0, objective=self)
         losses = logit_matching_loss(outputs, teacher_logits, centred=self.centred)
-        matching = losses.sum() / counts.examples
-        total, means = self.soft_weight * matching, {"logits": matching.detach()}
+        terms = {"logits": (self.soft_weight, example_sum(losses, batch) / counts.examples)}
         if self.hard_weight > 0:
-            hard = mean_hard_label_loss(outputs, batch, counts)
-            total, means = total + self.hard_weight * hard, {**means, "hard": hard.detach()}
-        return LossParts(total=total, means=means)
+            terms["hard"] = (self.hard_weight, mean_hard_label_loss(outputs, batch, counts))
+        return LossParts.weighted(terms)

@@ -12,7 +12,7 @@ from limbeck.data import Batch
 from limbeck.errors import ShapeMismatch, TeacherError, require_not_negative, require_positive
 from limbeck.losses import soft_target_loss
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum
 from limbeck.targets import SoftTargets
 
 
@@ -63,14 +63,12 @@ class MultiTeacher(Objective):
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None
     ) -> LossParts:
         counts = counts or count_valid(batch)
-        soft = self._mean_soft_loss(outputs, targets, counts)
-        means, total = {"soft": soft.detach()}, self.soft_weight * soft
+        terms = {"soft": (self.soft_weight, self._mean_soft_loss(outputs, targets, batch, counts))}
         if self.hard_weight > 0:
-            hard = _mean_hard_loss(outputs, batch, counts)
-            means["hard"], total = hard.detach(), total + self.hard_weight * hard
-        return LossParts(total=total, means=means)
+            terms["hard"] = (self.hard_weight, _mean_hard_loss(outputs, batch, counts))
+        return LossParts.weighted(terms)
 
-    def _mean_soft_loss(self, outputs: Tensor, targets: SoftTargets | None, counts: Counts) -> Tensor:
+    def _mean_soft_loss(self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, counts: Counts) -> Tensor:
         if targets is None:
             raise TeacherError(
                 "MultiTeacher needs teachers.", remedy="pass teacher= to fit, such as an EnsembleTeacher"
@@ -89,7 +87,7 @@ class MultiTeacher(Objective):
             )
         shares = torch.tensor([share for share, _ in members], device=outputs.device)
         losses = soft_target_loss(students, teacher_logits, temperature=self.temperature)  # (batch, teachers)
-        return (losses @ shares.to(losses.dtype)).sum() / counts.examples
+        return example_sum(losses @ shares.to(losses.dtype), batch) / counts.examples
 
 
 def _shares_softmax(outputs: Tensor, teacher_logits: Tensor) -> bool:

@@ -98,14 +98,13 @@ class MutualLearning(Objective):
         one_teacher = Distillation(self.temperature, hard_weight=0.0, soft_weight=1.0)
         of_peers = MultiTeacher(self.temperature, hard_weight=0.0, soft_weight=1.0)
         peers = (of_peers if self.targets == "each" else one_teacher)(outputs, targets, batch, counts=counts).total
-        means, total = {"peers": peers.detach()}, self.soft_weight * peers
+        terms = {"peers": (self.soft_weight, peers)}
         if self.teacher_weight > 0:
             answer = targets.teacher if isinstance(targets, CohortTargets) else None
             if answer is None:
                 raise TeacherError("teacher_weight needs a teacher beside the peers.", remedy="pass teacher=")
             teacher = one_teacher(outputs, answer, batch, counts=counts).total
-            means["teacher"], total = teacher.detach(), total + self.teacher_weight * teacher
+            terms["teacher"] = (self.teacher_weight, teacher)
         if self.hard_weight > 0:
-            hard = mean_hard_label_loss(outputs, batch, counts)
-            means["hard"], total = hard.detach(), total + self.hard_weight * hard
-        return LossParts(total=total, means=means)
+            terms["hard"] = (self.hard_weight, mean_hard_label_loss(outputs, batch, counts))
+        return LossParts.weighted(terms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,17 +13,26 @@ from limbeck.data import UNLABELLED, Batch
 from limbeck.errors import ShapeMismatch, TeacherError
 from limbeck.targets import SoftTargets
 
+IGNORE_INDEX = -100  # label of a position that does not count, such as padding
+
 
 @dataclass(frozen=True)
 class Counts:
-    """How many examples the means run over: of the whole optimiser step, whatever it is split into.
+    """What a step's loss takes beside its batch: how many examples the means run over, and how labels count.
+
+    With sample weights the numbers are sums of weights. An example is a sample, or a position of one where outputs are
+    (batch, time, classes).
+
+    The numbers are those of the whole optimiser step, whatever it is split into.
 
     Gradient accumulation passes the counts of the whole step to each of its parts (and so would ranks), so that the
     parts add up to the mean over all valid examples and not to a mean of means.
     """
 
-    examples: int
+    examples: Tensor | float
     labelled: Tensor | float  # a scalar on the batch's device where it must be counted, which must not wait for it
+    label_smoothing: float = 0.0  # of every loss of labels, in [0, 1)
+    class_weights: Tensor | None = None  # of every loss of labels, shape (classes,)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,15 @@ class LossParts:
 
     total: Tensor
     means: dict[str, Tensor]
+
+    @staticmethod
+    def weighted(terms: Mapping[str, tuple[float, Tensor]]) -> LossParts:
+        """Return the sum of means by their weights, from (weight, mean) by name: at least one."""
+        (weight, mean), *others = terms.values()
+        total = weight * mean
+        for weight, mean in others:
+            total = total + weight * mean
+        return LossParts(total=total, means={name: mean.detach() for name, (_, mean) in terms.items()})
 
 
 @dataclass(frozen=True)
@@ -88,6 +106,19 @@ class Objective(ABC):
             batch: ids and labels; unlabelled examples take no part in the means over labels.
             counts: of the whole step, where ``batch`` is a part of it.
         """
+
+    def count(
+        self,
+        batch: Batch,
+        *,
+        all_labelled: bool = False,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Counts:
+        """Return how many examples the means of a step run over; see :func:`count_valid`."""
+        return count_valid(
+            batch, all_labelled=all_labelled, label_smoothing=label_smoothing, class_weights=class_weights
+        )
 
     def backward(
         self,
@@ -157,16 +188,63 @@ def logits_for(outputs: Tensor, targets: SoftTargets | None, *, temperature: flo
     return teacher_logits
 
 
-def count_valid(batch: Batch, *, all_labelled: bool = False) -> Counts:
+def example_sum(losses: Tensor, batch: Batch) -> Tensor:
+    """Return the sum of one loss per example by the samples' weights, over the last axis: shape (...)."""
+    return (losses if batch.weights is None else losses * batch.weights).sum(dim=-1)
+
+
+def count_valid(
+    batch: Batch,
+    *,
+    all_labelled: bool = False,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+    is_stacked: bool = False,
+) -> Counts:
     """Return the counts of a batch: all examples, and the labelled ones (with mixup, the share that is).
 
-    Labels (networks, batch) are counted for each network.
+    Args:
+        batch: labels (batch,), (batch, positions) or rows over the classes.
+        all_labelled: known beforehand, so that there is nothing to count in each step.
+        label_smoothing: handed on.
+        class_weights: shape (classes,); a labelled example then counts as much as its class does.
+        is_stacked: labels are (networks, batch), and are counted for each network.
     """
-    examples = batch.labels.shape[-1]
-    if all_labelled:  # known beforehand, so there is nothing to count in each step
-        return Counts(examples=examples, labelled=float(examples))
-    labelled = (batch.labels != UNLABELLED).float()
+    labels = batch.labels
+    if all_labelled and batch.weights is None and class_weights is None and (is_stacked or labels.dim() == 1):
+        examples = float(labels.shape[-1])
+        return Counts(examples, examples, label_smoothing)
+    labelled = label_weights(labels, class_weights)
     if batch.partner_labels is not None and batch.partner_weight is not None:
-        partner_labelled = (batch.partner_labels != UNLABELLED).float()
+        partner_labelled = label_weights(batch.partner_labels, class_weights)
         labelled = labelled + batch.partner_weight * (partner_labelled - labelled)
-    return Counts(examples=examples, labelled=labelled.sum(dim=-1))
+    if is_stacked:
+        return Counts(float(labels.shape[-1]), labelled.sum(dim=-1), label_smoothing, class_weights)
+    if is_positions(labels):
+        counting = (labels != IGNORE_INDEX).float()
+        counting = counting if batch.weights is None else counting * batch.weights.unsqueeze(1)
+        return Counts(counting.sum(), (labelled * counting).sum(), label_smoothing, class_weights)
+    if batch.weights is None:
+        return Counts(float(len(labels)), labelled.sum(), label_smoothing, class_weights)
+    return Counts(batch.weights.sum(), (labelled * batch.weights).sum(), label_smoothing, class_weights)
+
+
+def label_weights(labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Return how much each example's label counts, 0 where it has none: 1, or what its class weighs.
+
+    Args:
+        labels: class indices of any shape, or distributions (batch, classes).
+        class_weights: shape (classes,).
+    """
+    if labels.is_floating_point():
+        known = (labels != UNLABELLED).all(dim=-1).float()
+        return known if class_weights is None else known * (labels.to(class_weights) @ class_weights)
+    known = labels >= 0
+    if class_weights is None:
+        return known.float()
+    return torch.where(known, class_weights[labels.clamp(min=0)], 0.0)
+
+
+def is_positions(labels: Tensor) -> bool:
+    """Return whether labels are class indices of positions, (batch, time)."""
+    return labels.dim() == 2 and not labels.is_floating_point() and labels.dtype != torch.bool

@@ -12,7 +12,7 @@ from limbeck.errors import ModelError, require_not_negative, require_positive
 from limbeck.losses import hint_loss, soft_target_loss
 from limbeck.models import ExitOutputs
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum
 from limbeck.targets import SoftTargets
 
 
@@ -79,10 +79,11 @@ class SelfDistillation(Objective):
             losses = [mean_hard_label_loss(logits, batch, counts) for logits in shallow]
             terms["exits_hard"] = (self.hard_weight, torch.stack(losses).sum())
         if self.soft_weight > 0:
-            soft = [soft_target_loss(logits, deep, temperature=self.temperature).sum() for logits in shallow]
+            temperature = self.temperature
+            losses = [soft_target_loss(logits, deep, temperature=temperature) for logits in shallow]
+            soft = [example_sum(loss, batch) for loss in losses]
             terms["exits_soft"] = (self.soft_weight, torch.stack(soft).sum() / counts.examples)
         if self.hint_weight > 0:
-            hints = [hint_loss(features, deepest).sum() for features in hidden]
+            hints = [example_sum(hint_loss(features, deepest), batch) for features in hidden]
             terms["exits_hint"] = (self.hint_weight, torch.stack(hints).sum() / counts.examples)
-        total = torch.stack([weight * mean for weight, mean in terms.values()]).sum()
-        return LossParts(total=total, means={name: mean.detach() for name, (_, mean) in terms.items()})
+        return LossParts.weighted(terms)

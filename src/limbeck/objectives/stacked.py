@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -23,7 +24,7 @@ class StackedObjective:
     Args:
         objectives: one for each network; temperatures and weights may differ.
     Raises:
-        InvalidValue: an objective of another kind, or label smoothings that differ among those that use labels.
+        InvalidValue: an objective of another kind.
     Example:
         >>> stacked = StackedObjective([Distillation(temperature=4.0), HardLabels()])
         >>> stacked.part_names, stacked.temperatures
@@ -32,16 +33,8 @@ class StackedObjective:
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         settings = [_settings(objective) for objective in objectives]
-        smoothings = sorted({smoothing for _, _, hard_weight, smoothing in settings if hard_weight > 0})
-        if len(smoothings) > 1:
-            raise InvalidValue(
-                "Networks that train in one pass share one label smoothing.",
-                received=", ".join(map(str, smoothings)),
-                expected="objectives that differ in temperature and weights",
-                remedy="train them in two passes",
-            )
-        soft = [k for k, (_, soft_weight, _, _) in enumerate(settings) if soft_weight > 0]
-        hard = [k for k, (_, _, hard_weight, _) in enumerate(settings) if hard_weight > 0]
+        soft = [k for k, (_, soft_weight, _) in enumerate(settings) if soft_weight > 0]
+        hard = [k for k, (_, _, hard_weight) in enumerate(settings) if hard_weight > 0]
         self.num_networks = len(settings)
         self.part_names = tuple(name for name, networks in (("soft", soft), ("hard", hard)) if networks)
         self.temperatures = [settings[k][0] for k in soft]  # of the networks with a soft part, in order
@@ -49,7 +42,6 @@ class StackedObjective:
             torch.tensor(soft, dtype=torch.long),
             torch.tensor(hard, dtype=torch.long),
         )
-        self._label_smoothing = smoothings[0] if smoothings else 0.0
         self._temperature = torch.tensor(self.temperatures).unsqueeze(1)  # (soft networks, 1)
         self._soft_weight = torch.tensor([settings[k][1] for k in soft])
         self._hard_weight = torch.tensor([settings[k][2] for k in hard])
@@ -102,7 +94,7 @@ class StackedObjective:
             labelled = counts.labelled
             if isinstance(labelled, Tensor):
                 labelled = labelled.index_select(0, networks)
-            counts = Counts(examples=counts.examples, labelled=labelled)
+            counts = dataclasses.replace(counts, labelled=labelled)
             batch = Batch(
                 ids=batch.ids,
                 inputs=batch.inputs,
@@ -112,7 +104,7 @@ class StackedObjective:
                 partner_weight=_index(batch.partner_weight, networks),
             )
         students = self._chosen(outputs, networks)
-        return mean_hard_label_loss(students, batch, counts, label_smoothing=self._label_smoothing)
+        return mean_hard_label_loss(students, batch, counts)
 
     def _chosen(self, values: Tensor, networks: Tensor) -> Tensor:
         return values if len(networks) == self.num_networks else values.index_select(0, networks)
@@ -124,12 +116,12 @@ class StackedObjective:
         return values.new_zeros(self.num_networks).index_copy(0, networks, values)
 
 
-def _settings(objective: Objective) -> tuple[float, float, float, float]:
-    """Return temperature, soft weight, hard weight and label smoothing."""
+def _settings(objective: Objective) -> tuple[float, float, float]:
+    """Return temperature, soft weight and hard weight."""
     if type(objective) is Distillation:
-        return objective.temperature, objective.soft_weight, objective.hard_weight, 0.0
+        return objective.temperature, objective.soft_weight, objective.hard_weight
     if type(objective) is HardLabels:
-        return 1.0, 0.0, 1.0, objective.label_smoothing
+        return 1.0, 0.0, 1.0
     raise InvalidValue(
         "This objective cannot be computed for many networks at once.",
         received=type(objective).__name__,

@@ -2,8 +2,8 @@
 
 A recipe is a module with a docstring whose first line is its title, ``PAPER``, ``CLAIMS``, ``DEPARTURES``, a frozen
 dataclass ``Settings`` (one of its fields is ``seeds``), ``SMOKE`` (settings for a test of the whole path), and
-``run(settings, laboratory)``, which trains, observes and draws with the verbs of
-:class:`limbeck.recipes.laboratory.Laboratory`.
+``run(settings, experiment)``, which trains, observes and draws with the verbs of
+:class:`limbeck.distillation.experiment.Experiment`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from limbeck.errors import unknown_name
 
 if TYPE_CHECKING:
-    from limbeck.recipes.laboratory import Laboratory
+    from limbeck.distillation.experiment import Experiment
     from limbeck.reproduction import Claim
 
 RECIPES = {  # name: (module, one line)
@@ -79,7 +79,7 @@ class Recipe(Protocol):
     Settings: type[Any]
     SMOKE: Any
 
-    def run(self, settings: Any, laboratory: Laboratory) -> None:
+    def run(self, settings: Any, experiment: Experiment) -> None:
         """Train, observe and draw."""
 
 

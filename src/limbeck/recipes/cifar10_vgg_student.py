@@ -17,10 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, predict
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
 
@@ -82,19 +85,23 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train the teacher, store its answers, train the students, sweep on validation, and read the test set."""
-    images = laboratory.open(
-        settings.data, held_out=settings.held_out, num_train=settings.num_train, num_validation=settings.num_validation
+    images = open_data(
+        experiment,
+        settings.data,
+        held_out=settings.held_out,
+        num_train=settings.num_train,
+        num_validation=settings.num_validation,
     )
-    teacher = laboratory.trained(
+    teacher = experiment.train(
         "teacher", settings.teacher, samples=images, objective=HardLabels(), recipe=settings.teacher_recipe,
         views=augmented(images, settings.augmentations, seed=settings.view_seed + 1), seed=settings.teacher_seed,
     )  # fmt: skip
     views = augmented(images, settings.augmentations, seed=settings.view_seed)
-    answers = laboratory.answers(teacher, images, views=views, num_views=settings.num_views)
+    answers = collect_targets(experiment, teacher, images, views=views, num_views=settings.num_views)
     student = partial(
-        laboratory.trained, source=settings.student, samples=images, recipe=settings.student_recipe, teacher=answers,
+        experiment.train, source=settings.student, samples=images, recipe=settings.student_recipe, teacher=answers,
         views=views, num_views=settings.num_views,
     )  # fmt: skip
     soft_targets = Distillation(
@@ -113,22 +120,22 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     }
     for name, objective in swept.items():
         network = student("distilled", objective=objective, seed=first_seed)
-        reached = laboratory.asked(network, laboratory.validation, views=clean).accuracy
-        laboratory.observe(name, first_seed, "validation_accuracy", reached, "fraction")
+        reached = predict(experiment, network, experiment.validation, views=clean).accuracy
+        experiment.results.observe(name, first_seed, "validation_accuracy", reached, "fraction")
     for network in (teacher, *students):
-        laboratory.examine(network, condition=network.role, seed=network.seed, views=clean)
-    observe_gain(laboratory, "distilled", "labels_alone", what="Accuracy of the distilled student, less labels alone")
-    _draw(settings, laboratory)
+        evaluate(experiment, network, condition=network.role, seed=network.seed, views=clean)
+    observe_gain(experiment, "distilled", "labels_alone", what="Accuracy of the distilled student, less labels alone")
+    _draw(settings, experiment)
 
 
-def _draw(settings: Settings, laboratory: Laboratory) -> None:
-    laboratory.draw(
+def _draw(settings: Settings, experiment: Experiment) -> None:
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Teacher and students",
             how_to_read="Students of one shape, one recipe and the same views.",
-            quantity=laboratory.examined("accuracy"),
-            value_label=f"accuracy (%), {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("accuracy"),
+            value_label=f"accuracy (%), {experiment.num_evaluated:,} images",
             places=["teacher", "student\nlabels alone", "student\ndistilled"],
             series=[Series("one run", ["teacher", "labels_alone", "distilled"])],
         )
@@ -141,7 +148,7 @@ def _draw(settings: Settings, laboratory: Laboratory) -> None:
             continue
         how_to_read = "One student at each value; the test set had no part in it."
         series = [Series("distilled", [f"{prefix}_{value:g}" for value in values])]
-        laboratory.draw(
+        experiment.results.draw(
             Figure("curves", title, how_to_read, "validation_accuracy", "accuracy (%) on validation images",
                    [f"{value:g}" for value in values], series, place_label=label, log_places=prefix == "sweep")
         )  # fmt: skip

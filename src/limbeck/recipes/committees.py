@@ -13,16 +13,15 @@ from torch import Tensor
 
 from limbeck.data import Samples, Views
 from limbeck.distillation import TrainedSpecialist, train_specialists
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import InvalidValue, unknown_name
 from limbeck.jobs import WorkAndSpan, work_and_span
-from limbeck.metrics import count_parameters
 from limbeck.models import fingerprint
 from limbeck.pooling import combine_specialists
-from limbeck.recipes.exam import Exam
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.evaluation import predict
 from limbeck.reports import save_class_sets_picture
-from limbeck.reproduction import NetworkFacts
 from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_covariance, require_set_sizes
 from limbeck.teachers import SpecialistsTeacher
 from limbeck.training import Recipe
@@ -89,21 +88,21 @@ class Committee:
             num_top_classes=num_top_classes,
         )
 
-    def exams(
-        self, laboratory: Laboratory, samples: Samples, *, views: Views, nums_top_classes: Sequence[int]
-    ) -> dict[int, Exam]:
+    def predictions(
+        self, experiment: Experiment, samples: Samples, *, views: Views, nums_top_classes: Sequence[int]
+    ) -> dict[int, Predictions]:
         """Return what all say together of labelled samples, not the test set's, for each n; all are asked once."""
-        general = laboratory.asked(self.generalist, samples, views=views)
+        general = predict(experiment, self.generalist, samples, views=views)
         special: list[Tensor] = []
         for one in self.specialists:
-            logits = laboratory.asked(one.module, samples, views=views).logits.float().clone()
+            logits = predict(experiment, one.module, samples, views=views).logits.float().clone()
             logits[:, -1] += one.dustbin_offset
             special.append(logits)
         together = {
             number: combine_specialists(general.logits, special, self.class_sets, num_top_classes=number)
             for number in nums_top_classes
         }
-        return {number: Exam(log_q, general.labels, general.class_names) for number, log_q in together.items()}
+        return {number: Predictions(log_q, general.labels, general.class_names) for number, log_q in together.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +114,9 @@ class Covariance:
     generalist_fingerprint: str
 
     @staticmethod
-    def of(laboratory: Laboratory, generalist: TrainedNetwork, samples: Samples, *, views: Views) -> Covariance:
+    def of(experiment: Experiment, generalist: TrainedNetwork, samples: Samples, *, views: Views) -> Covariance:
         """Ask a generalist about samples; their labels do not matter."""
-        logits = laboratory.asked(generalist, samples, views=views).logits
+        logits = predict(experiment, generalist, samples, views=views).logits
         matrix = prediction_covariance(torch.softmax(part.double(), dim=1) for part in torch.split(logits, 4096))
         return Covariance(matrix, samples.class_names, fingerprint(generalist.module))
 
@@ -134,9 +133,9 @@ class Covariance:
         )
 
 
-def show_plan(laboratory: Laboratory, covariance: Covariance, plan: SpecialistPlan) -> None:
+def show_plan(experiment: Experiment, covariance: Covariance, plan: SpecialistPlan) -> None:
     """Write plan.yaml and plan.png beside the record, and note how many specialists know a class."""
-    text, picture = laboratory.beside("plan.yaml"), laboratory.beside("plan.png")
+    text, picture = experiment.results.beside("plan.yaml"), experiment.results.beside("plan.png")
     if text is not None and picture is not None:
         plan.save(text)
         save_class_sets_picture(
@@ -144,11 +143,13 @@ def show_plan(laboratory: Laboratory, covariance: Covariance, plan: SpecialistPl
         )
     counts = sorted(Counter(plan.coverage().values()).items())
     told = ", ".join(f"{count} in {times}" for times, count in counts)
-    laboratory.note(f"Classes by the number of specialists that learn them: {told}. The sets: plan.yaml, plan.png.")
+    experiment.results.note(
+        f"Classes by the number of specialists that learn them: {told}. The sets: plan.yaml, plan.png."
+    )
 
 
 def trained_committee(
-    laboratory: Laboratory,
+    experiment: Experiment,
     generalist: TrainedNetwork,
     plan: SpecialistPlan,
     *,
@@ -162,10 +163,10 @@ def trained_committee(
 ) -> Committee:
     """Return a generalist's committee; specialists that are not there are trained, each a job of its own.
 
-    They stand among the laboratory's networks, named by the hash of everything that decides them, and in its record.
+    They stand among the experiment's networks, named by the hash of everything that decides them, and in its record.
 
     Args:
-        laboratory: where they are trained; its validation samples choose each one's epoch.
+        experiment: where they are trained; its validation samples choose each one's epoch.
         generalist: whose weights they start from.
         plan: of this generalist.
         samples: what they learn from.
@@ -178,42 +179,32 @@ def trained_committee(
     Raises:
         LimbeckError: what ``train_specialists`` refuses.
     """
+    assert not experiment.is_evaluated, "everything is trained before the test set is read"
     specialists = train_specialists(
         generalist.module,
         plan,
         samples,
         recipe=recipe,
-        validation=laboratory.validation,
+        validation=experiment.validation,
         views=views,
         variant=variant,
         temperature=temperature,
         seed=seed,
         generalist_spec=generalist.name,
-        out=laboratory.workroom(),
+        out=experiment.cache.folder,
         jobs=jobs,
-        runtime=laboratory.runtime,
-        progress=laboratory.progress,
+        runtime=experiment.runtime,
+        progress=experiment.progress,
     )
+    name = "specialist" if variant == "dustbin" else "specialist, full softmax"
     for one in specialists:
-        assert one.folder is not None, "a folder was given"
-        one.module.to(laboratory.runtime.device)
-        facts = NetworkFacts(
-            name="specialist" if variant == "dustbin" else "specialist, full softmax",
-            spec=f"{generalist.name}, {len(one.class_set)} classes",
-            seed=seed,
-            folder=one.folder.name,
-            num_parameters=count_parameters(one.module),
-            num_epochs=len(one.history),
-            training_seconds=one.elapsed_seconds,
-            was_there=one.was_there,
-            environment=one.environment,
-        )
-        laboratory.facts.setdefault(one.folder.name, facts)
+        facts = one.network.facts(name=name, spec=f"{generalist.name}, {len(one.class_set)} classes")
+        experiment.facts.setdefault(facts.folder, facts)
     return Committee(generalist, specialists, plan.class_numbers())
 
 
 def choose_num_top_classes(
-    laboratory: Laboratory,
+    experiment: Experiment,
     committees: Mapping[int, Committee],
     name: str,
     *,
@@ -225,7 +216,7 @@ def choose_num_top_classes(
     Each is recorded as "NAME_top_N", the choice as the "num_top_classes" of NAME.
 
     Args:
-        laboratory: whose validation samples choose.
+        experiment: whose validation samples choose.
         committees: by seed.
         name: begins the conditions.
         candidates: numbers of top classes that wake specialists.
@@ -233,10 +224,10 @@ def choose_num_top_classes(
     """
     totals = dict.fromkeys(sorted(candidates), 0.0)
     for seed, committee in committees.items():
-        exams = committee.exams(laboratory, laboratory.validation, views=views, nums_top_classes=candidates)
-        for number, exam in exams.items():
-            laboratory.observe(f"{name}_top_{number}", seed, "validation_accuracy", exam.accuracy, "fraction")
-            totals[number] += exam.accuracy
+        predictions = committee.predictions(experiment, experiment.validation, views=views, nums_top_classes=candidates)
+        for number, found in predictions.items():
+            experiment.results.observe(f"{name}_top_{number}", seed, "validation_accuracy", found.accuracy, "fraction")
+            totals[number] += found.accuracy
     chosen = max(totals, key=lambda number: totals[number])
-    laboratory.observe(name, None, "num_top_classes", chosen, "count")
+    experiment.results.observe(name, None, "num_top_classes", chosen, "count")
     return chosen

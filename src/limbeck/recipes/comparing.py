@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.distillation.experiment import Experiment
 from limbeck.reproduction import value_text
 from limbeck.statistics import equivalence_bound, paired_difference
 
@@ -16,10 +16,10 @@ EQUIVALENCE_CONFIDENCE = 0.90  # of each interval: two one-sided tests at 5 %
 BySeed = Mapping[int, float]
 
 
-def observed(laboratory: Laboratory, conditions: Iterable[str], quantity: str) -> list[dict[int, float]]:
+def observed(experiment: Experiment, conditions: Iterable[str], quantity: str) -> list[dict[int, float]]:
     """Return what was observed of each condition, by seed; those without any are left out."""
     values: dict[str, dict[int, float]] = {condition: {} for condition in conditions}
-    for observation in laboratory.observations:
+    for observation in experiment.results.observations:
         if observation.quantity == quantity and observation.seed is not None and observation.condition in values:
             values[observation.condition][observation.seed] = observation.value
     return [by_seed for by_seed in values.values() if by_seed]
@@ -37,7 +37,7 @@ def mean_by_seed(groups: Sequence[BySeed]) -> dict[int, float]:
 
 
 def observe_difference(
-    laboratory: Laboratory,
+    experiment: Experiment,
     condition: str,
     quantity: str,
     first: BySeed,
@@ -53,7 +53,7 @@ def observe_difference(
     belong to no single seed, are ``quantity_low_end`` and ``quantity_high_end``. A note tells all of it.
 
     Args:
-        laboratory: where it is recorded.
+        experiment: where it is recorded.
         condition: what claims and figures call the comparison.
         quantity: what the difference is: "test_errors_saved".
         first: value by seed.
@@ -64,48 +64,48 @@ def observe_difference(
     """
     shared = [seed for seed in first if seed in second]
     for seed in shared:
-        laboratory.observe(condition, seed, quantity, second[seed] - first[seed], unit)
+        experiment.results.observe(condition, seed, quantity, second[seed] - first[seed], unit)
     if not shared:
         return
     difference = paired_difference(first, second, confidence=confidence)
     mean = value_text(difference.mean, unit)
     if difference.low is None or difference.high is None:
-        laboratory.note(f"{what}: {mean}. One seed allows no interval.")
+        experiment.results.note(f"{what}: {mean}. One seed allows no interval.")
         return
-    laboratory.observe(condition, None, f"{quantity}_low_end", difference.low, unit)
-    laboratory.observe(condition, None, f"{quantity}_high_end", difference.high, unit)
+    experiment.results.observe(condition, None, f"{quantity}_low_end", difference.low, unit)
+    experiment.results.observe(condition, None, f"{quantity}_high_end", difference.high, unit)
     interval = f"{value_text(difference.low, unit)} to {value_text(difference.high, unit)}"
     shown = "shown" if difference.excludes_zero else "not shown"
-    laboratory.note(
+    experiment.results.note(
         f"{what}: {mean} on average, {100 * confidence:.0f} % interval {interval}, paired over {difference.count} "
         f"seeds: a difference is {shown}."
     )
 
 
 def observe_gain(
-    laboratory: Laboratory, condition: str, over: str, *, what: str, quantity: str = "accuracy_gained"
+    experiment: Experiment, condition: str, over: str, *, what: str, quantity: str = "accuracy_gained"
 ) -> None:
     """Record how much more accurate one condition is than another, in points, paired by seed.
 
     It is ``observe_difference`` of what ``examine`` recorded, and is called "test_accuracy_gained", or "held_out_...".
 
     Args:
-        laboratory: where both are recorded.
+        experiment: where both are recorded.
         condition: of which it is recorded.
         over: what it is compared with.
         what: begins the note: "Accuracy of the distilled student, less that of labels alone".
         quantity: another name, where a condition is compared twice.
     """
-    accuracies = observed(laboratory, [over, condition], laboratory.examined("accuracy"))
+    accuracies = observed(experiment, [over, condition], experiment.quantity("accuracy"))
     if len(accuracies) == 2:
         first, second = ({seed: 100 * value for seed, value in by_seed.items()} for by_seed in accuracies)
         observe_difference(
-            laboratory, condition, laboratory.examined(quantity), first, second, what=what, unit="points"
+            experiment, condition, experiment.quantity(quantity), first, second, what=what, unit="points"
         )
 
 
 def observe_gain_kept(
-    laboratory: Laboratory,
+    experiment: Experiment,
     condition: str,
     over: str | float,
     *,
@@ -122,23 +122,23 @@ def observe_gain_kept(
     that saves nothing counts as one error saved.
 
     Args:
-        laboratory: where the errors of both conditions are recorded.
+        experiment: where the errors of both conditions are recorded.
         condition: the student.
         over: the student that it is compared with; or errors, where they are the same for all seeds.
         teacher_errors: on the same samples.
         counted_from: errors that the teacher's gain is counted from, where those are not ``over``'s.
         quantity: what the share is called.
     """
-    quantity_read = laboratory.examined("errors")
-    for own in observed(laboratory, [condition], quantity_read):
-        others = observed(laboratory, [over], quantity_read)[0] if isinstance(over, str) else dict.fromkeys(own, over)
+    quantity_read = experiment.quantity("errors")
+    for own in observed(experiment, [condition], quantity_read):
+        others = observed(experiment, [over], quantity_read)[0] if isinstance(over, str) else dict.fromkeys(own, over)
         for seed in (seed for seed in own if seed in others):
             gain = (others[seed] if counted_from is None else counted_from) - teacher_errors
-            laboratory.observe(condition, seed, quantity, (others[seed] - own[seed]) / max(gain, 1), "fraction")
+            experiment.results.observe(condition, seed, quantity, (others[seed] - own[seed]) / max(gain, 1), "fraction")
 
 
 def observe_likeness(
-    laboratory: Laboratory,
+    experiment: Experiment,
     condition: str,
     quantity: str,
     groups: Sequence[BySeed],
@@ -151,7 +151,7 @@ def observe_likeness(
     The margin is observed as ``quantity``, of no single seed, and told in a note. One seed, or one condition, has none.
 
     Args:
-        laboratory: where it is recorded.
+        experiment: where it is recorded.
         condition: what claims and figures call the comparison.
         quantity: what the margin is: "test_errors_margin".
         groups: value by seed, for each of the conditions.
@@ -165,10 +165,10 @@ def observe_likeness(
     means = [sum(group.values()) / len(group) for group in groups]
     apart = value_text(max(means) - min(means), unit)
     if margin is None:
-        laboratory.note(f"{what}: the means lie at most {apart} apart. One seed allows no interval.")
+        experiment.results.note(f"{what}: the means lie at most {apart} apart. One seed allows no interval.")
         return None
-    laboratory.observe(condition, None, quantity, margin, unit)
-    laboratory.note(
+    experiment.results.observe(condition, None, quantity, margin, unit)
+    experiment.results.note(
         f"{what}: the means lie at most {apart} apart, and every two are alike within {value_text(margin, unit)} "
         f"({100 * EQUIVALENCE_CONFIDENCE:.0f} % intervals of the differences, paired over seeds)."
     )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes.committee_tables import observe_gain_over_generalist
 from limbeck.recipes.comparing import observe_gain, observe_gain_kept
-from limbeck.recipes.exam import Exam
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.teachers import Teacher
 from limbeck.training import Recipe
 
@@ -19,7 +20,7 @@ STUDENTS = ("student_alone", "from_generalist", "folded", "folded_large")
 
 
 def folded_students(
-    laboratory: Laboratory,
+    experiment: Experiment,
     images: Samples,
     generalist: TrainedNetwork,
     committee: Teacher,
@@ -40,7 +41,7 @@ def folded_students(
     for every view, into stores.
 
     Args:
-        laboratory: where they are trained.
+        experiment: where they are trained.
         images: what all learn from.
         generalist: a teacher, and the shape of "folded_large".
         committee: generalist and specialists.
@@ -53,7 +54,7 @@ def folded_students(
         hard_weight: of the labels, beside a teacher.
         seeds: of all kinds.
     """
-    answers = partial(laboratory.answers, samples=images, views=views, num_views=num_views)
+    answers = partial(collect_targets, experiment, samples=images, views=views, num_views=num_views)
     soft_targets = Distillation(temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight)
     of_generalist, of_committee = answers(generalist), answers(committee)
     kinds: list[tuple[str, Objective, Teacher | None]] = [
@@ -63,7 +64,7 @@ def folded_students(
         (generalist.name, soft_targets, of_committee),
     ]
     return [
-        laboratory.trained(
+        experiment.train(
             name,
             spec,
             samples=images,
@@ -79,7 +80,9 @@ def folded_students(
     ]
 
 
-def observe_folding(laboratory: Laboratory, exams: Mapping[str, Mapping[int, Exam]], *, folded_seed: int) -> None:
+def observe_folding(
+    experiment: Experiment, predictions: Mapping[str, Mapping[int, Predictions]], *, folded_seed: int
+) -> None:
     """Record what students gain from their teachers, and which share of the committee's gain they keep.
 
     "gain_kept" is counted from the generalist's student to the committee ("folded"), or from the generalist to the
@@ -87,17 +90,17 @@ def observe_folding(laboratory: Laboratory, exams: Mapping[str, Mapping[int, Exa
     its student saves of the other student's. See ``observe_gain_kept``.
 
     Args:
-        laboratory: where the students' exams are recorded.
-        exams: by condition and seed: "generalist" (one), "committee", "folded_large".
+        experiment: where the students' predictions are recorded.
+        predictions: by condition and seed: "generalist" (one), "committee", "folded_large".
         folded_seed: of the committee that the students learned from.
     """
-    (generalist,) = exams["generalist"].values()
+    (generalist,) = predictions["generalist"].values()
     what = "Accuracy of the generalist's student, less labels alone"
-    observe_gain(laboratory, "from_generalist", "student_alone", what=what)
+    observe_gain(experiment, "from_generalist", "student_alone", what=what)
     what = "Accuracy of the committee's student, less the generalist's student"
-    observe_gain(laboratory, "folded", "from_generalist", what=what)
-    observe_gain_over_generalist(laboratory, generalist, exams["folded_large"], condition="folded_large")
-    kept = partial(observe_gain_kept, laboratory, teacher_errors=exams["committee"][folded_seed].errors)
+    observe_gain(experiment, "folded", "from_generalist", what=what)
+    observe_gain_over_generalist(experiment, generalist, predictions["folded_large"], condition="folded_large")
+    kept = partial(observe_gain_kept, experiment, teacher_errors=predictions["committee"][folded_seed].errors)
     kept("folded", "from_generalist")
     kept("folded", "from_generalist", counted_from=generalist.errors, quantity="gain_passed_on")
     kept("folded_large", generalist.errors)

@@ -16,9 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from limbeck.data import Samples
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
 from limbeck.objectives import Distillation, HardLabels, Objective
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
     TEACHER,
@@ -26,6 +28,7 @@ from limbeck.recipes.mnist_teacher import (
     TEACHER_RECIPE,
     section_teacher,
 )
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.teachers import ShiftAveragedTeacher, Teacher
 from limbeck.training import Recipe
@@ -74,22 +77,22 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train the teacher, train each student twice, and read the test set."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
-    teacher = section_teacher(settings, laboratory, images)
-    students = train_students(settings, laboratory, images, teacher)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
+    teacher = section_teacher(settings, experiment, images)
+    students = train_students(settings, experiment, images, teacher)
     if settings.average_shift_pixels:
-        students += train_averaged(settings, laboratory, images, teacher)
+        students += train_averaged(settings, experiment, images, teacher)
     for network in (teacher, *students):
-        laboratory.examine(network, condition=network.role, seed=network.seed)
-    laboratory.draw(
+        evaluate(experiment, network, condition=network.role, seed=network.seed)
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Errors of teacher and students",
             how_to_read="The distilled student's training never showed it a jittered image.",
-            quantity=laboratory.examined("errors"),
-            value_label=f"errors on {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("errors"),
+            value_label=f"errors on {experiment.num_evaluated:,} images",
             places=["teacher\n1200-1200", "student\nlabels alone", "student\ndistilled", "of averaged\nanswers"],
             series=[Series("one run", ["teacher", "hard_labels", "distilled", "distilled_averaged"])],
         )
@@ -97,25 +100,25 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
 
 
 def train_students(
-    settings: Settings, laboratory: Laboratory, images: Samples, teacher: TrainedNetwork
+    settings: Settings, experiment: Experiment, images: Samples, teacher: TrainedNetwork
 ) -> list[TrainedNetwork]:
     """Ask the teacher once about every image, and train each student from the labels alone and from its answers."""
-    answers = laboratory.answers(teacher, images)
+    answers = collect_targets(experiment, teacher, images)
     return [
-        _student(name, objective, settings, laboratory, images, answers, seed)
+        _student(name, objective, settings, experiment, images, answers, seed)
         for seed in settings.seeds
         for name, objective in (("hard_labels", HardLabels()), ("distilled", soft_targets(settings)))
     ]
 
 
 def train_averaged(
-    settings: Settings, laboratory: Laboratory, images: Samples, teacher: TrainedNetwork
+    settings: Settings, experiment: Experiment, images: Samples, teacher: TrainedNetwork
 ) -> list[TrainedNetwork]:
     """Ask the teacher once about every image in all its places, and train each student from the mean answers."""
-    averaged = ShiftAveragedTeacher(laboratory.teacher(teacher), max_shift_pixels=settings.average_shift_pixels)
-    answers = laboratory.answers(averaged, images)
+    averaged = ShiftAveragedTeacher(pooled_teacher(teacher), max_shift_pixels=settings.average_shift_pixels)
+    answers = collect_targets(experiment, averaged, images)
     return [
-        _student("distilled_averaged", soft_targets(settings), settings, laboratory, images, answers, seed)
+        _student("distilled_averaged", soft_targets(settings), settings, experiment, images, answers, seed)
         for seed in settings.seeds
     ]
 
@@ -131,12 +134,12 @@ def _student(
     name: str,
     objective: Objective,
     settings: Settings,
-    laboratory: Laboratory,
+    experiment: Experiment,
     images: Samples,
     answers: Teacher,
     seed: int,
 ) -> TrainedNetwork:
-    return laboratory.trained(
+    return experiment.train(
         name, settings.student, samples=images, objective=objective, recipe=settings.student_recipe, teacher=answers,
         seed=seed,
     )  # fmt: skip

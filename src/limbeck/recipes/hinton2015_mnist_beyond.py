@@ -16,9 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from limbeck.data import Views, augmentations_from
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import pooled_teacher
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.comparing import observe_difference
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
 
@@ -72,12 +76,12 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train the convnets, collect their answers to numbered views, train the students, and read the test set."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
     warps = augmentations_from(settings.warps)
     teachers = [
-        laboratory.trained(
+        experiment.train(
             "convnet", settings.teacher, samples=images, objective=HardLabels(), recipe=settings.teacher_recipe,
             views=Views(warps, seed=settings.view_seed + 1 + seed), seed=seed,
         )
@@ -87,10 +91,10 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
     )
     warped = Views(warps, seed=settings.view_seed)
-    on_views = laboratory.answers(teachers, images, views=warped, num_views=settings.num_views)
-    on_clean = laboratory.answers(teachers, images)
+    on_views = collect_targets(experiment, teachers, images, views=warped, num_views=settings.num_views)
+    on_clean = collect_targets(experiment, teachers, images)
     students = [
-        laboratory.trained(
+        experiment.train(
             name, settings.student, samples=images, objective=objective, teacher=teacher, views=views,
             num_views=None if views.is_constant else settings.num_views, recipe=settings.student_recipe, seed=seed,
         )
@@ -104,23 +108,23 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     errors: dict[str, dict[int, float]] = {}
     for network in (*teachers, *students):
         seed = network.seed or 0
-        exam = laboratory.examine(network, condition=network.role, seed=seed)
-        errors.setdefault(network.role, {})[seed] = exam.errors
-    laboratory.examine(laboratory.teacher(teachers), condition="ensemble", seed=None)
-    quantity = laboratory.examined("errors_beyond_distilled")
+        found = evaluate(experiment, network, condition=network.role, seed=seed)
+        errors.setdefault(network.role, {})[seed] = found.errors
+    evaluate(experiment, pooled_teacher(teachers), condition="ensemble", seed=None)
+    quantity = experiment.quantity("errors_beyond_distilled")
     for name, words in (
         ("labels_on_views", "labels alone on the same views"),
         ("distilled_clean", "clean images alone"),
     ):
         what = f"Errors with {words}, less those distilled on views"
-        observe_difference(laboratory, name, quantity, errors["distilled"], errors[name], what=what)
-    laboratory.draw(
+        observe_difference(experiment, name, quantity, errors["distilled"], errors[name], what=what)
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Errors of convnets and of 800-800 students",
             how_to_read="Three students of one shape and one length of training; they differ in what they are shown.",
-            quantity=laboratory.examined("errors"),
-            value_label=f"errors on {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("errors"),
+            value_label=f"errors on {experiment.num_evaluated:,} images",
             places=[
                 "each\nconvnet",
                 "ensemble",

@@ -14,17 +14,21 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import pooled_teacher
 from limbeck.metrics import top1_agreement
 from limbeck.models import ModelFactory, multi_head_network
 from limbeck.objectives import Distillation, HardLabels, MultiTeacher, Objective
 from limbeck.recipes.comparing import observe_difference, observe_gain_kept
-from limbeck.recipes.exam import Exam
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
     TEACHER_RECIPE,
     section_teacher,
 )
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.teachers import Teacher
 from limbeck.training import Recipe
@@ -86,19 +90,19 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train the teachers, pool their answers, train every condition's students, and read the test set."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
     numbers = range(settings.teacher_seed, settings.teacher_seed + settings.num_teachers)
-    teachers = [section_teacher(replace(settings, teacher_seed=seed), laboratory, images) for seed in numbers]
+    teachers = [section_teacher(replace(settings, teacher_seed=seed), experiment, images) for seed in numbers]
     weights = {"soft_weight": settings.soft_weight, "hard_weight": settings.hard_weight}
     of_one = Distillation(temperature=settings.temperature, **weights)
     of_each = MultiTeacher(temperature=settings.temperature, **weights)
-    arithmetic = laboratory.answers(teachers, images, pooling="arithmetic")
-    geometric = laboratory.answers(teachers, images, pooling="geometric")
+    arithmetic = collect_targets(experiment, teachers, images, pooling="arithmetic")
+    geometric = collect_targets(experiment, teachers, images, pooling="geometric")
     ways: list[tuple[str, str | ModelFactory, Objective, Teacher | None]] = [
         ("hard_labels", settings.student, HardLabels(), None),
-        ("one_teacher", settings.student, of_one, laboratory.answers(teachers[0], images)),
+        ("one_teacher", settings.student, of_one, collect_targets(experiment, teachers[0], images)),
         ("arithmetic", settings.student, of_one, arithmetic),
         ("geometric", settings.student, of_one, geometric),
         ("sum_of_losses", settings.student, of_each, arithmetic),  # the sum looks behind the mean
@@ -106,43 +110,43 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     ]
     recipe = settings.student_recipe
     students = [
-        laboratory.trained(name, spec, samples=images, objective=objective, recipe=recipe, teacher=teacher, seed=seed)
+        experiment.train(name, spec, samples=images, objective=objective, recipe=recipe, teacher=teacher, seed=seed)
         for name, spec, objective, teacher in ways
         for seed in settings.seeds
     ]
-    exams: dict[str, dict[int, Exam]] = {}
+    predictions: dict[str, dict[int, Predictions]] = {}
     for network in (*teachers, *students):
         name, seed = network.role, network.seed or 0
-        exams.setdefault(name, {})[seed] = laboratory.examine(network, condition=name, seed=seed)
+        predictions.setdefault(name, {})[seed] = evaluate(experiment, network, condition=name, seed=seed)
     for pooling in ("arithmetic", "geometric"):
-        ensemble, name = laboratory.teacher(teachers, pooling=pooling), f"ensemble_{pooling}"
-        exams[name] = {0: laboratory.examine(ensemble, condition=name, seed=None)}
-    _compare(settings, laboratory, exams)
-    _draw(laboratory)
+        ensemble, name = pooled_teacher(teachers, pooling=pooling), f"ensemble_{pooling}"
+        predictions[name] = {0: evaluate(experiment, ensemble, condition=name, seed=None)}
+    _compare(settings, experiment, predictions)
+    _draw(experiment)
 
 
-def _compare(settings: Settings, laboratory: Laboratory, exams: dict[str, dict[int, Exam]]) -> None:
-    errors = {name: {seed: exam.errors for seed, exam in runs.items()} for name, runs in exams.items()}
-    quantity = laboratory.examined("errors_beyond_arithmetic")
+def _compare(settings: Settings, experiment: Experiment, predictions: dict[str, dict[int, Predictions]]) -> None:
+    errors = {name: {seed: found.errors for seed, found in runs.items()} for name, runs in predictions.items()}
+    quantity = experiment.quantity("errors_beyond_arithmetic")
     for name, source in DISTILLED.items():
-        observe_gain_kept(laboratory, name, "hard_labels", teacher_errors=errors["ensemble_arithmetic"][0])
+        observe_gain_kept(experiment, name, "hard_labels", teacher_errors=errors["ensemble_arithmetic"][0])
         for seed in settings.seeds:
-            same = top1_agreement(exams[name][seed].logits, exams["arithmetic"][seed].logits)
-            laboratory.observe(name, seed, "agreement_with_arithmetic", same, "fraction")
+            same = top1_agreement(predictions[name][seed].logits, predictions["arithmetic"][seed].logits)
+            experiment.results.observe(name, seed, "agreement_with_arithmetic", same, "fraction")
         if name != "arithmetic":
             what = f"Errors of the student of {source}, less those of the arithmetic mean's"
-            observe_difference(laboratory, name, quantity, errors["arithmetic"], errors[name], what=what)
+            observe_difference(experiment, name, quantity, errors["arithmetic"], errors[name], what=what)
 
 
-def _draw(laboratory: Laboratory) -> None:
+def _draw(experiment: Experiment) -> None:
     names = {"teacher": "each teacher", "ensemble_arithmetic": "their ensemble", **DISTILLED}
-    laboratory.draw(
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Errors of ten teachers, of their ensemble, and of its students",
             how_to_read="The students of the arithmetic mean and of the losses' sum share gradients, up to rounding.",
-            quantity=laboratory.examined("errors"),
-            value_label=f"errors on {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("errors"),
+            value_label=f"errors on {experiment.num_evaluated:,} images",
             places=[textwrap.fill(name, 11) for name in (*names.values(), "labels alone")],
             series=[Series("one run", [*names, "hard_labels"])],
         )

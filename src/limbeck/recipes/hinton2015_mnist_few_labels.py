@@ -18,11 +18,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from limbeck.data import hold_out
+from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.comparing import observe_difference
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, predict
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
 
@@ -76,19 +79,19 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train on all labels, on few with and without early stopping, and on soft targets; measure training and test."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
-    teacher = section_teacher(settings, laboratory, images)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
+    teacher = section_teacher(settings, experiment, images)
     soft_targets = Distillation(
         temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
     )
-    answers = laboratory.answers(teacher, images)
+    answers = collect_targets(experiment, teacher, images)
     trained = []
     for seed in settings.seeds:
         rest, few = hold_out(images, fraction=settings.fraction, seed=seed)
         validation = hold_out(rest, count=settings.num_validation, seed=seed)[1]
-        train = partial(laboratory.trained, source=settings.student, teacher=answers, seed=seed)
+        train = partial(experiment.train, source=settings.student, teacher=answers, seed=seed)
         on_all = partial(train, samples=images, recipe=settings.student_recipe)
         on_few = partial(train, samples=few, recipe=settings.few_recipe)
         trained += [
@@ -97,39 +100,39 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
             ("hard_few_early", seed, few, on_few("hard_few_early", objective=HardLabels(), validation=validation)),
             ("soft_few", seed, few, on_few("soft_few", objective=soft_targets)),
         ]
-    laboratory.examine(teacher, condition="teacher", seed=teacher.seed)
+    evaluate(experiment, teacher, condition="teacher", seed=teacher.seed)
     accuracy: dict[tuple[str, int], float] = {}
     for condition, seed, learned, network in trained:
-        reached = laboratory.examine(network, condition=condition, seed=seed).accuracy
-        in_training = laboratory.asked(network, learned).accuracy
+        reached = evaluate(experiment, network, condition=condition, seed=seed).accuracy
+        in_training = predict(experiment, network, learned).accuracy
         accuracy[condition, seed] = reached
         for quantity, value, unit in (
             ("training_accuracy", in_training, "fraction"),
-            (laboratory.examined("accuracy_kept"), reached / accuracy["hard_all", seed], "fraction"),
-            (laboratory.examined("accuracy_gap"), 100 * (in_training - reached), "points"),
+            (experiment.quantity("accuracy_kept"), reached / accuracy["hard_all", seed], "fraction"),
+            (experiment.quantity("accuracy_gap"), 100 * (in_training - reached), "points"),
         ):
-            laboratory.observe(condition, seed, quantity, value, unit)
+            experiment.results.observe(condition, seed, quantity, value, unit)
     observe_difference(
-        laboratory,
+        experiment,
         "soft_less_hard",
-        laboratory.examined("accuracy_difference"),
+        experiment.quantity("accuracy_difference"),
         *({seed: 100 * accuracy[name, seed] for seed in settings.seeds} for name in ("hard_few_early", "soft_few")),
         what="On 3 %, test accuracy with soft targets less that of hard labels, stopped early",
         unit="points",
     )
-    _draw(laboratory, "accuracy", "Accuracy", "accuracy (%)")
-    _draw(laboratory, "accuracy_gap", "Overfitting", "training less test (points)")
+    _draw(experiment, "accuracy", "Accuracy", "accuracy (%)")
+    _draw(experiment, "accuracy_gap", "Overfitting", "training less test (points)")
 
 
-def _draw(laboratory: Laboratory, quantity: str, title: str, value_label: str) -> None:
+def _draw(experiment: Experiment, quantity: str, title: str, value_label: str) -> None:
     conditions = ["hard_all", "hard_few", "hard_few_early", "soft_few"]
-    laboratory.draw(
+    experiment.results.draw(
         Figure(
             kind="points",
             title=title,
             how_to_read="The few are 3 % of the training images, drawn anew for each run.",
-            quantity=laboratory.examined(quantity),
-            value_label=f"{value_label}, {laboratory.num_examined:,} images",
+            quantity=experiment.quantity(quantity),
+            value_label=f"{value_label}, {experiment.num_evaluated:,} images",
             places=["all labels", "few labels", "few labels,\nstopped early", "few images,\nsoft targets"],
             series=[Series("one run", conditions)],
         )

@@ -21,13 +21,16 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
 from limbeck.metrics import logit_distance, top1_agreement
 from limbeck.objectives import Distillation, LogitMatching
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_likeness, observed
-from limbeck.recipes.exam import Exam
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
 
@@ -43,7 +46,7 @@ CLAIMS = [
     Claim("wide", "test_errors_saved", "With 300 units, what T = 4 saves against logit matching."),
 ]  # fmt: skip
 DEPARTURES = [*table.DEPARTURES, "The section argues without an experiment: data, networks, temperatures are ours."]
-Exams = dict[str, dict[int, Exam]]  # by condition, then by seed
+Exams = dict[str, dict[int, Predictions]]  # by condition, then by seed
 MATCHING, OTHER = "logit matching", "logit matching, another seed"  # in place of a temperature
 STUDENT_RECIPE = replace(table.STUDENT_RECIPE, num_epochs=table.STUDENT_RECIPE.num_epochs // 2)
 
@@ -74,28 +77,28 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train students at every temperature and by logit matching, read the test set, and compare."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
-    answers = laboratory.answers(section_teacher(settings, laboratory, images), images)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
+    answers = collect_targets(experiment, section_teacher(settings, experiment, images), images)
     soft = [Distillation(temperature=t, soft_weight=1.0, hard_weight=0.0) for t in settings.temperatures]
     matching, recipe, students = LogitMatching(centred=True), settings.student_recipe, []
     for units, seed in itertools.product((settings.narrow, settings.wide), settings.seeds):
         spec, seeds = f"mlp:widths={units}x{units}", [seed] * len(soft)
-        networks = laboratory.trained_together(
+        networks = experiment.train_stacked(
             "student", spec, samples=images, objectives=soft, seeds=seeds, recipe=recipe, teacher=answers
         )
-        matched = laboratory.trained(
+        matched = experiment.train(
             "student", spec, samples=images, objective=matching, seed=seed, recipe=recipe, teacher=answers
         )
         names = [*(condition(units, t) for t in settings.temperatures), condition(units, MATCHING)]
         students += [(name, seed, network) for name, network in zip(names, [*networks, matched], strict=True)]
-    exams: Exams = defaultdict(dict)
+    predictions: Exams = defaultdict(dict)
     for name, seed, network in students:
-        exams[name][seed] = laboratory.examine(network, condition=name, seed=seed)
-    compare(settings, laboratory, exams, size="narrow", units=settings.narrow)
-    compare(settings, laboratory, exams, size="wide", units=settings.wide)
-    draw(settings, laboratory)
+        predictions[name][seed] = evaluate(experiment, network, condition=name, seed=seed)
+    compare(settings, experiment, predictions, size="narrow", units=settings.narrow)
+    compare(settings, experiment, predictions, size="wide", units=settings.wide)
+    draw(settings, experiment)
 
 
 def condition(units: int, place: float | str) -> str:
@@ -103,38 +106,39 @@ def condition(units: int, place: float | str) -> str:
     return f"{units} units, {place if isinstance(place, str) else f'T = {place:g}'}"
 
 
-def compare(settings: Settings, laboratory: Laboratory, exams: Exams, *, size: str, units: int) -> None:
+def compare(settings: Settings, experiment: Experiment, predictions: Exams, *, size: str, units: int) -> None:
     """Observe how near to logit matching the students of one width come, and what a lower temperature saves."""
     quantities = "agreement", "logit_distance", "agreement_gained", "errors_margin", "errors_saved"
-    agreement, distance, gained, margin, saved = map(laboratory.examined, quantities)
-    matching = exams[condition(units, MATCHING)]
-    for seed, exam in matching.items():
+    agreement, distance, gained, margin, saved = map(experiment.quantity, quantities)
+    matching = predictions[condition(units, MATCHING)]
+    for seed, found in matching.items():
         for name in [condition(units, t) for t in settings.temperatures]:
-            student = exams[name][seed].logits
-            laboratory.observe(name, seed, agreement, top1_agreement(student, exam.logits), "fraction")
-            laboratory.observe(name, seed, distance, logit_distance(student, exam.logits), "fraction")
-        if others := [top1_agreement(exam.logits, other.logits) for key, other in matching.items() if key != seed]:
-            laboratory.observe(condition(units, OTHER), seed, agreement, fmean(others), "fraction")
+            student = predictions[name][seed].logits
+            experiment.results.observe(name, seed, agreement, top1_agreement(student, found.logits), "fraction")
+            experiment.results.observe(name, seed, distance, logit_distance(student, found.logits), "fraction")
+        if others := [top1_agreement(found.logits, other.logits) for key, other in matching.items() if key != seed]:
+            experiment.results.observe(condition(units, OTHER), seed, agreement, fmean(others), "fraction")
     high, low = settings.high, settings.intermediate
-    apart, near = (mean_by_seed(observed(laboratory, [condition(units, p)], agreement)) for p in (OTHER, high))
+    apart, near = (mean_by_seed(observed(experiment, [condition(units, p)], agreement)) for p in (OTHER, high))
     what = f"{units} units, agreement of T = {high:g} with logit matching less that of two seeds of the latter"
-    observe_difference(laboratory, size, gained, apart, near, what=what, unit="fraction")
+    observe_difference(experiment, size, gained, apart, near, what=what, unit="fraction")
     at_low, at_high, matched = (
-        {seed: exam.errors for seed, exam in exams[condition(units, place)].items()} for place in (low, high, MATCHING)
+        {seed: found.errors for seed, found in predictions[condition(units, place)].items()}
+        for place in (low, high, MATCHING)
     )
     what = f"{units} units, errors at T = {high:g} and by logit matching"
-    observe_likeness(laboratory, size, margin, [at_high, matched], what=what)
+    observe_likeness(experiment, size, margin, [at_high, matched], what=what)
     what = f"{units} units, errors that T = {low:g} saves against logit matching"
-    observe_difference(laboratory, size, saved, at_low, matched, what=what)
+    observe_difference(experiment, size, saved, at_low, matched, what=what)
 
 
-def draw(settings: Settings, laboratory: Laboratory) -> None:
+def draw(settings: Settings, experiment: Experiment) -> None:
     """Draw how students at a temperature come near to those of logit matching, and their errors."""
     places, sizes = [f"{t:g}" for t in settings.temperatures], (settings.narrow, settings.wide)
     swept = [Series(f"{u} units", [condition(u, t) for t in settings.temperatures]) for u in sizes]
     matching = [Series(f"{u} units, logit matching", [condition(u, MATCHING)] * len(places)) for u in sizes]
     other = [Series(f"{u} units, two seeds of matching", [condition(u, OTHER)] * len(places)) for u in sizes]
-    images = f"{laboratory.num_examined:,} images"
+    images = f"{experiment.num_evaluated:,} images"
     for quantity, title, how_to_read, label, series in (
         ("logit_distance", "Distance from logit matching", "Zero-mean logits of two students of one seed: the root "
          "mean square of their difference over that of logit matching's own.", "distance, % of the logits", swept),
@@ -143,7 +147,7 @@ def draw(settings: Settings, laboratory: Laboratory) -> None:
         ("errors", "Errors from T = 1 to logit matching", "Level lines: students of logit matching, where the others "
          "end.", f"errors on {images}", [*swept, *matching]),
     ):  # fmt: skip
-        laboratory.draw(
-            Figure("curves", title, how_to_read, laboratory.examined(quantity), label, places, series, "temperature T",
+        experiment.results.draw(
+            Figure("curves", title, how_to_read, experiment.quantity(quantity), label, places, series, "temperature T",
                    log_places=True, log_values=quantity != "agreement")
         )  # fmt: skip

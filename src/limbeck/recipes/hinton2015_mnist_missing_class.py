@@ -20,10 +20,13 @@ import torch
 
 from limbeck.calibration import best_class_bias, correct_class_bias
 from limbeck.data import hold_out
+from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes import hinton2015_mnist as table
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, observe_predictions, predict
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe, count_batches
 
@@ -84,16 +87,16 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train students with and without the teacher, choose offsets, read the test set as trained and with offsets."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
-    teacher = section_teacher(settings, laboratory, images)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
+    teacher = section_teacher(settings, experiment, images)
     soft_targets = Distillation(
         temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
     )
     kept, calibration = hold_out(images, count=settings.num_calibration, seed=0)
     priors = torch.bincount(images.labels, minlength=images.num_classes) / len(images)
-    train = partial(laboratory.trained, source=settings.student, teacher=laboratory.answers(teacher, images))
+    train = partial(experiment.train, source=settings.student, teacher=collect_targets(experiment, teacher, images))
     on_all = partial(train, samples=images, recipe=settings.student_recipe)
     steps = count_batches(len(images), settings.lacking_recipe.batch_size)
     on_some = partial(train, recipe=settings.lacking_recipe, steps_per_epoch=steps)
@@ -103,7 +106,7 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         for seed in settings.seeds:
             for way, objective in (("", soft_targets), ("_labels", HardLabels())):
                 student = on_some(name + way, samples=transfer, objective=objective, seed=seed)
-                logits = laboratory.asked(student, calibration).logits
+                logits = predict(experiment, student, calibration).logits
                 networks[name + way, seed] = student
                 offsets[name + way, seed] = correct_class_bias(
                     logits, priors=priors, classes=mended, shared=True, frequencies="argmax"
@@ -111,26 +114,26 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     for seed in settings.seeds:
         networks["all_digits", seed] = on_all("distilled", objective=soft_targets, seed=seed)
     for (name, seed), network in networks.items():
-        exam = laboratory.examine(network, condition=name, seed=seed, classes="378")
+        found = evaluate(experiment, network, condition=name, seed=seed, classes="378")
         if (name, seed) in offsets:
             mended = TRANSFER_SETS[name.removesuffix("_labels")][1]
-            oracle = best_class_bias(exam.logits, exam.labels, classes=mended, shared=True)
+            oracle = best_class_bias(found.logits, found.labels, classes=mended, shared=True)
             for way, offset in (("_matched", offsets[name, seed]), ("_oracle", oracle)):
-                laboratory.record_exam(exam.shifted(offset), condition=name + way, seed=seed, classes="378")
-                laboratory.observe(name + way, seed, "offset", float(offset[mended[0]]), "nats")
-    _draw(laboratory, "no_3", "errors", "Errors of students that never saw a 3")
-    _draw(laboratory, "no_3", "errors_on_3", "Their errors on threes")
-    _draw(laboratory, "only_7_8", "errors", "Errors of students that saw nothing but 7s and 8s")
+                observe_predictions(experiment, found.shifted(offset), condition=name + way, seed=seed, classes="378")
+                experiment.results.observe(name + way, seed, "offset", float(offset[mended[0]]), "nats")
+    _draw(experiment, "no_3", "errors", "Errors of students that never saw a 3")
+    _draw(experiment, "no_3", "errors_on_3", "Their errors on threes")
+    _draw(experiment, "only_7_8", "errors", "Errors of students that saw nothing but 7s and 8s")
 
 
-def _draw(laboratory: Laboratory, name: str, quantity: str, title: str) -> None:
-    laboratory.draw(
+def _draw(experiment: Experiment, name: str, quantity: str, title: str) -> None:
+    experiment.results.draw(
         Figure(
             kind="points",
             title=title,
             how_to_read="An offset mends a bias and adds no knowledge: labels alone have none of the absent digits.",
-            quantity=laboratory.examined(quantity),
-            value_label=f"errors on {laboratory.num_examined:,} images",
+            quantity=experiment.quantity(quantity),
+            value_label=f"errors on {experiment.num_evaluated:,} images",
             places=["soft targets,\nall digits", "soft targets,\nsome absent", "labels alone,\nsome absent"],
             series=[
                 Series(label, ["" if way else "all_digits", name + way, f"{name}_labels{way}"])

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes import hinton2015_mnist as table
 from limbeck.recipes.comparing import mean_by_seed, observe_difference, observe_likeness, observed
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
 
@@ -76,15 +79,15 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train every width at every temperature, read the test set, and test the two trends."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
-    answers = laboratory.answers(section_teacher(settings, laboratory, images), images)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
+    answers = collect_targets(experiment, section_teacher(settings, experiment, images), images)
     weights = {"soft_weight": settings.soft_weight, "hard_weight": settings.hard_weight}
     soft_targets = {f"{t:g}": Distillation(temperature=t, **weights) for t in settings.temperatures}
     objectives: dict[str, Objective] = {"labels": HardLabels(), **soft_targets}
     passes = {
-        (width, seed): laboratory.trained_together(
+        (width, seed): experiment.train_stacked(
             "student",
             f"mlp:widths={width}x{width}",
             samples=images,
@@ -98,9 +101,9 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     }
     for (width, seed), students in passes.items():
         for place, student in zip(objectives, students, strict=True):
-            laboratory.examine(student, condition=condition(width, place), seed=seed)
-    observe_trends(settings, laboratory)
-    draw(settings, laboratory, list(objectives))
+            evaluate(experiment, student, condition=condition(width, place), seed=seed)
+    observe_trends(settings, experiment)
+    draw(settings, experiment, list(objectives))
 
 
 def condition(width: int, place: str | float) -> str:
@@ -108,42 +111,42 @@ def condition(width: int, place: str | float) -> str:
     return f"{width} units, labels" if place == "labels" else f"{width} units, T = {float(place):g}"
 
 
-def observe_trends(settings: Settings, laboratory: Laboratory) -> None:
+def observe_trends(settings: Settings, experiment: Experiment) -> None:
     """Observe within which margin wide students are alike, and what the best temperatures save narrow ones."""
     chosen = {"low": settings.low, "best": settings.best, "high": settings.high, "alike": settings.alike}
     swept = {name: [t for t in temperatures if t in settings.temperatures] for name, temperatures in chosen.items()}
     words = {name: f"T = {', '.join(f'{t:g}' for t in temperatures)}" for name, temperatures in swept.items()}
 
     def errors(width: int, name: str) -> list[dict[int, float]]:
-        return observed(laboratory, [condition(width, t) for t in swept[name]], laboratory.examined("errors"))
+        return observed(experiment, [condition(width, t) for t in swept[name]], experiment.quantity("errors"))
 
-    quantity, margins = laboratory.examined("errors_margin"), []
+    quantity, margins = experiment.quantity("errors_margin"), []
     for width in (width for width in settings.widths if width >= settings.wide):
         what, groups = f"{width} units, errors at {words['alike']}", errors(width, "alike")
-        margins.append(observe_likeness(laboratory, f"{width} units", quantity, groups, what=what))
+        margins.append(observe_likeness(experiment, f"{width} units", quantity, groups, what=what))
     if known := [margin for margin in margins if margin is not None]:
-        laboratory.observe("wide", None, quantity, max(known), "count")
+        experiment.results.observe("wide", None, quantity, max(known), "count")
     for name in ("low", "high"):
         observe_difference(
-            laboratory, "narrow", laboratory.examined(f"errors_saved_against_{name}_T"),
+            experiment, "narrow", experiment.quantity(f"errors_saved_against_{name}_T"),
             mean_by_seed(errors(settings.narrow, "best")), mean_by_seed(errors(settings.narrow, name)),
             what=f"{settings.narrow} units, errors that {words['best']} save against {words[name]}",
         )  # fmt: skip
 
 
-def draw(settings: Settings, laboratory: Laboratory, places: list[str]) -> None:
+def draw(settings: Settings, experiment: Experiment, places: list[str]) -> None:
     """Draw means over temperature and width, and their spread."""
-    errors, label = laboratory.examined("errors"), f"errors on {laboratory.num_examined:,} images"
+    errors, label = experiment.quantity("errors"), f"errors on {experiment.num_evaluated:,} images"
     temperatures = places[1:]
     rows = [Series(str(w), [condition(w, place) for place in places]) for w in settings.widths]
     lines = [Series(f"{w} units", [condition(w, t) for t in temperatures]) for w in settings.widths]
     how_to_read = 'The column "labels" holds students without a teacher.'
-    laboratory.draw(
+    experiment.results.draw(
         Figure("heat_map", "Errors over temperature and width", how_to_read, errors, label, places, rows,
                place_label="temperature T", series_label="units in each layer", log_values=True)
     )  # fmt: skip
     how_to_read = "In the paper wide students' lines are flat above T = 8, and narrow ones' lowest from 2.5 to 4."
-    laboratory.draw(
+    experiment.results.draw(
         Figure("curves", "Errors over temperature", how_to_read, errors, label, temperatures, lines,
                place_label="temperature T", log_places=True, log_values=True)
     )  # fmt: skip

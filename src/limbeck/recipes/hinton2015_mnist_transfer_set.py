@@ -14,11 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from limbeck.data import Samples, Views, augmentations_from
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.comparing import observe_difference
-from limbeck.recipes.exam import Exam
+from limbeck.recipes.data import load_samples, open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.hinton2015_mnist import STUDENT_RECIPE
-from limbeck.recipes.laboratory import Laboratory
 from limbeck.recipes.mnist_teacher import (
     SMOKE_TEACHER_RECIPE,
     TEACHER,
@@ -26,6 +28,7 @@ from limbeck.recipes.mnist_teacher import (
     TEACHER_RECIPE,
     section_teacher,
 )
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.recipes.transfer_sets import from_elsewhere, noise_images, without_labels
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe, count_batches
@@ -77,10 +80,10 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train the teacher, ask it about every transfer set, train the students, and read the test set."""
-    images = laboratory.open("mnist", held_out=settings.held_out)
-    teacher = section_teacher(settings, laboratory, images)
+    images = open_data(experiment, "mnist", held_out=settings.held_out)
+    teacher = section_teacher(settings, experiment, images)
     without = Distillation(temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=0.0)
     labelled = replace(without, hard_weight=settings.hard_weight)
     recipe, steps = settings.student_recipe, count_batches(len(images), settings.student_recipe.batch_size)
@@ -88,35 +91,35 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     sets = {
         "hard_labels": (images, Views()),
         "distilled": (images, Views()),
-        **_transfer_sets(settings, laboratory, images),
+        **_transfer_sets(settings, experiment, images),
     }
     for name, (samples, views) in sets.items():
         num_views = None if views.is_constant else settings.num_views
         objective = {"hard_labels": HardLabels(), "distilled": labelled}.get(name, without)
-        answers = laboratory.answers(teacher, samples, views=views, num_views=num_views)
+        answers = collect_targets(experiment, teacher, samples, views=views, num_views=num_views)
         students += [
-            laboratory.trained(
+            experiment.train(
                 name, settings.student, samples=samples, views=views, num_views=num_views, objective=objective,
                 teacher=answers, recipe=recipe, steps_per_epoch=steps, seed=seed,
             )
             for seed in settings.seeds
         ]  # fmt: skip
-    known = laboratory.examine(teacher, condition="teacher", seed=teacher.seed)
-    exams: dict[str, dict[int, Exam]] = {name: {} for name in sets}
+    known = evaluate(experiment, teacher, condition="teacher", seed=teacher.seed)
+    predictions: dict[str, dict[int, Predictions]] = {name: {} for name in sets}
     for network in students:
         seed = network.seed or 0
-        exams[network.role][seed] = laboratory.examine(network, condition=network.role, seed=seed)
-        kept = exams[network.role][seed].accuracy / known.accuracy
-        laboratory.observe(network.role, seed, "accuracy_kept", kept, "fraction")
-    errors = {name: {seed: exam.errors for seed, exam in runs.items()} for name, runs in exams.items()}
+        predictions[network.role][seed] = evaluate(experiment, network, condition=network.role, seed=seed)
+        kept = predictions[network.role][seed].accuracy / known.accuracy
+        experiment.results.observe(network.role, seed, "accuracy_kept", kept, "fraction")
+    errors = {name: {seed: found.errors for seed, found in runs.items()} for name, runs in predictions.items()}
     for name in ("unlabelled", "jittered", "mixed"):
         what = f"Errors of the student of {name} images, less those of the one with labels too"
-        quantity = laboratory.examined("errors_beyond_labelled")
-        observe_difference(laboratory, name, quantity, errors["distilled"], errors[name], what=what)
-    _draw(laboratory, list(sets))
+        quantity = experiment.quantity("errors_beyond_labelled")
+        observe_difference(experiment, name, quantity, errors["distilled"], errors[name], what=what)
+    _draw(experiment, list(sets))
 
 
-def _transfer_sets(settings: Settings, laboratory: Laboratory, images: Samples) -> dict[str, tuple[Samples, Views]]:
+def _transfer_sets(settings: Settings, experiment: Experiment, images: Samples) -> dict[str, tuple[Samples, Views]]:
     """Return the unlabelled transfer sets and their views, by condition."""
     own = without_labels(images)
     sets = {"unlabelled": (own, Views())}
@@ -127,21 +130,21 @@ def _transfer_sets(settings: Settings, laboratory: Laboratory, images: Samples) 
         sets[name] = (own, Views(augmentations_from([words]), seed=settings.view_seed))
     for name in settings.elsewhere:
         size = MNIST_DIGIT_PIXELS if name == "digits" else None
-        sets[name] = (from_elsewhere(laboratory.load(name, image_size=size), like=images), Views())
+        sets[name] = (from_elsewhere(load_samples(experiment, name, image_size=size), like=images), Views())
     sets["noise"] = (noise_images(like=images, seed=settings.view_seed), Views())
     return sets
 
 
-def _draw(laboratory: Laboratory, names: list[str]) -> None:
+def _draw(experiment: Experiment, names: list[str]) -> None:
     places = {"teacher": "teacher", "hard_labels": "labels\nalone", "distilled": "soft targets\nand labels"}
     conditions = ["teacher", *names]
-    laboratory.draw(
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Errors by what the student was shown",
             how_to_read="From the fourth place on, no student saw a label. The scale is logarithmic.",
-            quantity=laboratory.examined("errors"),
-            value_label=f"errors on {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("errors"),
+            value_label=f"errors on {experiment.num_evaluated:,} images",
             places=[places.get(name, f"{name},\nno label") for name in conditions],
             series=[Series("one run", conditions)],
             log_values=True,

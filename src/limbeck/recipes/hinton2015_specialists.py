@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
 from limbeck.errors import require_positive
 from limbeck.jobs import runner_from
 from limbeck.models import mixture_of_experts
@@ -24,9 +26,9 @@ from limbeck.objectives import HardLabels
 from limbeck.recipes import committee_tables as tables
 from limbeck.recipes.cifar import AUGMENTATIONS, augmented
 from limbeck.recipes.committees import Covariance, PlanSpec, choose_num_top_classes, show_plan, trained_committee
-from limbeck.recipes.exam import Exam
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.folding import folded_students, observe_folding
-from limbeck.recipes.laboratory import Laboratory
 from limbeck.reproduction import Claim
 from limbeck.training import Recipe
 
@@ -94,33 +96,37 @@ class Settings:
 
 
 SMOKE = Settings(
-    generalist="resnet:depth=8,width=0.25", generalist_recipe=replace(RECIPE, num_epochs=2), plan="kmeans:3x80",
+    generalist="convnet:channels=4x8", generalist_recipe=replace(RECIPE, num_epochs=2), plan="kmeans:3x80",
     specialist_recipe=replace(SPECIAL_RECIPE, num_epochs=1), nums_top_classes=(1, 2), sweep=("spectral:2x80",),
-    gate="resnet:depth=8,width=0.25", jobs="serial", num_views=2,
+    gate="convnet:channels=4x8", jobs="serial", num_views=2,
     student="convnet:channels=8x16", student_recipe=replace(RECIPE, num_epochs=2), seeds=(0, 1),
 )  # fmt: skip
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train generalist, specialists, mixture and students, choose n by validation, and read the test set."""
-    images = laboratory.open(
-        settings.data, held_out=settings.held_out, num_train=settings.num_train, num_validation=settings.num_validation
+    images = open_data(
+        experiment,
+        settings.data,
+        held_out=settings.held_out,
+        num_train=settings.num_train,
+        num_validation=settings.num_validation,
     )
     PlanSpec.require((settings.plan, *settings.sweep), num_classes=images.num_classes)
     seeds, first, shown = settings.seeds, settings.seeds[0], partial(augmented, images)
     clean, views = shown((), seed=0), shown(AUGMENTATIONS, seed=settings.view_seed + 1)
     joint = partial(
-        laboratory.trained, samples=images, objective=HardLabels(), views=views, seed=settings.generalist_seed
+        experiment.train, samples=images, objective=HardLabels(), views=views, seed=settings.generalist_seed
     )
     generalist = joint("generalist", settings.generalist, recipe=settings.generalist_recipe)
-    covariance = Covariance.of(laboratory, generalist, images, views=clean)
+    covariance = Covariance.of(experiment, generalist, images, views=clean)
     plan = covariance.plan(settings.plan)
-    show_plan(laboratory, covariance, plan)
+    show_plan(experiment, covariance, plan)
     committee = partial(
-        trained_committee, laboratory, generalist, samples=images, recipe=settings.specialist_recipe, views=views,
+        trained_committee, experiment, generalist, samples=images, recipe=settings.specialist_recipe, views=views,
         temperature=settings.temperature, jobs=settings.jobs,
     )  # fmt: skip
-    choose = partial(choose_num_top_classes, laboratory, candidates=settings.nums_top_classes, views=clean)
+    choose = partial(choose_num_top_classes, experiment, candidates=settings.nums_top_classes, views=clean)
     special = {seed: committee(plan, seed=seed) for seed in seeds}
     full = {seed: committee(plan, seed=seed, variant="full_softmax") for seed in seeds}
     chosen = {"committee": choose(special, "committee"), "full_softmax": choose(full, "full_softmax")}
@@ -129,22 +135,24 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
     experts = mixture_of_experts(
         settings.generalist, num_experts=len(plan.class_sets), gate=settings.gate, start=generalist.module
     )
-    mixture = joint("mixture", experts, recipe=settings.specialist_recipe, validation=laboratory.validation)
+    mixture = joint("mixture", experts, recipe=settings.specialist_recipe, validation=experiment.validation)
     students = folded_students(
-        laboratory, images, generalist, special[first].teacher(num_top_classes=chosen["committee"]),
+        experiment, images, generalist, special[first].teacher(num_top_classes=chosen["committee"]),
         student=settings.student, recipe=settings.student_recipe, views=shown(AUGMENTATIONS, seed=settings.view_seed),
         num_views=settings.num_views, temperature=settings.temperature, soft_weight=settings.soft_weight,
         hard_weight=settings.hard_weight, seeds=seeds,
     )  # fmt: skip
-    exams: dict[str, dict[int, Exam]] = {}
+    predictions: dict[str, dict[int, Predictions]] = {}
     for network in (generalist, mixture, *students):
-        exam = laboratory.examine(network, condition=network.role, seed=network.seed, views=clean)
-        exams.setdefault(network.role, {})[network.seed or 0] = exam
+        found = evaluate(experiment, network, condition=network.role, seed=network.seed, views=clean)
+        predictions.setdefault(network.role, {})[network.seed or 0] = found
     for name, committees in (("committee", special), ("full_softmax", full)):
         for seed, one in committees.items():
             teacher = one.teacher(num_top_classes=chosen[name])
-            exams.setdefault(name, {})[seed] = laboratory.examine(teacher, condition=name, seed=seed, views=clean)
-    tables.observe_tables(laboratory, exams, plan.class_numbers())
-    tables.observe_cost(laboratory, special, mixture)
-    observe_folding(laboratory, exams, folded_seed=first)
-    tables.draw(laboratory, candidates=settings.nums_top_classes, plans=(settings.plan, *settings.sweep))
+            predictions.setdefault(name, {})[seed] = evaluate(
+                experiment, teacher, condition=name, seed=seed, views=clean
+            )
+    tables.observe_tables(experiment, predictions, plan.class_numbers())
+    tables.observe_cost(experiment, special, mixture)
+    observe_folding(experiment, predictions, folded_seed=first)
+    tables.draw(experiment, candidates=settings.nums_top_classes, plans=(settings.plan, *settings.sweep))

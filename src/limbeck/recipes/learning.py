@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from limbeck.distillation.measure import TrainedNetwork
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.reproduction import Figure, Series
 
 NUM_MARKS = 8
 
 
 def draw_learning(
-    laboratory: Laboratory, networks: Mapping[tuple[str, int], TrainedNetwork], labels: Mapping[str, str]
+    experiment: Experiment, networks: Mapping[tuple[str, int], TrainedNetwork], labels: Mapping[str, str]
 ) -> None:
     """Draw the training loss on the labels by epoch, at eight epochs or fewer, each recorded as "NAME_epoch_3".
 
     Args:
-        laboratory: where they are recorded and drawn.
+        experiment: where they are recorded and drawn.
         networks: by condition and seed, of one number of epochs; trained on labels, whatever else they learned from.
         labels: of the conditions to draw, one line each.
     """
@@ -27,8 +27,8 @@ def draw_learning(
     for (condition, seed), network in drawn.items():
         for epoch in epochs:
             loss = network.history[epoch - 1].train["hard"]
-            laboratory.observe(f"{condition}_epoch_{epoch}", seed, "training_loss", loss, "nats")
-    laboratory.draw(
+            experiment.results.observe(f"{condition}_epoch_{epoch}", seed, "training_loss", loss, "nats")
+    experiment.results.draw(
         Figure(
             kind="curves",
             title="How fast the labels are learned",

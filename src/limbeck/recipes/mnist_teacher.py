@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from limbeck.data import Samples, Views, augmentations_from
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import HardLabels
-from limbeck.recipes.laboratory import Laboratory
 from limbeck.training import Recipe
 
 TEACHER = "mlp:widths=1200x1200,input_dropout=0.1,hidden_dropout=0.25,max_norm=3.87"  # 3.87 = sqrt(15)
@@ -43,9 +43,9 @@ class TeacherSettings(Protocol):
         """Of its weights, order, dropout and views."""
 
 
-def section_teacher(settings: TeacherSettings, laboratory: Laboratory, images: Samples) -> TrainedNetwork:
+def section_teacher(settings: TeacherSettings, experiment: Experiment, images: Samples) -> TrainedNetwork:
     """Return the teacher, regularised and jittered: trained now, or found where any recipe has trained the same."""
-    return laboratory.trained(
+    return experiment.train(
         "teacher",
         settings.teacher,
         samples=images,

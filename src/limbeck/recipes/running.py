@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, plain
 from limbeck.errors import OutputError
 from limbeck.recipes import Recipe, load_recipe
-from limbeck.recipes.laboratory import Laboratory
 from limbeck.records import make_folder, write_text
 from limbeck.reports import read_reproduction, write_report
 from limbeck.reproduction import ReproductionRecord, reproduction_to_json
@@ -64,48 +64,41 @@ def reproduce(
     folder = Path(out) if out is not None else ROOT / (f"{name}-smoke" if smoke else name)
     described: dict[str, Any] = plain(asdict(settings))
     _open_folder(folder, name, smoke=smoke, settings=described)
-    laboratory = Laboratory(
-        networks=Path(networks) if networks is not None else folder.parent / "networks",
-        runtime=Runtime.resolve(device, precision),
-        progress=progress_for(progress) if isinstance(progress, str) else progress,
+    experiment = Experiment.of_recipe(
+        Path(networks) if networks is not None else folder.parent / "networks",
+        Runtime.resolve(device, precision),
+        progress_for(progress) if isinstance(progress, str) else progress,
         smoke=smoke,
         folder=folder,
+        config=described,
+        command=command,
     )
-    started = time.perf_counter()
-    recipe.run(settings, laboratory)
-    record = _record(name, recipe, laboratory, smoke=smoke, settings=described, command=command, started=started)
+    recipe.run(settings, experiment)
+    record = _record(name, recipe, experiment)
     write_report(record, folder / REPORT_FILE)
     write_text(folder / RECORD_FILE, reproduction_to_json(record))
     return Reproduction(record, folder)
 
 
-def _record(
-    name: str,
-    recipe: Recipe,
-    laboratory: Laboratory,
-    *,
-    smoke: bool,
-    settings: dict[str, Any],
-    command: str,
-    started: float,
-) -> ReproductionRecord:
+def _record(name: str, recipe: Recipe, experiment: Experiment) -> ReproductionRecord:
+    results = experiment.results
     return ReproductionRecord(
         recipe=name,
         title=(recipe.__doc__ or name).strip().splitlines()[0].rstrip("."),
         paper=recipe.PAPER,
-        command=command,
-        smoke=smoke,
+        command=experiment.command,
+        smoke=experiment.smoke,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        elapsed_seconds=time.perf_counter() - started,
-        settings=settings,
+        elapsed_seconds=time.perf_counter() - experiment.started,
+        settings=experiment.config,
         departures=list(recipe.DEPARTURES),
         claims=list(recipe.CLAIMS),
-        observations=laboratory.observations,
-        figures=laboratory.figures,
-        notes=laboratory.notes,
-        environment=plain(environment_facts(laboratory.runtime)),
-        data=laboratory.material.record if laboratory.material else None,
-        networks=list(laboratory.facts.values()),
+        observations=results.observations,
+        figures=results.figures,
+        notes=results.notes,
+        environment=plain(environment_facts(experiment.runtime)),
+        data=experiment.data_record() if experiment.opened else None,
+        networks=list(experiment.facts.values()),
     )
 
 

@@ -18,11 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from limbeck.distillation.measure import TrainedNetwork
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
 from limbeck.objectives import HardLabels, MutualLearning
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.learning import draw_learning
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
@@ -88,9 +90,9 @@ SMOKE = Settings(
 )
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train every cohort and every twin, and read the test set with each network and with their ensembles."""
-    images = laboratory.open(settings.data, held_out=settings.held_out, num_train=settings.num_train)
+    images = open_data(experiment, settings.data, held_out=settings.held_out, num_train=settings.num_train)
     mutual = MutualLearning(
         temperature=settings.temperature, hard_weight=settings.hard_weight, soft_weight=settings.soft_weight
     )
@@ -100,10 +102,10 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         views = augmented(images, settings.augmentations, seed=seed)
         starts = [seed + 1000 * (number - 1) for number in numbers]  # peers must not start alike
         alone = partial(
-            laboratory.trained, samples=images, objective=HardLabels(), recipe=settings.recipe, seed=seed, views=views
+            experiment.train, samples=images, objective=HardLabels(), recipe=settings.recipe, seed=seed, views=views
         )
         together = partial(
-            laboratory.trained_cohort, samples=images, objective=mutual, recipe=settings.recipe, seed=seed, views=views,
+            experiment.train_cohort, samples=images, objective=mutual, recipe=settings.recipe, seed=seed, views=views,
             update=settings.update,
         )  # fmt: skip
         trained["alone_larger", seed] = alone("alone-larger", settings.larger)
@@ -115,7 +117,7 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         trained["mixed_larger", seed], trained["mixed_smaller", seed] = mixed
     clean = augmented(images, (), seed=0)  # for its normalisation
     for (name, seed), network in trained.items():
-        laboratory.examine(network, condition=name, seed=seed, views=clean)
+        evaluate(experiment, network, condition=name, seed=seed, views=clean)
     for condition, members in {
         "alone_ensemble": [f"alone_{number}" for number in numbers],
         "pair_ensemble": [f"pair_{number}" for number in numbers],
@@ -123,17 +125,17 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         "mixed_ensemble": ["mixed_larger", "mixed_smaller"],
     }.items():
         for seed in settings.seeds:
-            ensemble = laboratory.teacher([trained[member, seed] for member in members])
-            laboratory.examine(ensemble, condition=condition, seed=seed, views=clean)
+            ensemble = pooled_teacher([trained[member, seed] for member in members])
+            evaluate(experiment, ensemble, condition=condition, seed=seed, views=clean)
     for condition, (twin, what) in TWINS.items():
-        observe_gain(laboratory, condition, twin, what=f"Accuracy of {what}, less that of its twin alone")
-    laboratory.draw(
+        observe_gain(experiment, condition, twin, what=f"Accuracy of {what}, less that of its twin alone")
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Peers, and the same networks alone",
             how_to_read="A peer and its twin started from the same weights and saw the same views in the same order.",
-            quantity=laboratory.examined("accuracy"),
-            value_label=f"accuracy (%), {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("accuracy"),
+            value_label=f"accuracy (%), {experiment.num_evaluated:,} images",
             places=[
                 "first of\nequals",
                 "second of\nequals",
@@ -145,4 +147,4 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
             series=[Series("alone", [twin for twin, _ in TWINS.values()]), Series("mutual", list(TWINS))],
         )
     )
-    draw_learning(laboratory, trained, CURVES)
+    draw_learning(experiment, trained, CURVES)

@@ -18,12 +18,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from limbeck.distillation.evaluation import exit_conditions
+from limbeck.distillation.experiment import Experiment
 from limbeck.models import exit_network
 from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
-from limbeck.recipes.exam import exit_conditions
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate, evaluate_exits, find_exit_costs, predict_exits
 from limbeck.recipes.leaving_early import EarlyExits
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import Recipe
@@ -79,15 +81,19 @@ class Settings:
 SMOKE = Settings(network="resnet:depth=8,width=0.25", recipe=replace(RECIPE, num_epochs=2), seeds=(0, 1))
 
 
-def run(settings: Settings, laboratory: Laboratory) -> None:
+def run(settings: Settings, experiment: Experiment) -> None:
     """Train all conditions, choose thresholds on validation, and read the test set with every exit."""
-    images = laboratory.open(
-        settings.data, held_out=settings.held_out, num_train=settings.num_train, num_validation=settings.num_validation
+    images = open_data(
+        experiment,
+        settings.data,
+        held_out=settings.held_out,
+        num_train=settings.num_train,
+        num_validation=settings.num_validation,
     )
     exits = exit_network(settings.network, settings.exits)
     labels_alone = replace(settings.objective, hard_weight=1.0, soft_weight=0.0, hint_weight=0.0)
     trained = [
-        laboratory.trained(
+        experiment.train(
             name, source, samples=images, objective=objective, recipe=settings.recipe,
             views=augmented(images, settings.augmentations, seed=seed), seed=seed,
         )
@@ -99,27 +105,27 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
         )
     ]  # fmt: skip
     clean = augmented(images, (), seed=0)
-    on_the_way, alone = (laboratory.exit_costs(trained[-1], alone=cut) for cut in (False, True))
+    on_the_way, alone = (find_exit_costs(experiment, trained[-1], alone=cut) for cut in (False, True))
     early = EarlyExits.of(settings.thresholds, on_the_way, alone)
     with_exits = [network for network in trained if network.role != "plain"]
     chosen = [
         early.chosen(
-            laboratory.asked_exits(network, laboratory.validation, views=clean), loss_allowed=settings.loss_allowed
+            predict_exits(experiment, network, experiment.validation, views=clean), loss_allowed=settings.loss_allowed
         )
         for network in with_exits
     ]
     for network in trained:
         if network.role == "plain":
-            laboratory.examine(network, condition="plain", seed=network.seed, views=clean)
+            evaluate(experiment, network, condition="plain", seed=network.seed, views=clean)
     for network, threshold in zip(with_exits, chosen, strict=True):
         seed = network.seed or 0
-        exam = laboratory.examine_exits(network, condition=network.role, seed=seed, views=clean)
-        early.observe(laboratory, network.role, seed, exam, chosen=threshold)
+        found = evaluate_exits(experiment, network, condition=network.role, seed=seed, views=clean)
+        early.observe(experiment, network.role, seed, found, chosen=threshold)
     places = [place.removeprefix("self_") for place in exit_conditions("self", len(on_the_way))]
     for place, way, cut in zip(places, on_the_way, alone, strict=True):
         for condition, cost in ((f"self_{place}", way), (f"cut_at_{place}", cut)):
-            laboratory.observe(condition, None, "operations", cost.flops / 1e6, "MFLOP")
-            laboratory.observe(condition, None, "latency", 1e3 * cost.seconds, "ms")
+            experiment.results.observe(condition, None, "operations", cost.flops / 1e6, "MFLOP")
+            experiment.results.observe(condition, None, "latency", 1e3 * cost.seconds, "ms")
     places.append("ensemble")
     for place in places:
         for other, quantity, words in (
@@ -127,19 +133,19 @@ def run(settings: Settings, laboratory: Laboratory) -> None:
             ("plain", "accuracy_over_plain", "the plain network"),
         ):
             what = f"Accuracy of self-distillation, {place.replace('_', ' ')}, less that of {words}"
-            observe_gain(laboratory, f"self_{place}", other, quantity=quantity, what=what)
-    _draw(laboratory, places)
-    early.draw(laboratory, {"supervision": "deep supervision", "self": "self-distillation"})
+            observe_gain(experiment, f"self_{place}", other, quantity=quantity, what=what)
+    _draw(experiment, places)
+    early.draw(experiment, {"supervision": "deep supervision", "self": "self-distillation"})
 
 
-def _draw(laboratory: Laboratory, places: list[str]) -> None:
-    laboratory.draw(
+def _draw(experiment: Experiment, places: list[str]) -> None:
+    experiment.results.draw(
         Figure(
             kind="points",
             title="Every exit, and the plain network",
             how_to_read="Both networks with exits, and the plain one, started from the same weights.",
-            quantity=laboratory.examined("accuracy"),
-            value_label=f"accuracy (%), {laboratory.num_examined:,} images",
+            quantity=experiment.quantity("accuracy"),
+            value_label=f"accuracy (%), {experiment.num_evaluated:,} images",
             places=[place.replace("_", " ") for place in places],
             series=[
                 Series("plain network", ["plain" if place == "head" else "" for place in places]),

@@ -171,6 +171,8 @@ def _headline(record: RunRecord, judged: list[Judged]) -> str:
     if judged:
         differences = [one.difference for one in leading_of(judged)]
         return common_verdict(differences, effect=judged[0].comparison.effect)
+    if record.kind == "distill" and record.data.num_labelled == 0:
+        return "The student was distilled without labels."
     if record.kind == "distill":
         return "Without a baseline nothing can be said of the teacher."
     role = next(iter(sorted(record.roles(), key=role_order, reverse=True)), None)
@@ -184,6 +186,11 @@ def _evidence(record: RunRecord, judged: list[Judged], rows: list[SummaryRow]) -
     tested = f"{record.data.num_test:,} test samples"
     if not judged:
         errors = [(row.label, row.values["errors"].mean) for row in rows if "errors" in row.values]
+        followed = [row for row in rows if "agreement" in row.values and "kl_to_teacher" in row.values]
+        if not errors and followed:
+            means = [(row.label, row.values["agreement"].mean, row.values["kl_to_teacher"].mean) for row in followed]
+            listed = "; ".join(f"{label} {100 * agreement:.1f} % and {kl:.3g} nats" for label, agreement, kl in means)
+            return f"Agreement with the teacher and KL from it on the {tested}: {listed}."
         if not errors:
             return f"The run holds no errors measured on the {tested}."
         listed = ", ".join(f"{label} {plain_number(mean)}" for label, mean in errors)

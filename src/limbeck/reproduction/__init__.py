@@ -14,6 +14,7 @@ from limbeck.reproduction.record import (
     reproduction_from_json,
     reproduction_to_json,
 )
+from limbeck.reproduction.results import Results
 
 __all__ = [
     "FORMAT",
@@ -22,6 +23,7 @@ __all__ = [
     "NetworkFacts",
     "Observation",
     "ReproductionRecord",
+    "Results",
     "Series",
     "Verdict",
     "drawn_factor",

@@ -16,6 +16,7 @@ from limbeck.settings.setting import (
     Count,
     FractionBelowOne,
     NotNegative,
+    NotNegativeCount,
     Positive,
     SeedNumber,
     Setting,
@@ -43,6 +44,15 @@ class RunSettings:
     """Where a job runs and what it writes."""
 
     device: Annotated[str, Setting("Device: auto, cpu, cuda, cuda:1, mps.", "machine")] = "auto"
+    num_workers: Annotated[
+        NotNegativeCount | None,
+        Setting(
+            "Processes that read and make batches; the batches are the same for any number.",
+            "machine",
+            flag="--workers",
+            unset="0, or the DataLoader's",
+        ),
+    ] = None
     precision: Annotated[Precision, Setting("Precision of forward passes; weights stay float32.", "machine")] = "auto"
     out: Annotated[
         str | Path | None,
@@ -105,12 +115,17 @@ class TrainSettings(RunSettings):
                 received=self.seeds,
                 expected="like 3, or 0,1,2",
             )
-        if self.num_views is not None and not self.augmentations:
+        if self.num_views is not None and not self.has_augmentation:
             raise InvalidValue(
                 "num_views needs augmentations to view.",
                 received=f"num_views {self.num_views}, no augmentations",
                 expected="num_views with augmentations, or neither",
             )
+
+    @property
+    def has_augmentation(self) -> bool:
+        """Whether one view of a sample differs from the next."""
+        return bool(self.augmentations)
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
@@ -242,6 +257,7 @@ class SourceSettings:
         ),
     ] = "digits"
     label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None
+    exif_orientation: Annotated[bool, Setting("Turn the images of a folder as their EXIF data say.", "data")] = False
     image_size: Annotated[
         Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own", unit="pixels")
     ] = None

@@ -26,6 +26,7 @@ NotNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 FractionBelowOne = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
+NotNegativeCount = Annotated[int, Ge(0)]
 SeedNumber = Annotated[int, Ge(0)]
 
 

@@ -12,7 +12,7 @@ from limbeck.errors import InvalidValue
 from limbeck.settings.checking import check
 from limbeck.settings.setting import Count, Fraction, FractionBelowOne, Positive, Setting
 
-Optimiser = Literal["sgd", "adamw"]
+Optimiser = Literal["sgd", "adamw", "lion"]
 Schedule = Literal["constant", "cosine", "one_cycle", "step"]
 
 
@@ -32,6 +32,18 @@ class TrainConfig:
     accumulation_steps: Annotated[
         Count, Setting("Forward passes that a step is split into, to save memory.", "training")
     ] = 1
+    label_smoothing: Annotated[
+        FractionBelowOne, Setting("Label smoothing s: the label counts 1 - s, every class s / classes.", "loss")
+    ] = 0.0
+    class_weights: Annotated[
+        Sequence[Positive] | None,
+        Setting(
+            "Weight of each class in the labels' loss, in the order of the classes.",
+            "loss",
+            separator=",",
+            unset="equal",
+        ),
+    ] = None
     optimiser: Annotated[Optimiser, Setting("Optimiser of every network trained.", "training")] = "sgd"
     learning_rate: Annotated[Positive, Setting("Learning rate at the schedule's peak.", "training")] = 0.05
     momentum: Annotated[FractionBelowOne, Setting("Momentum of sgd.", "training")] = 0.9

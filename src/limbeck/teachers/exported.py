@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -17,8 +18,23 @@ from limbeck.models.fixed import FixedNetwork
 from limbeck.teachers.module import ModuleTeacher
 
 _ARITHMETIC = "add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_"
-_TARGET = re.compile(rf"torch\.ops\.\w+(\.\w+)*|torch\.sym_\w+|_operator\.({_ARITHMETIC})|math\.\w+")
-_SIZE = re.compile(r"(?:[A-Z]\w*|'[a-z]\w*'|[a-z]+=(?:True|False)|\d+(?:\.\d+)?|[-+*/(),\s<>=&|~])*")
+_HIGHER_ORDER = "cond|while_loop|wrap_with_set_grad_enabled|wrap_with_autocast"
+_TARGET = re.compile(
+    r"torch\.ops\.(aten|prims?|quantized|quantized_decomposed|torchvision)\.(?!__|from_file)\w+\.(?!__)\w+"
+    rf"|torch\.ops\.higher_order\.({_HIGHER_ORDER})|torch\.sym_\w+|_operator\.({_ARITHMETIC})|math\.\w+"
+)
+_SIZES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    Symbol Integer Rational Float Add Mul Pow Max Min Mod Equality Unequality StrictLessThan LessThan
+    StrictGreaterThan GreaterThan And Or Not FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt
+    CeilDiv LShift RShift PowByNatural FloatPow FloatTrueDiv IntTrueDiv TruncToFloat TruncToInt RoundToInt
+    RoundDecimal ToFloat Identity
+""",
+    )
+)
+_IMPORTS = ("default_factory_module", "__enum__")  # what a structure of inputs names to have it imported
 _PLAIN = ("archive_format", "archive_version", "byteorder", "version", ".format_version")
 
 
@@ -86,14 +102,46 @@ def _check_archive(content: bytes, path: Path) -> None:
 
 def _check_json(content: Any, path: Path) -> None:
     for key, value in _entries(content):
+        if key in _IMPORTS:
+            raise _refused(path, f"a structure that imports {str(value)[:80]}")
         if key == "use_pickle" and value:
             raise _refused(path, "a pickled tensor")
         if key == "guards_code" and value:
             raise _refused(path, f"a guard that is Python: {str(value)[:80]}")
-        if key == "expr_str" and not (isinstance(value, str) and _SIZE.fullmatch(value)):
+        if key == "expr_str" and not (isinstance(value, str) and _is_size(value)):
             raise _refused(path, f"a size that is Python: {str(value)[:80]}")
         if key == "target" and isinstance(value, str) and not _TARGET.fullmatch(value):
             raise _refused(path, f"a call of {value[:80]}")
+
+
+def _is_size(text: str) -> bool:
+    """Return whether text is a size as sympy writes it: constructors of ``_SIZES`` of each other, symbols and numbers.
+
+    sympy reads it with ``eval``, where ``S('exec')`` is Python's ``exec``: nothing else may be called, and text
+    stands in ``Symbol('s0')`` and ``Float('1.0')`` alone.
+    """
+    try:
+        return text.isascii() and text.isprintable() and _is_size_node(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+
+
+def _is_size_node(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, (bool, int, float))
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.USub) and _is_size_node(node.operand)
+    if isinstance(node, ast.Name):
+        return node.id in ("true", "false")
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in _SIZES:
+        return False
+    for keyword in node.keywords:
+        if not (isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, (bool, int))):
+            return False
+    if node.func.id in ("Symbol", "Float") and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
+        pattern = r"[a-z]\w*" if node.func.id == "Symbol" else r"-?[\d.]+(e[-+]?\d+)?"
+        return re.fullmatch(pattern, str(node.args[0].value)) is not None
+    return all(_is_size_node(argument) for argument in node.args)
 
 
 def _entries(content: Any) -> Iterator[tuple[str, Any]]:
@@ -104,6 +152,12 @@ def _entries(content: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(content, list):
         for value in content:
             yield from _entries(value)
+    elif isinstance(content, str) and content.lstrip()[:1] in ("{", "[", '"'):  # structures are JSON inside of JSON
+        try:
+            inner = json.loads(content)
+        except ValueError:
+            return
+        yield from _entries(inner)
 
 
 def _refused(path: Path, found: str) -> TeacherError:

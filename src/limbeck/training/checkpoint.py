@@ -15,7 +15,7 @@ from limbeck.errors import CheckpointError
 from limbeck.records import make_folder, write_bytes
 
 FORMAT = "limbeck-checkpoint"
-VERSION = 1
+VERSION = 2
 DIGEST_BYTES = 32
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from limbeck.data import Batch, Samples, Views
 from limbeck.errors import InvalidValue, ModelError, unknown_name
+from limbeck.models.calling import training_outputs
 from limbeck.objectives import CohortTargets, MutualLearning
 from limbeck.records import EpochRecord
 from limbeck.targets import DenseTargets, SoftTargets
@@ -232,17 +233,15 @@ class _Cohort:
             peers = PooledTargets(tuple(answers[:k] + answers[k + 1 :]), weights=None, pooling="arithmetic")
             targets = CohortTargets(peers, beside)
             loss = run.objective.backward(outputs[k], targets, batch, counts=counts, scale=run.state.scaler.scale)
-            run.take_step([loss], counts)
+            run.take_step([loss], counts, num_samples=len(batch))
             if self.update == "alternating" and k + 1 < len(self.runs):
                 with torch.no_grad(), kept_statistics(run.student):
                     answers[k] = DenseTargets(_asked(run, batch))
 
     def _ask_teacher(self, batch: Batch) -> SoftTargets | None:
         first = self.runs[0]
-        if first.teacher is None:
-            return None
         with first.runtime.autocast():
-            return first.teacher(batch.ids, batch.inputs, view=batch.view)
+            return first.ask_teacher(batch)
 
     def _save(self) -> None:
         checkpoint = self.runs[0].checkpoint
@@ -287,7 +286,7 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
 
 def _asked(run: TrainingRun, batch: Batch) -> Tensor:
     with run.runtime.autocast():
-        outputs: Tensor = run.student(batch.inputs)
+        outputs: Tensor = training_outputs(run.student, batch.inputs)
     return outputs
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError
+from limbeck.inputs import move
 from limbeck.metrics import measure_predictions
 from limbeck.models import evaluating
+from limbeck.models.calling import logits_with_weights, network_logits
 from limbeck.training.runtime import Runtime
 
 EVALUATION_BATCH_SIZE = 512
@@ -28,23 +31,30 @@ def predict(
     """Return the logits of the clean view of every sample, in the samples' order.
 
     Args:
-        model: maps inputs to logits (batch, classes); its modes are restored.
+        model: maps inputs to logits (batch, classes) or (batch, time, classes); its modes are restored.
         samples: what to predict.
         views: only the normalisation is used.
         runtime: device and precision.
         weights: a state dict to use in place of the model's own, which is not touched.
         batch_size: of the forward passes.
     Returns:
-        float32 on the CPU, shape (samples, classes).
+        float32 on the CPU, shape (samples, classes); (samples, time, classes) where labels are of positions.
     """
     positions = torch.arange(len(samples))
     rows = []
     with evaluating(model), torch.no_grad(), runtime.autocast():
         for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
-            inputs = batch.inputs.to(runtime.device, non_blocking=True)
-            logits = model(inputs) if weights is None else torch.func.functional_call(model, dict(weights), (inputs,))
-            rows.append(logits.float())
+            inputs = move(batch.inputs, runtime.device, non_blocking=True)
+            logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
+            rows.append(_padded(logits.float(), samples))
     return torch.cat(rows).cpu()
+
+
+def _padded(logits: Tensor, samples: Samples) -> Tensor:
+    """Return logits (batch, time, classes) as long as the set's labels are, with zeros where there is padding."""
+    if logits.ndim != 3 or samples.labels.ndim != 2:
+        return logits
+    return F.pad(logits, (0, 0, 0, samples.labels.shape[1] - logits.shape[1]))
 
 
 def evaluate(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
 
 from torch import nn
 
@@ -36,8 +37,8 @@ def training_identity(
     shapes = {key: list(value.shape) for key, value in student.state_dict().items()}
     decided = {
         "network": json.dumps(shapes),
-        "objective": repr(objective),
-        "recipe": json.dumps(asdict(recipe)),
+        "objective": settings_that_differ(objective),
+        "recipe": settings_that_differ(recipe),
         "seed": str(seed),
         "steps": str(num_steps),
         "training data": train.fingerprint,
@@ -47,3 +48,23 @@ def training_identity(
         "precision": precision,
     }
     return decided if order is None else {**decided, "order": repr(order)}
+
+
+def settings_that_differ(settings: Any) -> str:
+    """Return a dataclass's name with the fields that are not at their defaults; of anything else its ``repr``.
+
+    A setting that is added later, with a default that changes nothing, leaves every text as it was, and so every
+    checkpoint and cached network valid.
+
+    Example:
+        >>> settings_that_differ(Recipe(num_epochs=20, learning_rate=0.1))
+        'TrainConfig(learning_rate=0.1)'
+    """
+    if not is_dataclass(settings) or isinstance(settings, type):
+        return repr(settings)
+    given = [
+        f"{field.name}={settings_that_differ(getattr(settings, field.name))}"
+        for field in fields(settings)
+        if field.default is MISSING or getattr(settings, field.name) != field.default
+    ]
+    return f"{type(settings).__name__}({', '.join(given)})"

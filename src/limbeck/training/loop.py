@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from limbeck.data import BalancedOrder, Batch, Samples, Views
-from limbeck.objectives import Objective
+from limbeck.models.calling import training_outputs
+from limbeck.objectives import Objective, valid_rows
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.interrupt import StopRequest, stop_requests
@@ -137,10 +138,11 @@ def _do_step(run: TrainingRun, batch: Batch) -> None:
     losses = []
     for part in _split(batch, run.recipe.accumulation_steps):
         with run.runtime.autocast():
-            targets = run.teacher(part.ids, part.inputs, view=part.view) if run.teacher is not None else None
-            outputs = run.student(part.inputs)
-        losses.append(run.objective.backward(outputs, targets, part, counts=counts, scale=run.state.scaler.scale))
-    run.take_step(losses, counts)
+            targets = run.ask_teacher(part)
+            outputs = training_outputs(run.student, part.inputs)
+        outputs, targets, rows = valid_rows(outputs, targets, part)
+        losses.append(run.objective.backward(outputs, targets, rows, counts=counts, scale=run.state.scaler.scale))
+    run.take_step(losses, counts, num_samples=len(batch))
 
 
 def _save(run: TrainingRun) -> None:

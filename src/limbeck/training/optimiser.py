@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError
+from limbeck.training.lion import Lion
 from limbeck.training.recipe import Recipe
 
 FORGET_STEPS = 128
@@ -14,7 +15,7 @@ _FAINT = 1e-25  # a step of 1 times this changes no weight above 1e-18
 
 
 def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) -> torch.optim.Optimizer:
-    """Return SGD or AdamW over the trainable parameters, in two groups: with and without weight decay.
+    """Return the recipe's optimiser over the trainable parameters, in two groups: with and without weight decay.
 
     Biases, norm scales and every other vector or scalar are not decayed.
 
@@ -41,6 +42,8 @@ def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) ->
         if parameters
     ]
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trainable)
+    if recipe.optimiser == "lion":
+        return Lion(groups, lr=recipe.learning_rate)
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
     return torch.optim.SGD(

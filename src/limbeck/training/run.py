@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.errors import InvalidValue, ModelError, TeacherError, TrainingDiverged
 from limbeck.memory import keep_freed_memory
-from limbeck.objectives import Counts, Objective, UnreadLoss, count_valid
+from limbeck.objectives import Counts, Objective, UnreadLoss
 from limbeck.records import EpochRecord
+from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.evaluate import evaluate
 from limbeck.training.identity import training_identity
@@ -77,6 +78,7 @@ class TrainingRun:
         _lay_out_kernels(self.student, self.runtime.kernel_layout)
         self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
+        self.class_weights = class_weights_for(self.recipe, self.train, self.runtime.device)
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
         self.state = TrainingState(self.student, recipe=self.recipe, runtime=self.runtime, objective=self.objective)
         self._clock = time.perf_counter()
@@ -131,12 +133,24 @@ class TrainingRun:
 
     def count(self, batch: Batch) -> Counts:
         """Return how many examples the means of a step run over."""
-        return count_valid(batch, all_labelled=self.all_labelled)
+        return self.objective.count(
+            batch,
+            all_labelled=self.all_labelled,
+            label_smoothing=self.recipe.label_smoothing,
+            class_weights=self.class_weights,
+        )
 
-    def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts) -> None:
+    def ask_teacher(self, batch: Batch) -> SoftTargets | None:
+        """Return the teacher's soft targets for a batch, of the same view; None without a teacher."""
+        if self.teacher is None:
+            return None
+        inputs = batch.inputs if batch.teacher_inputs is None else batch.teacher_inputs
+        return self.teacher(batch.ids, inputs, view=batch.view)
+
+    def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts, *, num_samples: int) -> None:
         """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""
-        self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
-        self.state.tally.add(losses, examples=counts.examples, labelled=counts.labelled)
+        self.state.update(learning_rate_at(self.recipe, self.state.num_updates, self.num_steps))
+        self.state.tally.add(losses, counts, num_samples=num_samples)
         if self.state.tally.is_full:
             self.read_losses()
         if self.state.step % self.steps_per_epoch == 0:
@@ -152,7 +166,7 @@ class TrainingRun:
             raise self._diverged(first_step + bad + 1)
         if tally.recent:
             self.tick()
-            speed, wait = tally.examples / state.epoch_seconds, tally.wait_seconds / state.epoch_seconds
+            speed, wait = tally.num_samples / state.epoch_seconds, tally.wait_seconds / state.epoch_seconds
             self.progress.advance(state.step, tally.recent, samples_per_second=speed, data_wait=min(1.0, wait))
             self.events.write(
                 "steps", self.name, step=state.step, losses=tally.recent, learning_rate=state.learning_rate
@@ -178,7 +192,7 @@ class TrainingRun:
             step=state.step,
             learning_rate=state.learning_rate,
             elapsed_seconds=state.elapsed_seconds,
-            samples_per_second=tally.examples / epoch_seconds,
+            samples_per_second=tally.num_samples / epoch_seconds,
             data_wait_fraction=min(1.0, tally.wait_seconds / epoch_seconds),
             train=tally.epoch_means(),
             validation=validation,
@@ -281,6 +295,23 @@ def check_teacher(
                 expected="two networks",
                 remedy="copy.deepcopy the teacher before it is frozen",
             )
+
+
+def class_weights_for(recipe: Recipe, train: Samples, device: torch.device) -> Tensor | None:
+    """Return the recipe's weights of classes on the device, shape (classes,); None where there are none.
+
+    Raises:
+        InvalidValue: another number of weights than of classes.
+    """
+    if recipe.class_weights is None:
+        return None
+    if len(recipe.class_weights) != train.num_classes:
+        raise InvalidValue(
+            "class_weights are one for each class.",
+            received=f"{len(recipe.class_weights)} weights",
+            expected=f"{train.num_classes}, in the order of {', '.join(train.class_names[:6])}",
+        )
+    return torch.tensor(recipe.class_weights, device=device)
 
 
 def check_apart(networks: Sequence[nn.Module]) -> None:

@@ -30,7 +30,7 @@ from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult, check_teacher, count_batches
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
-from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers
+from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers, tensor_of
 from limbeck.training.stacked_networks import StackedNetworks, check_stackable
 from limbeck.training.stacked_state import Selection, StackedState, StackedTally, mean_record
 
@@ -220,7 +220,7 @@ class _StackedTraining:
             yield batch
 
     def _do_step(self, batch: StackedBatch) -> None:
-        counts = batch.count(all_labelled=self.batches.all_labelled)
+        counts = batch.count(all_labelled=self.batches.all_labelled, label_smoothing=self.recipe.label_smoothing)
         row: list[Tensor] = []
         for part in batch.split(self.recipe.accumulation_steps):
             with self.runtime.autocast():
@@ -230,7 +230,7 @@ class _StackedTraining:
             values = [loss.total.detach(), *loss.means.values()]
             row = [a + b for a, b in zip(row, values, strict=True)] if row else values
         self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
-        self.tally.add(row, examples=counts.examples, labelled=counts.labelled)
+        self.tally.add(row, examples=float(counts.examples), labelled=counts.labelled)
 
     def _read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
@@ -305,7 +305,7 @@ class _StackedTraining:
         with evaluating(self.networks.module):
             for batch in batches:
                 with self.runtime.autocast():
-                    logits = self.networks(batch.inputs.to(self.runtime.device).unsqueeze(0), weights)
+                    logits = self.networks(tensor_of(batch).to(self.runtime.device).unsqueeze(0), weights)
                 more_errors, more_nll = sum_errors_and_nll(logits.float(), batch.labels)
                 errors, nll = errors + more_errors, nll + more_nll
         bad = [n for n, (value, selection) in enumerate(zip(nll.tolist(), self.selections, strict=True))

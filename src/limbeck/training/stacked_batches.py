@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limbeck.data import UNLABELLED, Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.errors import InvalidValue
+from limbeck.inputs import describe
 from limbeck.objectives import Counts, count_valid
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import Teacher
@@ -60,9 +61,9 @@ class StackedBatch:
             _columns(self.teacher_logits, examples),
         )
 
-    def count(self, *, all_labelled: bool) -> Counts:
+    def count(self, *, all_labelled: bool, label_smoothing: float) -> Counts:
         """Return how many examples the means run over, for each network."""
-        return count_valid(self.labels, all_labelled=all_labelled)
+        return count_valid(self.labels, all_labelled=all_labelled, label_smoothing=label_smoothing, is_stacked=True)
 
 
 class TeacherAnswers:
@@ -117,7 +118,7 @@ class TeacherAnswers:
     def _ask(self, batch: Batch) -> Tensor:
         """Return logits, shape (answers, batch, classes): one answer for each temperature, or one for all."""
         with self._runtime.autocast():
-            targets: SoftTargets = self._teacher(batch.ids, batch.inputs, view=batch.view)
+            targets: SoftTargets = self._teacher(batch.ids, tensor_of(batch), view=batch.view)
             if isinstance(targets, DenseTargets):
                 return targets.logits.unsqueeze(0)
             return torch.stack([targets.logits_at(temperature) for temperature in self._distinct])
@@ -203,7 +204,8 @@ class StackedBatches:
             partner_weight=None if batch.partner_weight is None else self._of_networks(batch.partner_weight),
         )
         size = len(batch) // self.num_groups
-        return StackedBatch(batch.inputs.view(self.num_groups, size, *batch.inputs.shape[1:]), labels, logits)
+        inputs = tensor_of(batch)
+        return StackedBatch(inputs.view(self.num_groups, size, *inputs.shape[1:]), labels, logits)
 
     def _of_networks(self, values: Tensor) -> Tensor:
         """Return what each network sees, shape (networks, batch), of values of all groups, one after the other."""
@@ -245,3 +247,19 @@ def _joined(batches: Sequence[Batch]) -> Batch:
 
 def _columns(values: Tensor | None, examples: slice) -> Tensor | None:
     return None if values is None else values[:, examples]
+
+
+def tensor_of(batch: Batch) -> Tensor:
+    """Return the inputs; those of a stack are one tensor.
+
+    Raises:
+        InvalidValue: a mapping or a tuple of tensors.
+    """
+    if isinstance(batch.inputs, Tensor):
+        return batch.inputs
+    raise InvalidValue(
+        "Networks that train in one pass take one tensor as input.",
+        received=describe(batch.inputs),
+        expected="a tensor (batch, ...)",
+        remedy="train each network with fit",
+    )

@@ -118,7 +118,7 @@ class StackedTally:
         window = torch.zeros(WINDOW_STEPS, len(self.names) + 1, num_networks, device=device)
         self._window = window
         self._rows, self._short_rows = list(window), list(window[:, :-1])  # views made once
-        self._examples: list[int] = []
+        self._examples: list[float] = []
         self._labelled: list[float | None] = []  # of each pending step, where it is known here
         self.recent: dict[str, float] = {}  # means over networks and the window that was read last
         self.reset()
@@ -139,7 +139,7 @@ class StackedTally:
         """Whether the window must be read before the next step."""
         return len(self._examples) == WINDOW_STEPS
 
-    def add(self, values: Sequence[Tensor], *, examples: int, labelled: Tensor | float) -> None:
+    def add(self, values: Sequence[Tensor], *, examples: float, labelled: Tensor | float) -> None:
         """Take in one step: values of shape (networks,) by the tally's names, and how many examples they run over."""
         index = len(self._examples)
         if isinstance(labelled, Tensor):

@@ -45,6 +45,7 @@ class TrainingState:
         self.tally = LossTally(("total", *objective.part_names), objective.read)
         self._has_limits = any(max_norm_of(module) is not None for module in student.modules())
         self.step = 0
+        self.num_skipped = 0  # of these steps, for gradients that overflowed in float16
         self.done = False
         self.history: list[EpochRecord] = []
         self.best_key: list[float] = []  # lower is better
@@ -54,29 +55,48 @@ class TrainingState:
         self.epoch_seconds = 0.0  # of the current epoch
 
     @property
+    def num_updates(self) -> int:
+        """Number of steps that changed the weights: where the schedule stands."""
+        return self.step - self.num_skipped
+
+    @property
     def learning_rate(self) -> float:
         """Of the last step."""
         return float(self.optimiser.param_groups[0]["lr"])
 
     def update(self, learning_rate: float) -> None:
-        """Take one optimiser step on the gradients that are there, and everything that follows it."""
+        """Take one optimiser step on the gradients that are there, and everything that follows it.
+
+        Gradients that overflowed in float16 skip it: weights, their average and the schedule stay where they are.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         if self.recipe.clip_norm is not None:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimiser)
-        self.scaler.update()
+        was_taken = self._update_scale()
         for group in self.optimiser.param_groups:  # as zero_grad does, without its profiling
             for parameter in group["params"]:
                 parameter.grad = None
+        self.step += 1
+        if not was_taken:
+            self.num_skipped += 1
+            return
         if self._has_limits:
             project_max_norm(self.student)
         if self.average is not None:
             self.average.update(self.student)
-        self.step += 1
         if self.step % FORGET_STEPS == 0 and self.runtime.device.type == "cpu":
             forget_faint_traces(self.optimiser)
+
+    def _update_scale(self) -> bool:
+        """Let the scale of float16 losses adapt; return whether the optimiser's step was taken, not skipped."""
+        if not self.scaler.is_enabled():
+            return True
+        before = self.scaler.get_scale()
+        self.scaler.update()
+        return self.scaler.get_scale() >= before
 
     def averaged_weights(self) -> Weights | None:
         """Return the weights that are evaluated in place of the student's own; None where these are."""
@@ -98,6 +118,7 @@ class TrainingState:
         """Return all of it, for a checkpoint; losses that were not read yet are not in it."""
         return {
             "step": self.step,
+            "skipped": self.num_skipped,
             "done": self.done,
             "student": self.student.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -112,7 +133,7 @@ class TrainingState:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Become what :meth:`snapshot` saw; torch's random states too."""
-        self.step, self.done = snapshot["step"], snapshot["done"]
+        self.step, self.num_skipped, self.done = snapshot["step"], snapshot["skipped"], snapshot["done"]
         self.student.load_state_dict(snapshot["student"])
         self.optimiser.load_state_dict(snapshot["optimiser"])
         if self.average is not None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from limbeck.objectives import UnreadLoss
+from limbeck.objectives import Counts, UnreadLoss
 
 WINDOW_STEPS = 32
 LABELLED_PARTS = ("hard", "exits_hard")  # means over labelled examples; the others run over all
@@ -24,8 +24,9 @@ class _Step:
     """The losses of one step's parts, on the device, and how many examples they are means of."""
 
     losses: Sequence[Tensor | UnreadLoss]
-    examples: int
+    examples: Tensor | float
     labelled: Tensor | float
+    num_samples: int
 
 
 class LossTally:
@@ -48,7 +49,7 @@ class LossTally:
 
     def reset(self) -> None:
         """Begin an epoch."""
-        self.examples = 0
+        self.num_samples = 0
         self.wait_seconds = 0.0
         self._sums = [0.0] * len(self.names)
         self._weights = [0.0] * len(self.names)
@@ -63,37 +64,39 @@ class LossTally:
         """Whether the window must be read before the next step."""
         return len(self._pending) == WINDOW_STEPS
 
-    def add(self, losses: Sequence[Tensor | UnreadLoss], *, examples: int, labelled: Tensor | float) -> None:
+    def add(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts, *, num_samples: int) -> None:
         """Take in one step.
 
         Args:
             losses: of its parts, which add up: values by the tally's names, shape (names,), or what reads them later.
-            examples: that they are means of.
-            labelled: how many of them have a label.
+            counts: of the examples that they are means of.
+            num_samples: of the step.
         """
-        self._pending.append(_Step(losses, examples, labelled))
+        self._pending.append(_Step(losses, counts.examples, counts.labelled, num_samples))
 
     def read(self) -> int | None:
         """Bring the pending steps to the host; return the first, from 0, whose total is not finite, or None."""
         pending, self._pending = self._pending, []
         self.recent = {}
-        rows, labelled = self._rows(pending)
+        rows = self._rows(pending)
+        examples = _on_host([step.examples for step in pending])
+        labelled = _on_host([step.labelled for step in pending])
         for index, (row, step) in enumerate(zip(rows, pending, strict=True)):
             if not math.isfinite(row[0]):
                 return index
             for i, name in enumerate(self.names):
-                weight = labelled[index] if name in LABELLED_PARTS else step.examples
+                weight = labelled[index] if name in LABELLED_PARTS else examples[index]
                 self._sums[i] += row[i] * weight
                 self._weights[i] += weight
-            self.examples += step.examples
+            self.num_samples += step.num_samples
         if rows:
             self.recent = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(self.names)}
         return None
 
-    def _rows(self, steps: Sequence[_Step]) -> tuple[list[list[float]], list[float]]:
-        """Return each step's values, and how many labelled examples it has, in at most two transfers."""
+    def _rows(self, steps: Sequence[_Step]) -> list[list[float]]:
+        """Return each step's values, in one transfer."""
         if not steps:
-            return [], []
+            return []
         losses = [loss for step in steps for loss in step.losses]
         unread = [loss for loss in losses if isinstance(loss, UnreadLoss)]
         later = iter(self._read(unread)) if unread else iter(())
@@ -101,10 +104,8 @@ class LossTally:
         if len(losses) > len(steps):
             parts = torch.split(rows, [len(step.losses) for step in steps])
             rows = torch.stack([part.sum(dim=0) for part in parts])
-        counted = [step.labelled for step in steps if isinstance(step.labelled, Tensor)]
-        on_host = iter(torch.stack(counted).tolist() if counted else ())
-        labelled = [next(on_host) if isinstance(step.labelled, Tensor) else step.labelled for step in steps]
-        return rows.tolist(), labelled
+        values: list[list[float]] = rows.tolist()
+        return values
 
     def epoch_means(self) -> dict[str, float]:
         """Return the means over the epoch's valid examples."""
@@ -125,7 +126,7 @@ class LossTally:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps; everything pending must have been read."""
         return {
-            "examples": self.examples,
+            "samples": self.num_samples,
             "wait_seconds": self.wait_seconds,
             "sums": self._sums,
             "weights": self._weights,
@@ -133,5 +134,12 @@ class LossTally:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` returned."""
-        self.examples, self.wait_seconds = state["examples"], state["wait_seconds"]
+        self.num_samples, self.wait_seconds = state["samples"], state["wait_seconds"]
         self._sums, self._weights = list(state["sums"]), list(state["weights"])
+
+
+def _on_host(counts: Sequence[Tensor | float]) -> list[float]:
+    """Return counts as numbers; those on a device come in one transfer."""
+    counted = [count for count in counts if isinstance(count, Tensor)]
+    on_host = iter(torch.stack(counted).tolist() if counted else ())
+    return [next(on_host) if isinstance(count, Tensor) else count for count in counts]

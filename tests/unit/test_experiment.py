@@ -1,4 +1,4 @@
-"""What a laboratory trains is found again by everything that decides its weights, and by nothing else."""
+"""What a experiment trains is found again by everything that decides its weights, and by nothing else."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ import torch
 from torch import nn
 
 from limbeck.data import Samples, Views, augmentations_from
+from limbeck.distillation import cache as cache_module
+from limbeck.distillation.evaluation import Predictions
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.sources import network_from
+from limbeck.distillation.trained import pooled_teacher
 from limbeck.distillation.transfer import collect_visibly
 from limbeck.errors import InvalidValue, LimbeckError, ModelError, TeacherError, UnknownName
 from limbeck.models import exit_network, fingerprint, load_model
 from limbeck.objectives import Distillation, HardLabels, MutualLearning, SelfDistillation
-from limbeck.recipes import laboratory as laboratory_module
-from limbeck.recipes import material as material_module
-from limbeck.recipes.exam import Exam
-from limbeck.recipes.laboratory import Laboratory
+from limbeck.recipes import data as data_module
+from limbeck.recipes.data import load_samples, open_data
+from limbeck.recipes.evaluation import evaluate, evaluate_exits, predict_exits
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.training import Recipe, Runtime, SilentProgress, TrainingInterrupted, fit, fit_cohort, predict
 from limbeck.training import cohort as cohort_module
 from limbeck.training import loop as loop_module
@@ -45,18 +49,18 @@ def samples():
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a maker of laboratories that share the folder of networks, each as a new process would have it."""
-    return lambda **changes: Laboratory(tmp_path / "networks", CPU, SilentProgress(), **changes)
+    """Return a maker of experiments that share the folder of networks, each as a new process would have it."""
+    return lambda **changes: Experiment.of_recipe(tmp_path / "networks", CPU, SilentProgress(), **changes)
 
 
-def trained(laboratory, samples, **changes):
+def trained(experiment, samples, **changes):
     asked = {"samples": samples, "objective": HardLabels(), "recipe": RECIPE, "seed": 0}
     asked |= changes
-    return laboratory.trained(asked.pop("name", "net"), asked.pop("source", "mlp:widths=5"), **asked)
+    return experiment.train(asked.pop("name", "net"), asked.pop("source", "mlp:widths=5"), **asked)
 
 
-def folders(laboratory):
-    return sorted(path.name for path in laboratory.networks.iterdir())
+def folders(experiment):
+    return sorted(path.name for path in experiment.cache.folder.iterdir())
 
 
 def weights(network):
@@ -67,9 +71,9 @@ def refuse_to_train(monkeypatch):
     def fail(*arguments, **more):
         raise AssertionError("this network is there and needs no training")
 
-    monkeypatch.setattr("limbeck.recipes.shelf.fit", fail)
-    monkeypatch.setattr("limbeck.recipes.shelf.fit_stacked", fail)
-    monkeypatch.setattr("limbeck.recipes.shelf.fit_cohort", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_stacked", fail)
+    monkeypatch.setattr("limbeck.distillation.cache.fit_cohort", fail)
 
 
 def test_a_network_is_trained_as_fit_trains_it(make, samples):
@@ -90,12 +94,12 @@ def test_weights_can_start_from_another_seed_than_order_and_dropout(make, sample
 
 
 def test_what_is_there_is_taken_and_not_trained_again(make, samples, monkeypatch):
-    first, laboratory = trained(make(), samples), make()
+    first, experiment = trained(make(), samples), make()
     refuse_to_train(monkeypatch)
-    again = trained(laboratory, samples_of())
+    again = trained(experiment, samples_of())
     assert torch.equal(weights(first), weights(again))
     assert first.history == again.history
-    (facts,) = laboratory.facts.values()
+    (facts,) = experiment.facts.values()
     assert facts.was_there
     assert (facts.spec, facts.num_epochs, facts.num_parameters) == ("mlp:widths=5", 2, 47)
     assert facts.environment["device"] == "cpu"
@@ -109,7 +113,7 @@ OTHERS = {
     "spec": {"source": "mlp:widths=6"},
     "dropout, which no shape shows": {"source": "mlp:widths=5,hidden_dropout=0.5"},
     "a limit on norms": {"source": "mlp:widths=5,max_norm=3.0"},
-    "objective": {"objective": HardLabels(label_smoothing=0.1)},
+    "objective": {"objective": Distillation(temperature=2.0, hard_weight=1.0, soft_weight=0.0)},
     "recipe": {"recipe": dataclasses.replace(RECIPE, learning_rate=0.01)},
     "length": {"recipe": dataclasses.replace(RECIPE, num_epochs=3)},
     "steps": {"steps_per_epoch": 2},
@@ -123,37 +127,37 @@ OTHERS = {
 
 
 def test_two_different_trainings_never_share_a_folder(make, samples):
-    laboratory = make()
-    trained(laboratory, samples)
+    experiment = make()
+    trained(experiment, samples)
     for number, changes in enumerate(OTHERS.values(), start=2):
-        trained(laboratory, **({"samples": samples} | changes))
-        assert len(folders(laboratory)) == number, changes
+        trained(experiment, **({"samples": samples} | changes))
+        assert len(folders(experiment)) == number, changes
 
 
 def test_teacher_and_temperature_are_part_of_what_is_trained(make, samples):
-    laboratory = make()
-    guides = [trained(laboratory, samples, name="guide", seed=seed) for seed in (0, 1)]
-    before = len(folders(laboratory))
+    experiment = make()
+    guides = [trained(experiment, samples, name="guide", seed=seed) for seed in (0, 1)]
+    before = len(folders(experiment))
     for guide in guides:
         for objective in (Distillation(temperature=2.0), Distillation(temperature=3.0)):
-            answers = laboratory.answers(guide, samples)
-            trained(laboratory, samples, name="student", objective=objective, teacher=answers)
-    assert len(folders(laboratory)) == before + 4
+            answers = collect_targets(experiment, guide, samples)
+            trained(experiment, samples, name="student", objective=objective, teacher=answers)
+    assert len(folders(experiment)) == before + 4
 
 
 def test_a_teacher_that_the_objective_does_not_ask_changes_nothing(make, samples, monkeypatch):
-    laboratory = make()
-    guide = trained(laboratory, samples, name="guide")
-    trained(laboratory, samples)
+    experiment = make()
+    guide = trained(experiment, samples, name="guide")
+    trained(experiment, samples)
     refuse_to_train(monkeypatch)
-    trained(laboratory, samples, teacher=laboratory.answers(guide, samples))
+    trained(experiment, samples, teacher=collect_targets(experiment, guide, samples))
 
 
 def test_a_module_to_start_from_is_known_by_its_weights(make, samples):
-    laboratory = make()
+    experiment = make()
     starts = [nn.Linear(6, 2), nn.Linear(6, 2)]
-    first, second, again = (trained(laboratory, samples, source=start) for start in (*starts, starts[0]))
-    assert len(folders(laboratory)) == 2
+    first, second, again = (trained(experiment, samples, source=start) for start in (*starts, starts[0]))
+    assert len(folders(experiment)) == 2
     assert torch.equal(weights(first), weights(again))
     assert not torch.equal(weights(first), weights(second))
 
@@ -172,7 +176,7 @@ def test_a_name_that_cannot_name_a_folder_is_refused(make, samples):
 
 
 def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_bits(make, samples, tmp_path, monkeypatch):
-    whole = trained(Laboratory(tmp_path / "whole", CPU, SilentProgress()), samples)
+    whole = trained(Experiment.of_recipe(tmp_path / "whole", CPU, SilentProgress()), samples)
     steps = []
     real = loop_module._do_step
 
@@ -209,9 +213,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_call_goes_on(make, samples):
 
 
 def test_a_damaged_network_says_which_folder_to_delete(make, samples):
-    laboratory = make()
-    trained(laboratory, samples)
-    (file,) = laboratory.networks.rglob("*.safetensors")
+    experiment = make()
+    trained(experiment, samples)
+    (file,) = experiment.cache.folder.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(ModelError) as error:
         trained(make(), samples)
@@ -219,50 +223,51 @@ def test_a_damaged_network_says_which_folder_to_delete(make, samples):
 
 
 def test_a_network_of_another_identity_is_not_taken_for_this_one(make, samples):
-    laboratory = make()
-    trained(laboratory, samples)
-    trained(laboratory, samples, recipe=dataclasses.replace(RECIPE, learning_rate=0.01))
-    asked, other = (laboratory.networks / name for name in laboratory.facts)
+    experiment = make()
+    trained(experiment, samples)
+    trained(experiment, samples, recipe=dataclasses.replace(RECIPE, learning_rate=0.01))
+    asked, other = (experiment.cache.folder / name for name in experiment.facts)
     asked.rename(asked.with_name("aside"))
     other.rename(asked)  # as a hash that two trainings share would do
     with pytest.raises(ModelError, match="another task"):
         trained(make(), samples)
 
 
-def test_a_folder_of_the_shelf_is_a_saved_model(make, samples):
-    laboratory = make()
-    network = trained(laboratory, samples)
-    saved = load_model(laboratory.networks / folders(laboratory)[0])
+def test_a_folder_of_the_cache_is_a_saved_model(make, samples):
+    experiment = make()
+    network = trained(experiment, samples)
+    saved = load_model(experiment.cache.folder / folders(experiment)[0])
     assert torch.equal(weights(network), torch.cat([v.flatten() for v in saved.module.state_dict().values()]))
     assert saved.extra["identity"]["seed"] == "0"
 
 
 def test_networks_trained_together_are_each_found_alone(make, samples, monkeypatch):
-    laboratory = make()
-    guide = trained(laboratory, samples, name="guide")
-    answers = laboratory.answers(guide, samples)
+    experiment = make()
+    guide = trained(experiment, samples, name="guide")
+    answers = collect_targets(experiment, guide, samples)
     objectives = [HardLabels(), Distillation(temperature=2.0), Distillation(temperature=8.0)]
     asked = {"samples": samples, "recipe": RECIPE, "teacher": answers}
-    networks = laboratory.trained_together("net", "mlp:widths=5", objectives=objectives, seeds=[0, 0, 1], **asked)
+    networks = experiment.train_stacked("net", "mlp:widths=5", objectives=objectives, seeds=[0, 0, 1], **asked)
     for network, objective in zip(networks, objectives, strict=True):
-        alone = trained(laboratory, samples, objective=objective, teacher=answers, seed=network.seed)
+        alone = trained(experiment, samples, objective=objective, teacher=answers, seed=network.seed)
         torch.testing.assert_close(weights(network), weights(alone), rtol=1e-4, atol=1e-5)
     refuse_to_train(monkeypatch)
-    (last,) = make().trained_together("net", "mlp:widths=5", objectives=objectives[2:], seeds=[1], **asked)
+    (last,) = make().train_stacked("net", "mlp:widths=5", objectives=objectives[2:], seeds=[1], **asked)
     assert torch.equal(weights(last), weights(networks[2]))
 
 
 def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
     asked = {"samples": samples, "recipe": RECIPE}
-    make().trained_together("net", "mlp:widths=5", objectives=[HardLabels()] * 2, seeds=[0, 1], **asked)
+    make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()] * 2, seeds=[0, 1], **asked)
     counts = []
-    real = laboratory_module.Shelf.train_together
-    monkeypatch.setattr(
-        laboratory_module.Shelf,
-        "train_together",
-        lambda self, tasks, progress: (counts.append(len(tasks)), real(self, tasks, progress)),
-    )
-    networks = make().trained_together("net", "mlp:widths=5", objectives=[HardLabels()] * 3, seeds=[0, 1, 2], **asked)
+    real = cache_module.fit_stacked
+
+    def counted(students, *arguments, **settings):
+        counts.append(len(students))
+        return real(students, *arguments, **settings)
+
+    monkeypatch.setattr(cache_module, "fit_stacked", counted)
+    networks = make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()] * 3, seeds=[0, 1, 2], **asked)
     assert counts == [1]
     assert [network.seed for network in networks] == [0, 1, 2]
 
@@ -270,32 +275,32 @@ def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
 PEERS = {"sources": ["mlp:widths=5", "mlp:widths=4"], "weights_seeds": [0, 1]}
 
 
-def trained_cohort(laboratory, samples, **changes):
+def trained_cohort(experiment, samples, **changes):
     asked = {"samples": samples, "objective": MutualLearning(), "recipe": RECIPE, "seed": 0} | PEERS | changes
-    return laboratory.trained_cohort(asked.pop("name", "peers"), asked.pop("sources"), **asked)
+    return experiment.train_cohort(asked.pop("name", "peers"), asked.pop("sources"), **asked)
 
 
 def test_a_cohort_is_trained_as_fit_cohort_trains_it(make, samples):
-    laboratory = make()
-    members = trained_cohort(laboratory, samples, seed=3)
+    experiment = make()
+    members = trained_cohort(experiment, samples, seed=3)
     shape = {"input_shape": (6,), "num_classes": 2}
     modules = [network_from(source).build(**shape, seed=k) for k, source in enumerate(PEERS["sources"])]
     alone = fit_cohort(modules, samples, MutualLearning(), recipe=RECIPE, seed=3, runtime=CPU)
     for member, result in zip(members, alone.members, strict=True):
         assert torch.equal(weights(member), torch.cat([v.flatten() for v in result.student.state_dict().values()]))
     assert [member.role for member in members] == ["peers-1", "peers-2"]
-    assert [name.rpartition("-")[0] for name in folders(laboratory)] == ["peers-1-seed3", "peers-2-seed3"]
-    assert all((laboratory.networks / name / "events.jsonl").exists() for name in folders(laboratory))
-    assert [facts.spec for facts in laboratory.facts.values()] == PEERS["sources"]
+    assert [name.rpartition("-")[0] for name in folders(experiment)] == ["peers-1-seed3", "peers-2-seed3"]
+    assert all((experiment.cache.folder / name / "events.jsonl").exists() for name in folders(experiment))
+    assert [facts.spec for facts in experiment.facts.values()] == PEERS["sources"]
 
 
 def test_members_of_a_cohort_are_found_again(make, samples, monkeypatch):
     first = trained_cohort(make(), samples)
     refuse_to_train(monkeypatch)
-    laboratory = make()
-    again = trained_cohort(laboratory, samples_of())
+    experiment = make()
+    again = trained_cohort(experiment, samples_of())
     assert all(torch.equal(weights(a), weights(b)) for a, b in zip(first, again, strict=True))
-    assert all(facts.was_there for facts in laboratory.facts.values())
+    assert all(facts.was_there for facts in experiment.facts.values())
 
 
 COHORTS = {
@@ -303,22 +308,22 @@ COHORTS = {
     "their kind": {"update": "simultaneous"},
     "a peer's shape": {"sources": ["mlp:widths=5", "mlp:widths=3"]},
     "a peer's weights": {"weights_seeds": [0, 2]},
-    "a peer's recipe": {"recipe": [RECIPE, dataclasses.replace(RECIPE, learning_rate=0.01)]},
+    "a peer's recipe": {"recipes": [RECIPE, dataclasses.replace(RECIPE, learning_rate=0.01)]},
     "one peer more": {"sources": [*PEERS["sources"], "mlp:widths=4"], "weights_seeds": [0, 1, 2]},
     "objective": {"objective": MutualLearning(temperature=2.0)},
 }
 
 
 def test_a_member_is_not_taken_for_one_of_another_cohort(make, samples):
-    laboratory = make()
-    count = len(trained_cohort(laboratory, samples))
+    experiment = make()
+    count = len(trained_cohort(experiment, samples))
     for what, changes in COHORTS.items():
-        count += len(trained_cohort(laboratory, samples, **changes))
-        assert len(folders(laboratory)) == count, what
+        count += len(trained_cohort(experiment, samples, **changes))
+        assert len(folders(experiment)) == count, what
 
 
 def test_a_cohort_that_is_killed_goes_on_as_one_and_ends_in_the_same_bits(make, samples, tmp_path, monkeypatch):
-    whole = trained_cohort(Laboratory(tmp_path / "whole", CPU, SilentProgress()), samples)
+    whole = trained_cohort(Experiment.of_recipe(tmp_path / "whole", CPU, SilentProgress()), samples)
     steps = []
     real = cohort_module._Cohort._do_step
 
@@ -354,7 +359,7 @@ def test_two_runs_over_one_folder_train_a_network_once(make, samples, monkeypatc
         assert second.is_alive()
         return fit(*arguments, **more)
 
-    monkeypatch.setattr("limbeck.recipes.shelf.fit", slowly)
+    monkeypatch.setattr("limbeck.distillation.cache.fit", slowly)
     second = threading.Thread(target=lambda: found.append(trained(make(), samples)))
     first = trained(make(), samples)
     second.join(timeout=60)
@@ -363,17 +368,17 @@ def test_two_runs_over_one_folder_train_a_network_once(make, samples, monkeypatc
 
 
 def test_a_cohort_that_is_killed_between_two_members_is_completed_without_a_step(make, samples, monkeypatch):
-    real = laboratory_module.Shelf.put
+    real = cache_module.NetworkCache._put
 
-    def killed_at_the_second(shelf, task, fitted, **more):
+    def killed_at_the_second(cache, task, fitted, **more):
         if task.name == "peers-2":
             raise MemoryError("killed")
-        real(shelf, task, fitted, **more)
+        return real(cache, task, fitted, **more)
 
-    monkeypatch.setattr(laboratory_module.Shelf, "put", killed_at_the_second)
+    monkeypatch.setattr(cache_module.NetworkCache, "_put", killed_at_the_second)
     with pytest.raises(MemoryError):
         trained_cohort(make(), samples)
-    monkeypatch.setattr(laboratory_module.Shelf, "put", real)
+    monkeypatch.setattr(cache_module.NetworkCache, "_put", real)
     monkeypatch.setattr(cohort_module._Cohort, "_do_step", lambda *arguments: pytest.fail("nothing is left to train"))
     assert len(trained_cohort(make(), samples)) == 2
     assert not [name for name in folders(make()) if name.endswith(".partial")]
@@ -383,7 +388,7 @@ def test_a_cohort_that_is_killed_between_two_members_is_completed_without_a_step
     ("changes", "words"),
     [
         ({"weights_seeds": [0]}, "2 networks, 1 seeds"),
-        ({"recipe": [RECIPE] * 3}, "3 recipes"),
+        ({"recipes": [RECIPE] * 3}, "3 recipes"),
         ({"sources": ["mlp:widths=5"], "weights_seeds": [0]}, "2 or more"),
     ],
 )
@@ -404,16 +409,16 @@ def test_exits_are_saved_and_found_with_their_branches(make, monkeypatch):
     assert torch.equal(first.module.all_logits(samples.inputs), again.module.all_logits(samples.inputs))
     assert again.module.exit_names == ("features.relu1", "head")
     (folder,) = folders(make())
-    saved = load_model(make().networks / folder)  # without the factory
+    saved = load_model(make().cache.folder / folder)  # without the factory
     assert torch.equal(first.module.all_logits(samples.inputs), saved.module.all_logits(samples.inputs))
 
 
 def test_networks_with_exits_elsewhere_are_not_taken_for_each_other(make, samples):
-    laboratory = make()
+    experiment = make()
     for count, paths in enumerate((["features.relu1"], ["features.relu2"], ["features.relu1", "features.relu2"]), 1):
         source = exit_network("mlp:widths=8x8x8", paths)
-        trained(laboratory, samples, source=source, objective=SelfDistillation())
-        assert len(folders(laboratory)) == count
+        trained(experiment, samples, source=source, objective=SelfDistillation())
+        assert len(folders(experiment)) == count
 
 
 def test_the_trunk_of_a_network_with_exits_starts_as_the_plain_network():
@@ -423,84 +428,86 @@ def test_the_trunk_of_a_network_with_exits_starts_as_the_plain_network():
 
 
 def test_every_exit_is_examined_and_nothing_is_trained_after(make):
-    laboratory = make()
-    train = laboratory.open("digits")
-    network = trained(laboratory, train, source=EXITS, objective=SelfDistillation())
-    exam = laboratory.examine_exits(network, condition="self", seed=0)
-    test = laboratory.material.exam
+    experiment = make()
+    train = open_data(experiment, "digits")
+    network = trained(experiment, train, source=EXITS, objective=SelfDistillation())
+    found = evaluate_exits(experiment, network, condition="self", seed=0)
+    test = experiment.data.test
     expected = network.module.all_logits(test.inputs.float() / 255)
-    torch.testing.assert_close(exam.logits, expected.detach())
-    by_condition = {o.condition: o.value for o in laboratory.observations if o.quantity == "test_errors"}
+    torch.testing.assert_close(found.logits, expected.detach())
+    by_condition = {o.condition: o.value for o in experiment.results.observations if o.quantity == "test_errors"}
     assert by_condition["self_exit_1"] == int((expected[:, 0].argmax(dim=1) != test.labels).sum())
-    assert by_condition["self_head"] == laboratory.examine(network, condition="plain", seed=0).errors
+    assert by_condition["self_head"] == evaluate(experiment, network, condition="plain", seed=0).errors
     mean = expected.softmax(dim=2).mean(dim=1)
     assert by_condition["self_ensemble"] == int((mean.argmax(dim=1) != test.labels).sum())
     with pytest.raises(AssertionError, match="before the test set is read"):
-        trained(laboratory, train, seed=1)
+        trained(experiment, train, seed=1)
 
 
 def test_a_network_without_exits_is_not_asked_for_them(make, samples):
-    laboratory = make()
+    experiment = make()
     with pytest.raises(ModelError, match="has no exits"):
-        laboratory.asked_exits(trained(laboratory, samples), samples)
+        predict_exits(experiment, trained(experiment, samples), samples)
 
 
 def test_training_samples_can_be_fewer_and_others_kept_apart_to_choose_by(make):
-    whole = make().open("digits")
-    laboratory = make()
-    train = laboratory.open("digits", num_train=300, num_validation=100)
-    validation = laboratory.validation
-    assert (len(train), len(validation), len(laboratory.material.exam)) == (300, 100, 359)
+    whole = open_data(make(), "digits")
+    experiment = make()
+    train = open_data(experiment, "digits", num_train=300, num_validation=100)
+    validation = experiment.validation
+    assert (len(train), len(validation), len(experiment.data.test)) == (300, 100, 359)
     assert not set(train.ids.tolist()) & set(validation.ids.tolist())
     assert set(train.ids.tolist()) | set(validation.ids.tolist()) <= set(whole.ids.tolist())
     for part in (train, validation):
         shares = part.labels.bincount() / len(part)
         torch.testing.assert_close(shares, whole.labels.bincount() / len(whole), rtol=0.0, atol=0.01)
-    assert (laboratory.material.record.num_train, laboratory.material.record.num_validation) == (300, 100)
-    assert "300 of 1,338" in laboratory.notes[-1]
+    assert (experiment.data_record().num_train, experiment.data_record().num_validation) == (300, 100)
+    assert "300 of 1,338" in experiment.results.notes[-1]
     searching = make()
-    held = searching.open("digits", held_out=200, num_train=300, num_validation=100)
-    parts = [set(part.ids.tolist()) for part in (held, searching.validation, searching.material.exam)]
+    held = open_data(searching, "digits", held_out=200, num_train=300, num_validation=100)
+    parts = [set(part.ids.tolist()) for part in (held, searching.validation, searching.data.test)]
     assert len(set.union(*parts)) == 600
 
 
 @pytest.mark.parametrize(("asked", "words"), [({"num_train": 9999}, "9,999"), ({"num_validation": -1}, "-1")])
 def test_more_samples_than_there_are_is_told(make, asked, words):
     with pytest.raises(LimbeckError) as refused:
-        make().open("digits", **asked)
+        open_data(make(), "digits", **asked)
     assert words in str(refused.value)
 
 
 def test_answers_are_those_of_the_teacher(make, samples):
-    laboratory = make()
-    guide = trained(laboratory, samples, name="guide")
-    answers = laboratory.answers(guide, samples)
+    experiment = make()
+    guide = trained(experiment, samples, name="guide")
+    answers = collect_targets(experiment, guide, samples)
     expected = predict(guide.module, samples, Views(), runtime=CPU)
     assert torch.equal(answers(samples.ids[3:5], samples.inputs[3:5]).logits_at(1.0), expected[3:5])
     assert answers.modules == ()  # nothing runs any more
 
 
 def test_several_networks_answer_as_their_pooled_mean(make, samples):
-    laboratory = make()
-    guides = [trained(laboratory, samples, name="guide", seed=seed) for seed in (0, 1)]
+    experiment = make()
+    guides = [trained(experiment, samples, name="guide", seed=seed) for seed in (0, 1)]
     each = torch.stack([predict(guide.module, samples, Views(), runtime=CPU).softmax(dim=1) for guide in guides])
-    arithmetic = laboratory.answers(guides, samples)(samples.ids, samples.inputs).logits_at(1.0).softmax(dim=1)
+    arithmetic = collect_targets(experiment, guides, samples)(samples.ids, samples.inputs).logits_at(1.0).softmax(dim=1)
     torch.testing.assert_close(arithmetic, each.mean(dim=0))
-    pooled = laboratory.answers(guides, samples, pooling="geometric")(samples.ids, samples.inputs).logits_at(1.0)
+    pooled = collect_targets(experiment, guides, samples, pooling="geometric")(samples.ids, samples.inputs).logits_at(
+        1.0
+    )
     torch.testing.assert_close(pooled.softmax(dim=1), each.log().mean(dim=0).softmax(dim=1))
 
 
 def test_numbered_views_are_answered_into_a_store_that_is_found_again(make, samples):
-    laboratory = make()
-    guide = trained(laboratory, samples, name="guide")
-    answers = laboratory.answers(guide, samples, views=VIEWS, num_views=2)
+    experiment = make()
+    guide = trained(experiment, samples, name="guide")
+    answers = collect_targets(experiment, guide, samples, views=VIEWS, num_views=2)
     assert answers.num_views == 2
-    (store,) = (name for name in folders(laboratory) if name.startswith("targets-"))
-    written = {path: path.stat().st_mtime_ns for path in (laboratory.networks / store).iterdir()}
-    make().answers(guide, samples, views=VIEWS, num_views=2)
-    assert {path: path.stat().st_mtime_ns for path in (laboratory.networks / store).iterdir()} == written
-    with pytest.raises(InvalidValue, match="cannot be answered beforehand"):
-        laboratory.answers(guide, samples, views=VIEWS)
+    (store,) = (name for name in folders(experiment) if name.startswith("targets-"))
+    written = {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).iterdir()}
+    collect_targets(make(), guide, samples, views=VIEWS, num_views=2)
+    assert {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).iterdir()} == written
+    with pytest.raises(InvalidValue, match="cannot be collected beforehand"):
+        collect_targets(experiment, guide, samples, views=VIEWS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
@@ -509,7 +516,7 @@ def test_two_runs_over_one_folder_collect_answers_once(make, samples, monkeypatc
     begun, found = threading.Event(), []
 
     def ask():
-        return make().answers(guide, samples, views=VIEWS, num_views=2)(samples.ids, samples.inputs, view=1)
+        return collect_targets(make(), guide, samples, views=VIEWS, num_views=2)(samples.ids, samples.inputs, view=1)
 
     def slowly(*arguments, folder, **more):
         if folder.suffix == ".partial":
@@ -520,7 +527,7 @@ def test_two_runs_over_one_folder_collect_answers_once(make, samples, monkeypatc
             assert second.is_alive()
         return collect_visibly(*arguments, folder=folder, **more)
 
-    monkeypatch.setattr("limbeck.recipes.answers.collect_visibly", slowly)
+    monkeypatch.setattr("limbeck.recipes.soft_targets.collect_visibly", slowly)
     second = threading.Thread(target=lambda: found.append(ask()))
     first = ask()
     second.join(timeout=60)
@@ -529,79 +536,82 @@ def test_two_runs_over_one_folder_collect_answers_once(make, samples, monkeypatc
 
 
 def test_the_test_set_is_read_at_the_end(make, monkeypatch):
-    laboratory = make()
-    train = laboratory.open("digits")
-    network = trained(laboratory, train)
-    exam = laboratory.examine(network, condition="net", seed=0, classes=("3",))
-    assert len(exam.labels) == 359
-    wrong = exam.logits.argmax(dim=1) != exam.labels
-    by_quantity = {o.quantity: (o.value, o.unit) for o in laboratory.observations}
+    experiment = make()
+    train = open_data(experiment, "digits")
+    network = trained(experiment, train)
+    found = evaluate(experiment, network, condition="net", seed=0, classes=("3",))
+    assert len(found.labels) == 359
+    wrong = found.logits.argmax(dim=1) != found.labels
+    by_quantity = {o.quantity: (o.value, o.unit) for o in experiment.results.observations}
     assert by_quantity["test_errors"] == (int(wrong.sum()), "count")
-    assert by_quantity["test_errors_on_3"] == (int((wrong & (exam.labels == 3)).sum()), "count")
+    assert by_quantity["test_errors_on_3"] == (int((wrong & (found.labels == 3)).sum()), "count")
     assert by_quantity["test_accuracy"][0] == pytest.approx(1 - int(wrong.sum()) / 359)
-    assert laboratory.material.record.num_test == 359
+    assert experiment.data_record().num_test == 359
     with pytest.raises(AssertionError, match="before the test set is read"):
-        trained(laboratory, train, seed=1)
+        trained(experiment, train, seed=1)
 
 
 def test_held_out_images_are_measured_in_the_test_sets_place(make):
-    whole = make().open("digits")
-    laboratory = make()
-    train = laboratory.open("digits", held_out=100)
+    whole = open_data(make(), "digits")
+    experiment = make()
+    train = open_data(experiment, "digits", held_out=100)
     assert len(train) == len(whole) - 100
-    exam = laboratory.examine(trained(laboratory, train), condition="net", seed=0)
-    assert len(exam.labels) == 100
-    assert {o.quantity for o in laboratory.observations} == {"held_out_errors", "held_out_accuracy", "held_out_nll"}
-    assert laboratory.material.record.num_test == 0
-    assert "was not read" in laboratory.notes[-1]
+    found = evaluate(experiment, trained(experiment, train), condition="net", seed=0)
+    assert len(found.labels) == 100
+    assert {o.quantity for o in experiment.results.observations} == {
+        "held_out_errors",
+        "held_out_accuracy",
+        "held_out_nll",
+    }
+    assert experiment.data_record().num_test == 0
+    assert "was not read" in experiment.results.notes[-1]
 
 
 def test_a_smoke_run_is_cut_evenly_over_classes_and_says_so(make, monkeypatch):
-    for module in (laboratory_module, material_module):
-        monkeypatch.setattr(module, "SMOKE_TRAIN", 200)
-    monkeypatch.setattr(material_module, "SMOKE_EXAM", 50)
-    laboratory = make(smoke=True)
-    train = laboratory.open("digits")
+    monkeypatch.setattr(data_module, "SMOKE_TRAIN", 200)
+    monkeypatch.setattr(data_module, "SMOKE_TEST", 50)
+    experiment = make(smoke=True)
+    train = open_data(experiment, "digits")
     counts = train.labels.bincount()
     assert len(train) == 200
     assert int(counts.min()) >= 18
-    assert laboratory.material.record.num_test == 50
-    assert "200 of 1,438 training samples, 50 of 359 samples" in laboratory.notes[-1]
-    assert len(laboratory.load("digits")) == 200
+    assert experiment.data_record().num_test == 50
+    assert "200 of 1,438 training samples, 50 of 359 samples" in experiment.results.notes[-1]
+    assert len(load_samples(experiment, "digits")) == 200
 
 
 def test_a_run_is_observed_once_and_in_one_unit(make):
-    laboratory = make()
-    laboratory.observe("net", 0, "errors", 3, "count")
-    laboratory.observe("net", 1, "errors", 4, "count")
+    experiment = make()
+    experiment.results.observe("net", 0, "errors", 3, "count")
+    experiment.results.observe("net", 1, "errors", 4, "count")
     with pytest.raises(InvalidValue, match="observed once"):
-        laboratory.observe("net", 0, "errors", 5, "count")
+        experiment.results.observe("net", 0, "errors", 5, "count")
     with pytest.raises(InvalidValue, match="two units"):
-        laboratory.observe("other", 0, "errors", 0.5, "fraction")
+        experiment.results.observe("other", 0, "errors", 0.5, "fraction")
 
 
 def test_a_teacher_stays_frozen_while_students_learn(make, samples):
-    laboratory = make()
-    guide = trained(laboratory, samples, name="guide")
-    live = laboratory.teacher(guide)
-    trained(laboratory, samples, name="student", objective=Distillation(temperature=2.0), teacher=live)
+    experiment = make()
+    guide = trained(experiment, samples, name="guide")
+    live = pooled_teacher(guide)
+    trained(experiment, samples, name="student", objective=Distillation(temperature=2.0), teacher=live)
     live.check_unchanged()
     with pytest.raises(TeacherError):
-        trained(laboratory, samples, objective=Distillation(temperature=2.0))  # no teacher at all
+        trained(experiment, samples, objective=Distillation(temperature=2.0))  # no teacher at all
 
 
 def test_an_exam_counts_errors_of_a_class_and_of_shifted_logits():
-    exam = Exam(torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 1, 1]), ("a", "b"))
-    assert (exam.errors, exam.errors_on("a"), exam.errors_on("b")) == (1, 0, 1)
-    assert exam.accuracy == pytest.approx(2 / 3)
-    assert exam.shifted(torch.tensor([0.0, 1.5])).errors_on("a") == 1
-    assert exam.shifted(torch.tensor([0.0, 1.5])).errors == 1
+    found = Predictions(torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 1, 1]), ("a", "b"))
+    assert (found.errors, found.errors_on("a"), found.errors_on("b")) == (1, 0, 1)
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert found.shifted(torch.tensor([0.0, 1.5])).errors_on("a") == 1
+    assert found.shifted(torch.tensor([0.0, 1.5])).errors == 1
     with pytest.raises(UnknownName):
-        exam.errors_on("c")
+        found.errors_on("c")
 
 
 def test_the_folder_of_networks_must_be_writable(samples):
     from limbeck.errors import OutputError
 
     with pytest.raises(OutputError, match="/proc/limbeck"):
-        trained(Laboratory(Path("/proc/limbeck"), CPU, SilentProgress()), samples)
+        trained(Experiment.of_recipe(Path("/proc/limbeck"), CPU, SilentProgress()), samples)

@@ -1,0 +1,223 @@
+"""Trained networks in folders named by the hash of everything that decides their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from limbeck.distillation.codec import CHECKPOINT, EVENTS, load_trained, save_trained
+from limbeck.distillation.task import TrainingTask
+from limbeck.distillation.trained import TrainedNetwork
+from limbeck.errors import OutputError
+from limbeck.jobs import Job, run_jobs
+from limbeck.jobs.job import KEY_DIGITS
+from limbeck.jobs.work import make
+from limbeck.objectives import MutualLearning
+from limbeck.records import make_folder
+from limbeck.teachers import as_teacher
+from limbeck.training import (
+    EventLog,
+    FitResult,
+    Progress,
+    Runtime,
+    SilentProgress,
+    fit,
+    fit_cohort,
+    fit_stacked,
+)
+
+
+@dataclass(frozen=True)
+class NetworkCache:
+    """Trains networks and keeps them: what is there is loaded, what was stopped goes on, the rest is trained.
+
+    ``FOLDER/TITLE-KEY/`` is a saved model (``limbeck evaluate`` and ``--teacher`` take it) with its events; KEY hashes
+    the task's identity, which ``model.json`` repeats in full. It is the folder of a job (``limbeck.jobs``): renamed
+    into its place when all is written; until then it ends in ``.partial``, is locked by the process that trains it, and
+    holds the checkpoint that a killed training goes on from.
+
+    Args:
+        folder: of networks; None keeps nothing.
+        runtime: device and precision.
+        progress: what a person sees.
+        events: one log for all; each network gets its own, in its folder, where not given.
+        is_shared: whether other runs use the folder. In a run's own folder a network of the same title and another
+            identity means that something changed since the run was stopped, and is refused.
+    """
+
+    folder: Path | None
+    runtime: Runtime
+    progress: Progress
+    events: Path | None = None
+    is_shared: bool = True
+
+    def train(self, task: TrainingTask) -> TrainedNetwork:
+        """Return a network: loaded, or trained from where an earlier process was stopped.
+
+        Where another process trains the same one, this one waits and loads it.
+
+        Raises:
+            OutputError: the folder cannot be written, or is a run's own and holds the network of another run.
+            ModelError: the network that is there is damaged.
+        """
+        if self.folder is None:
+            return TrainedNetwork.in_memory(task, _fitted(task, self.runtime, None, self.events, self.progress))
+        was_cached = self.has(task)
+        if not was_cached:
+            make(self._job(task, self.progress), self.folder)
+        return self._load(task, was_cached=was_cached)
+
+    def train_as_jobs(
+        self, tasks: Sequence[TrainingTask], *, jobs: str, threads_per_job: int | None, retries: int
+    ) -> list[TrainedNetwork]:
+        """Return networks of which each is a job of its own; see :func:`limbeck.jobs.run_jobs` for the arguments.
+
+        Raises:
+            JobsFailed: trainings that failed; the others are done.
+            LimbeckError: see :meth:`train`.
+        """
+        assert self.folder is not None, "jobs leave their networks in folders"
+        shown = self.progress if jobs == "serial" else SilentProgress()  # others run where nobody looks
+        outcomes = run_jobs(
+            [self._job(task, shown) for task in tasks],
+            self.folder,
+            runner=jobs,
+            threads_per_job=threads_per_job,
+            retries=retries,
+            progress=self.progress.say,
+        )
+        return [self._load(task, was_cached=done.was_there) for task, done in zip(tasks, outcomes, strict=True)]
+
+    def train_stacked(self, tasks: Sequence[TrainingTask]) -> list[TrainedNetwork]:
+        """Return networks of one shape, samples, recipe and validation; those missing are trained in one pass."""
+        missing = [task for task in tasks if not self.has(task)]
+        fitted: dict[TrainingTask, FitResult] = {}
+        if missing:
+            results = fit_stacked(
+                [task.student for task in missing],
+                missing[0].samples,
+                [task.objective for task in missing],
+                recipe=missing[0].recipe,
+                teacher=next((as_teacher(task.teacher) for task in missing if task.teacher), None),
+                validation=missing[0].validation,
+                views=[task.views for task in missing],
+                seeds=[task.seed for task in missing],
+                runtime=self.runtime,
+                name=f"{len(missing)} x {missing[0].name}",
+                progress=self.progress,
+            )
+            fitted = dict(zip(missing, results, strict=True))
+        return [self._put(task, fitted.get(task), num_together=len(missing)) for task in tasks]
+
+    def train_cohort(self, tasks: Sequence[TrainingTask], *, title: str, update: str) -> list[TrainedNetwork]:
+        """Return the members of a cohort; where one is missing all are trained, from where they were stopped.
+
+        They have one workplace while they learn, of which each member's folder gets the events.
+        """
+        if all(self.has(task) for task in tasks):
+            return [self._load(task, was_cached=True) for task in tasks]
+        first, objective, workplace = tasks[0], tasks[0].objective, None
+        assert isinstance(objective, MutualLearning), "peers learn from each other"
+        if self.folder is not None:
+            key = hashlib.sha256(" ".join(task.key for task in tasks).encode()).hexdigest()[:KEY_DIGITS]
+            workplace = make_folder(self.folder / f"{title}-cohort-{key}.partial", remedy="choose another folder")
+        events = self.events or (workplace / EVENTS if workplace else None)
+        fitted = fit_cohort(
+            [task.student for task in tasks],
+            first.samples,
+            objective,
+            recipe=[task.recipe for task in tasks],
+            update=update,
+            teacher=as_teacher(first.teacher) if first.teacher is not None else None,
+            validation=first.validation,
+            views=first.views,
+            num_views=first.num_views,
+            seed=first.seed,
+            steps_per_epoch=first.steps_per_epoch,
+            runtime=self.runtime,
+            name=title,
+            checkpoint=workplace / CHECKPOINT if workplace else None,
+            events=EventLog(events),
+            progress=self.progress,
+        )
+        own_events = events if self.events is None else None
+        trained = [
+            self._put(task, result, num_together=len(tasks), events=own_events)
+            for task, result in zip(tasks, fitted.members, strict=True)
+        ]
+        if workplace is not None:
+            shutil.rmtree(workplace, ignore_errors=True)
+        return trained
+
+    def _place(self, task: TrainingTask) -> Path:
+        assert self.folder is not None, "networks are kept"
+        return self.folder / f"{task.title}-{task.key}"
+
+    def has(self, task: TrainingTask) -> bool:
+        """Whether the network is trained."""
+        if self.folder is None:
+            return False
+        if not self.is_shared:
+            self._check_alone(task)
+        return self._place(task).is_dir()
+
+    def _check_alone(self, task: TrainingTask) -> None:
+        assert self.folder is not None, "networks are kept"
+        for other in self.folder.glob(f"{task.title}-{'?' * KEY_DIGITS}*"):
+            if other.name.removesuffix(".partial") != self._place(task).name:
+                raise OutputError(
+                    f"{self.folder} holds another network named {task.title}: what decides its weights has changed.",
+                    received=other.name,
+                    expected=self._place(task).name,
+                    remedy="choose another --out, or add --overwrite to remove the old run",
+                )
+
+    def _job(self, task: TrainingTask, progress: Progress) -> Job:
+        return Job(task.title, task.key, train_into, (task, self.runtime, self.events, progress))
+
+    def _put(
+        self, task: TrainingTask, fitted: FitResult | None, *, num_together: int, events: Path | None = None
+    ) -> TrainedNetwork:
+        """Save a network that was trained together with others, unless it is there already; load it."""
+        if fitted is None:
+            return self._load(task, was_cached=True)
+        own = replace(fitted, elapsed_seconds=fitted.elapsed_seconds / num_together)
+        if self.folder is None:
+            return TrainedNetwork.in_memory(task, own)
+        make(Job(task.title, task.key, save_trained, (task, own, self.runtime, events)), self.folder)
+        return self._load(task, was_cached=False)
+
+    def _load(self, task: TrainingTask, *, was_cached: bool) -> TrainedNetwork:
+        return load_trained(self._place(task), task, device=self.runtime.device, was_cached=was_cached)
+
+
+def train_into(folder: Path, task: TrainingTask, runtime: Runtime, events: Path | None, progress: Progress) -> None:
+    """Train one network into a folder, from where an attempt before stopped: the work of a job."""
+    fitted = _fitted(task, runtime, folder / CHECKPOINT, events or folder / EVENTS, progress)
+    save_trained(folder, task, fitted, runtime)
+
+
+def _fitted(
+    task: TrainingTask, runtime: Runtime, checkpoint: Path | None, events: Path | None, progress: Progress
+) -> FitResult:
+    return fit(
+        task.student,
+        task.samples,
+        task.objective,
+        recipe=task.recipe,
+        teacher=as_teacher(task.teacher) if task.teacher is not None else None,
+        validation=task.validation,
+        views=task.views,
+        num_views=task.num_views,
+        seed=task.seed,
+        steps_per_epoch=task.steps_per_epoch,
+        order=task.order,
+        runtime=runtime,
+        name=task.title,
+        checkpoint=checkpoint,
+        events=EventLog(events),
+        progress=progress,
+    )

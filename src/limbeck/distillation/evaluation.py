@@ -1,0 +1,242 @@
+"""Evaluating networks: what they predict on a split, and everything that is measured of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import UNLABELLED, Samples, Views
+from limbeck.distillation.costs import measure_costs
+from limbeck.distillation.trained import TrainedNetwork, exits_of
+from limbeck.errors import unknown_name
+from limbeck.metrics import (
+    confusion_matrix,
+    count_errors,
+    count_parameters,
+    mean_kl,
+    measure_predictions,
+    most_confused,
+    reliability_bins,
+    top1_agreement,
+)
+from limbeck.models import EveryExit
+from limbeck.pooling import arithmetic_mean
+from limbeck.records import Measurement, NetworkRecord
+from limbeck.training import Runtime, evaluate, predict
+
+VALIDATION_UNITS = {"errors": "count", "accuracy": "fraction", "nll": "nats"}
+NUM_MOST_CONFUSED = 10
+Measured = dict[str, tuple[float, str]]  # value and unit by name
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits of shape (samples, classes) and labels of shape (samples,), on the CPU; -1 where a label is unknown.
+
+    Example:
+        >>> found = Predictions(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]), ("no", "yes"))
+        >>> found.errors, found.errors_on("yes"), found.errors_on("no")
+        (1, 1, 0)
+    """
+
+    logits: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    @property
+    def labelled(self) -> Predictions:
+        """Those of samples with a label."""
+        known = self.labels != UNLABELLED
+        return self if bool(known.all()) else Predictions(self.logits[known], self.labels[known], self.class_names)
+
+    @property
+    def errors(self) -> int:
+        """Samples whose largest logit is not the label's."""
+        return count_errors(self.logits, self.labels)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of samples whose largest logit is the label's."""
+        return self.measured()["accuracy"][0]
+
+    def errors_on(self, class_name: str) -> int:
+        """Return the errors among the samples of one class.
+
+        Raises:
+            UnknownName: no such class.
+        """
+        if class_name not in self.class_names:
+            raise unknown_name("class", class_name, self.class_names)
+        of_class = self.labels == self.class_names.index(class_name)
+        return int((self.logits[of_class].argmax(dim=1) != self.labels[of_class]).sum())
+
+    def measured(self) -> Measured:
+        """Return errors, accuracy, NLL (nats), ECE, Brier score and more, with their units; nothing without labels."""
+        known = self.labelled
+        return measure_predictions(known.logits, known.labels) if len(known.labels) else {}
+
+    def compared(self, teacher_logits: Tensor) -> Measured:
+        """Return how closely they follow a teacher's logits of the same samples; labels do not matter.
+
+        Args:
+            teacher_logits: shape (samples, classes), at T = 1.
+        """
+        return {
+            "agreement": (top1_agreement(self.logits, teacher_logits), "fraction"),
+            "kl_to_teacher": (mean_kl(teacher_logits, self.logits), "nats"),
+        }
+
+    def shifted(self, offset: Tensor) -> Predictions:
+        """Return those of the same network with an offset, shape (classes,), added to its logits."""
+        return Predictions(torch.add(self.logits, offset), self.labels, self.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class ExitPredictions:
+    """Logits of every exit, shape (samples, exits, classes), and labels of shape (samples,), on the CPU.
+
+    Example:
+        >>> logits = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [3.0, 0.0]]])
+        >>> found = ExitPredictions(logits, torch.tensor([1, 0]), ("no", "yes"), ("layer1", "head"))
+        >>> [found.of(number).errors for number in (0, 1)], found.ensemble.errors
+        ([1, 0], 1)
+    """
+
+    logits: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    exit_names: tuple[str, ...]
+
+    def of(self, number: int) -> Predictions:
+        """Return one exit's predictions, by number from 0; -1 is the head's."""
+        return Predictions(self.logits[:, number], self.labels, self.class_names)
+
+    @property
+    def ensemble(self) -> Predictions:
+        """The arithmetic mean of all exits' distributions."""
+        mean = arithmetic_mean(torch.log_softmax(self.logits, dim=2).unbind(dim=1))
+        return Predictions(mean, self.labels, self.class_names)
+
+
+def exit_conditions(condition: str, num_exits: int) -> list[str]:
+    """Return what ``evaluate_exits`` of a recipe calls the exits of a network, the head last.
+
+    Example:
+        >>> exit_conditions("self", 3)
+        ['self_exit_1', 'self_exit_2', 'self_head']
+    """
+    return [*(f"{condition}_exit_{number}" for number in range(1, num_exits)), f"{condition}_head"]
+
+
+def predictions_of(module: nn.Module, samples: Samples, views: Views, *, runtime: Runtime) -> Predictions:
+    """Return what a network predicts on the clean views of samples."""
+    logits = predict(module.to(runtime.device), samples, views, runtime=runtime)
+    return Predictions(logits, samples.labels.cpu(), samples.class_names)
+
+
+def exit_predictions_of(
+    network: TrainedNetwork, samples: Samples, views: Views, *, runtime: Runtime
+) -> ExitPredictions:
+    """Return what every exit of a network predicts on the clean views of samples.
+
+    Raises:
+        ModelError: a network without exits.
+    """
+    module = exits_of(network)
+    logits = predict(EveryExit(module).to(runtime.device), samples, views, runtime=runtime)
+    return ExitPredictions(logits, samples.labels.cpu(), samples.class_names, module.exit_names)
+
+
+def evaluate_network(
+    network: TrainedNetwork,
+    *,
+    test: Samples,
+    validation: Samples | None,
+    views: Views,
+    runtime: Runtime,
+    teacher_logits: Tensor | None = None,
+) -> tuple[NetworkRecord, list[Measurement]]:
+    """Return a network's record and every measurement of it: test, validation, machine.
+
+    Args:
+        network: with its history, or given.
+        test: read here; what needs labels is measured on its labelled samples.
+        validation: of a network that was not trained here it is measured now.
+        views: only the normalisation is used.
+        runtime: device and precision.
+        teacher_logits: shape (test samples, classes) at T = 1; None where the teacher cannot answer.
+    """
+    found = predictions_of(network.module, test, views, runtime=runtime)
+    by_weights = {"selected": found}
+    if network.last_weights is not None:
+        logits = predict(network.module, test, views, runtime=runtime, weights=network.last_weights)
+        by_weights["last"] = Predictions(logits, found.labels, found.class_names)
+    elif network.history:
+        by_weights["last"] = found
+    follows = teacher_logits is not None and not network.role.startswith("teacher")
+    measurements: list[Measurement] = []
+    for weights, one in by_weights.items():
+        compared = one.compared(teacher_logits) if follows and teacher_logits is not None else {}
+        measurements += as_measurements(network, "test", {**one.measured(), **compared}, weights=weights)
+    measurements += _of_validation(network, validation, views, runtime)
+    measurements += as_measurements(network, "machine", measure_costs(network.module, test, views))
+    record = NetworkRecord(
+        role=network.role,
+        name=network.name,
+        seed=network.seed,
+        origin=network.origin,
+        num_parameters=count_parameters(network.module),
+        selected_epoch=network.selected_epoch,
+        elapsed_seconds=network.elapsed_seconds,
+        history=network.history,
+        **_mistakes(found.labelled),
+    )
+    return record, measurements
+
+
+def as_measurements(
+    network: TrainedNetwork | NetworkRecord, split: str, measured: Measured, *, weights: str = "selected"
+) -> list[Measurement]:
+    """Return named values with their units as measurements of a network on a split."""
+    return [
+        Measurement(network.role, network.seed, split, weights, name, float(value), unit)
+        for name, (value, unit) in measured.items()
+    ]
+
+
+def _of_validation(
+    network: TrainedNetwork, validation: Samples | None, views: Views, runtime: Runtime
+) -> list[Measurement]:
+    """Return validation results as training measured them; of a network that was not trained here, measured now."""
+    if validation is None or len(validation.labelled_positions()) == 0:
+        return []
+    if network.history:
+        epochs = {record.epoch: record.validation for record in network.history}
+        chosen = {"selected": network.selected_epoch or 0, "last": network.history[-1].epoch}
+        by_weights = {weights: epochs[epoch] for weights, epoch in chosen.items()}
+    else:
+        by_weights = {"selected": evaluate(network.module, validation, views, runtime=runtime)}
+    return [
+        measurement
+        for weights, values in by_weights.items()
+        for measurement in as_measurements(
+            network,
+            "validation",
+            {name: (values[name], unit) for name, unit in VALIDATION_UNITS.items()},
+            weights=weights,
+        )
+    ]
+
+
+def _mistakes(found: Predictions) -> dict[str, list]:  # type: ignore[type-arg]  # fields of NetworkRecord
+    """Return confusion, reliability and the most confused pairs; nothing without labels."""
+    if not len(found.labels):
+        return {}
+    confusion = confusion_matrix(found.logits, found.labels)
+    return {
+        "confusion": confusion.tolist(),
+        "reliability": reliability_bins(found.logits, found.labels),
+        "most_confused": most_confused(confusion, found.class_names, count=NUM_MOST_CONFUSED),
+    }
