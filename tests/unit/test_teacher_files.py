@@ -271,6 +271,27 @@ def test_the_command_line_takes_schemes_as_teachers_and_students(tmp_path):
         student_source("my.nets:build", from_command_line=False)
 
 
+@pytest.mark.parametrize("kind", ["exported", "frozen script", "onnx", "output with .logits", "own device and batch"])
+def test_a_job_measures_and_learns_from_any_kind(kind, tmp_path):
+    data = kinds.samples()
+    with kinds.quiet():
+        result = limbeck.distill(
+            "mlp:widths=6",
+            kinds.KINDS[kind].make(0, tmp_path),
+            data,
+            test=data,
+            recipe=Recipe(num_epochs=1, batch_size=8),
+            seeds=1,
+            progress="silent",
+            device="cpu",
+            validation_fraction=0.0,
+        )
+    assert any("once for each sample" in note for note in result.record.notes)
+    (errors,) = result.record.values("teacher", "errors").values()
+    views = Views().batch(data, torch.arange(len(data)), view=None)
+    assert errors == int((kinds.network(0).eval()(views.inputs).argmax(1) != data.labels).sum())
+
+
 def test_a_timm_student_is_trained_saved_and_loaded(tmp_path):
     kinds.import_timm()
     data = kinds.samples()
@@ -287,8 +308,8 @@ def test_a_timm_student_is_trained_saved_and_loaded(tmp_path):
             out=tmp_path / "run",
             validation_fraction=0.0,
         )
-        (manifest,) = (path for path in (tmp_path / "run").rglob("model.json") if "teachers" not in path.parts)
-        saved = load_model(manifest.parent)
+        written = [load_model(path.parent) for path in (tmp_path / "run").rglob("model.json")]
+    saved = next(model for model in written if model.fingerprint == fingerprint(result.student))
     assert saved.spec == "timm:test_resnet"
     assert_close(saved.module(INPUTS), result.student(INPUTS))
     assert fingerprint(saved.module) == saved.fingerprint
