@@ -9,14 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import Samples, Views
+from limbeck.data import Views
 from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
-from limbeck.errors import LimbeckError, ModelError, TeacherError
-from limbeck.inputs import describe
-from limbeck.models.factory import failure
+from limbeck.errors import TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.settings import TaughtSettings
 from limbeck.teachers import (
@@ -28,7 +26,7 @@ from limbeck.teachers import (
     check_weights,
     is_teacher,
 )
-from limbeck.teachers.precision import inputs_for
+from limbeck.teachers.trial import try_out
 
 TeacherSource = Teacher | Tensor | NetworkSource | Any
 """What ``as_teacher`` takes without options, or a network that is trained here first."""
@@ -36,15 +34,23 @@ TeacherSource = Teacher | Tensor | NetworkSource | Any
 
 @dataclass(frozen=True, eq=False)
 class Staff:
-    """Teachers at work.
+    """The teachers of a job.
 
-    ``teacher`` is the one that the student sees: the only one, or the ensemble. ``networks`` is what can be measured of
+    ``teacher`` is the one that the student sees: the only one, or the ensemble. ``members`` is what can be measured of
     them: the teacher, and behind an ensemble its members; nothing of a teacher that only has stored logits.
     """
 
     teacher: Teacher
-    networks: list[TrainedNetwork]
+    members: list[TrainedNetwork]
     notes: list[str]
+    device: torch.device
+
+    @property
+    def networks(self) -> list[TrainedNetwork]:
+        """The members, on the job's device, from which they were taken once their soft targets were collected."""
+        for network in self.members:
+            network.module.to(self.device)
+        return self.members
 
 
 def teacher_sources(
@@ -87,7 +93,7 @@ def _source(item: TeacherSource) -> Teacher | Network:
 def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
     _check_rows(teacher, data)
     if teacher.answers_any_view and teacher.runs:
-        _try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
+        try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
             f"The teacher {teacher.name} knows other classes than the data.",
@@ -107,31 +113,6 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
             f"The teacher {teacher.name} has answers for another number of views.",
             received=f"num_views {settings.num_views}",
             expected=f"num_views {teacher.num_views}",
-        )
-
-
-def _try_out(teacher: Teacher, train: Samples, views: Views) -> None:
-    """Raise ModelError or TeacherError unless two real samples give logits of the data's classes."""
-    teacher.check_fits(train, views)
-    batch = views.batch(train, torch.arange(min(2, len(train))), view=None)
-    try:
-        with torch.no_grad():
-            logits = teacher(batch.ids, inputs_for(teacher, batch)).logits_at(1.0)
-    except LimbeckError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"The teacher {teacher.name} cannot run on samples of {train.name}.",
-            received=failure(error),
-            expected=f"a network that takes {describe(batch.inputs)}",
-            remedy="check that it was made for this data: channels, height, width",
-        ) from error
-    if logits.shape[-1] != train.num_classes:
-        raise ModelError(
-            f"The teacher {teacher.name} has other outputs than the data has classes.",
-            received=f"{logits.shape[-1]} classes",
-            expected=f"{train.num_classes} classes, in the data's order",
-            remedy="give a teacher of these classes, or the data that it was trained on",
         )
 
 
@@ -177,16 +158,18 @@ def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: Taugh
             networks.append(_train(source, role, bench, settings, seed=settings.teacher_seed + index))
             members.append(ModuleTeacher(networks[-1].module, name=source.name))
     if len(members) == 1:
-        return Staff(members[0], networks, notes)
+        return Staff(members[0], networks, notes, bench.runtime.device)
     ensemble = EnsembleTeacher(members, weights=settings.teacher_weights, pooling=settings.pooling)
     if ensemble.answers_any_view:
         origin = f"pooled ({settings.pooling} mean)"
         networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, bench)))
-    return Staff(ensemble, networks, notes)
+    return Staff(ensemble, networks, notes, bench.runtime.device)
 
 
 def _as_module(teacher: Teacher, bench: Workbench) -> nn.Module:
-    module = teacher.modules[0] if isinstance(teacher, ModuleTeacher) else PooledNetwork(teacher)
+    """Return what is measured of a teacher: its network, where that says the same as the teacher."""
+    is_network = isinstance(teacher, ModuleTeacher) and teacher.is_its_network
+    module = teacher.modules[0] if is_network else PooledNetwork(teacher)
     return module.to(bench.runtime.device)
 
 
