@@ -18,8 +18,10 @@ from limbeck.errors import TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.settings import TaughtSettings
 from limbeck.teachers import (
+    ClassMap,
     EnsembleTeacher,
     LogitsTeacher,
+    MappedTeacher,
     ModuleTeacher,
     Teacher,
     as_teacher,
@@ -79,7 +81,7 @@ def teacher_sources(
         raise TeacherError("A distillation needs a teacher.", received="none", expected="at least one")
     if settings.teacher_weights is not None and given:
         check_weights(settings.teacher_weights, num_teachers=len(given))
-    sources = [_source(item) for item in given]
+    sources = [_mapped(_source(item), data, settings) for item in given]
     for source in sources:
         if isinstance(source, Teacher):
             _check_ready(source, data, settings)
@@ -88,6 +90,22 @@ def teacher_sources(
 
 def _source(item: TeacherSource) -> Teacher | Network:
     return as_teacher(item) if is_teacher(item) else network_from(cast(NetworkSource, item))
+
+
+def _mapped(source: Teacher | Network, data: JobData, settings: TaughtSettings) -> Teacher | Network:
+    """Return a trained teacher of other classes as it looks over the data's, where its class names are given."""
+    names = getattr(settings, "teacher_class_names", None)
+    if names is None or not isinstance(source, Teacher):
+        return source
+    return MappedTeacher(
+        source,
+        ClassMap.between(
+            names,
+            data.train.class_names,
+            class_map=getattr(settings, "class_map", None),
+            allow_missing=getattr(settings, "allow_missing_classes", False),
+        ),
+    )
 
 
 def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:

@@ -24,6 +24,7 @@ from limbeck.teachers import (
     collect_logits,
     gives_logits,
     is_nested,
+    keeps_own_classes,
     store_teacher,
 )
 from limbeck.training import Progress
@@ -80,7 +81,8 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -
             check_probe(bench.directory.path, teacher.members, bench.data.train, bench.clean_views())
         return Transfer(teacher, [f"{reason}, so the teacher runs in every step."])
     views, num_views = replayed_views(bench, settings), settings.num_views
-    if bench.directory.path is None or is_nested(teacher) or bench.data.train.has_positions:
+    has_other_rows = bench.data.train.has_positions or keeps_own_classes(teacher)
+    if bench.directory.path is None or is_nested(teacher) or has_other_rows:
         collected = collect_logits(teacher, bench.data.train, views)
         _free(teacher)
         return Transfer(collected, [_said_once("in memory", 1, settings)])
@@ -118,6 +120,8 @@ def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> s
         return "The data set gives other inputs when read again"
     if num_views is not None and bench.directory.path is None:
         return "There is no folder for a store of soft targets"
+    if num_views is not None and keeps_own_classes(teacher):
+        return "Classes of the teacher add up, which a store does not tell"
     if num_views is not None and train.has_positions:
         return "A store holds one row a sample, not one for each position"
     if num_views is not None and is_nested(teacher):
