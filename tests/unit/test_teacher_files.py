@@ -17,14 +17,15 @@ from torch import nn
 from torch.testing import assert_close
 
 import limbeck
+from limbeck.commands import evaluate
 from limbeck.commands.networks import student_source, teacher_source, trained_teacher
-from limbeck.data import Normalise, Views
+from limbeck.data import Normalise, Views, load_data
 from limbeck.errors import ConfigError, MissingPackage, ModelError, TeacherError
 from limbeck.models import fingerprint, load_model, save_model
 from limbeck.models.foreign import build_foreign, is_foreign
 from limbeck.teachers import as_teacher, load_estimator, load_exported
 from limbeck.teachers.resolve import names_teacher, resolve_teacher
-from limbeck.training import Recipe
+from limbeck.training import Recipe, Runtime, predict
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -313,6 +314,26 @@ def test_a_timm_student_is_trained_saved_and_loaded(tmp_path):
     assert saved.spec == "timm:test_resnet"
     assert_close(saved.module(INPUTS), result.student(INPUTS))
     assert fingerprint(saved.module) == saved.fingerprint
+
+
+def test_limbeck_evaluate_takes_a_saved_timm_network(tmp_path):
+    kinds.import_timm()
+    splits = load_data("digits")
+    with kinds.quiet():
+        network = build_foreign("timm:test_resnet", input_shape=splits.test.input_shape, num_classes=10, seed=0)
+        save_model(
+            tmp_path,
+            network,
+            spec="timm:test_resnet",
+            input_shape=splits.test.input_shape,
+            class_names=splits.test.class_names,
+            normalise=None,
+        )
+        measured = evaluate.run(
+            tmp_path, data="digits", split="test", image_size=None, factory=None, device="cpu", num_threads=None
+        )
+    right = predict(network, splits.test, Views(), runtime=Runtime.resolve("cpu")).argmax(dim=1) == splits.test.labels
+    assert measured["measurements"]["errors"]["value"] == int((~right).sum())
 
 
 def test_a_transformer_student_is_rebuilt_without_its_folder(tmp_path):

@@ -170,6 +170,8 @@ def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: Taugh
             notes += source.notes
             if source.answers_any_view:
                 networks.append(TrainedNetwork(role, source.name, None, "given", _as_module(source, bench)))
+                if not source.modules:
+                    notes.append(f"{source.name} cannot be looked into: its parameters, bytes and FLOPs stand as 0.")
             else:
                 notes.append(f"{source.name}: these answers hold for training samples only and were not tested.")
         else:
