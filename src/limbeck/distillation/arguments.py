@@ -73,8 +73,8 @@ class DistillJob(DistillSettings, JobArguments):
     teacher_class_names: Annotated[
         Sequence[str] | None,
         Doc(
-            "Class names of the trained teachers, in the order of their outputs, where they know other classes than the "
-            "data, or the same in another order: classes are then matched by name."
+            "Class names of the trained teachers, in the order of their outputs, where they know other classes than "
+            "the data, or the same in another order: classes are then matched by name."
         ),
     ] = field(default=None, kw_only=True)
     class_map: Annotated[
