@@ -5,6 +5,7 @@ from limbeck.records.codec import (
     decode_record,
     encode_record,
     format_of,
+    is_sealed,
 )
 from limbeck.records.files import (
     make_folder,
@@ -46,6 +47,7 @@ __all__ = [
     "encode_record",
     "format_of",
     "from_json",
+    "is_sealed",
     "make_folder",
     "to_json",
     "write_bytes",

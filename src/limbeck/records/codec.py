@@ -1,32 +1,38 @@
-"""Dataclasses of plain values to JSON and back: what comes back is whole and equal, or refused by name."""
+"""Dataclasses of plain values to sealed JSON and back: what comes back is whole and equal, or refused by name."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import math
-import sys
-import types
-import typing
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from limbeck.errors import RecordError
+from limbeck.errors import LimbeckError, RecordError
 
-LARGEST = sys.float_info.max
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SEAL = "sha256"
+_AROUND = ("format", "version", SEAL)  # keys of the file that are no field
 
 T = TypeVar("T")
 
 
 def encode_record(record: Any, *, format_name: str, version: int) -> str:
-    """Return a dataclass of plain values as JSON text, its format name and version first.
+    """Return a dataclass of plain values as JSON text, its format name and version first, its seal last.
+
+    The seal is :func:`seal_of` everything else.
 
     Raises:
         RecordError: a number that is not finite, or a value that JSON has no form for.
     """
     content = {"format": format_name, "version": version, **dataclasses.asdict(record)}
     try:
-        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+        plain = json.loads(json.dumps(content, allow_nan=False))  # what a reader will find: keys are text, tuples lists
+        return json.dumps({**plain, SEAL: seal_of(plain)}, indent=1) + "\n"
     except ValueError as error:
         raise RecordError(
             "The record holds a number that is not finite.", remedy="see the run's events.jsonl"
@@ -42,8 +48,11 @@ def encode_record(record: Any, *, format_name: str, version: int) -> str:
 def decode_record(kind: type[T], text: str, *, what: str, format_name: str, version: int, source: str) -> T:
     """Return the dataclass that :func:`encode_record` wrote under this format name and version.
 
+    A record without a seal, as earlier releases wrote it, is read; :func:`is_sealed` tells.
+
     Raises:
-        RecordError: see :func:`from_json`; ``what`` and ``source`` are named in it.
+        RecordError: not JSON, another format or version, content that is not what was sealed, a number that is not
+            finite, or a field missing, unknown or of the wrong type; ``what`` and ``source`` are named in it.
     """
     content = _parse(text, source)
     if not isinstance(content, dict) or content.get("format") != format_name:
@@ -55,7 +64,58 @@ def decode_record(kind: type[T], text: str, *, what: str, format_name: str, vers
             expected=version,
             remedy="read it with the release of limbeck that wrote it",
         )
-    return _decode_dataclass(kind, {k: v for k, v in content.items() if k not in ("format", "version")}, source)
+    if SEAL in content and content[SEAL] != (found := seal_of(content)):
+        raise RecordError(
+            f"{source} was changed after it was written.",
+            received=f"content with SHA-256 {found}",
+            expected=f"SHA-256 {content[SEAL]}",
+            remedy="take it from a backup, or make it again",
+        )
+    return decode_plain(kind, {key: value for key, value in content.items() if key not in _AROUND}, source)
+
+
+def decode_plain(kind: type[T], value: Any, source: str) -> T:
+    """Return an instance of a dataclass from the plain values that ``dataclasses.asdict`` and JSON made of it.
+
+    Raises:
+        RecordError: a field missing, unknown or of the wrong type.
+        LimbeckError: what the dataclass itself refuses.
+    """
+    from pydantic import ValidationError
+
+    try:
+        text = json.dumps([value], ensure_ascii=False)
+        decoded: T = _adapter(kind).validate_json(text)[0]
+    except ValidationError as error:
+        raise _explained(error.errors(include_url=False), kind, source) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecordError(f"{source} holds a value that JSON has no form for.", received=str(error)) from error
+    return decoded
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record's content without its seal: as compact JSON with sorted keys.
+
+    So indentation and the order of keys do not matter, and every digit does.
+
+    Example:
+        >>> content = {"format": "limbeck-run-record", "value": 0.25}
+        >>> seal_of(content)[:12], seal_of({**content, "sha256": "any"}) == seal_of(content)
+        ('17ce0c175453', True)
+    """
+    kept = {key: value for key, value in content.items() if key != SEAL}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def is_sealed(text: str, *, source: str) -> bool:
+    """Return whether a record's text has a seal; :func:`decode_record` checks it.
+
+    Raises:
+        RecordError: not JSON.
+    """
+    content = _parse(text, source)
+    return isinstance(content, dict) and SEAL in content
 
 
 def format_of(text: str, *, source: str) -> str | None:
@@ -82,67 +142,32 @@ def _finite(text: str) -> float:
     return number
 
 
-def decode_plain(kind: type[T], value: Any, source: str) -> T:
-    """Return an instance of a dataclass from the plain values that ``dataclasses.asdict`` and JSON made of it.
-
-    Raises:
-        RecordError: a field missing, unknown or of the wrong type.
-    """
-    return _decode_dataclass(kind, value, source)
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Build ``kind`` (a dataclass, list, tuple, dict, union or plain type) from decoded JSON."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _decode_dataclass(kind, value, where)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
-    if origin is list and isinstance(value, list):
-        return [_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if origin is tuple and isinstance(value, list) and arguments[1:] == (...,):
-        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
-        return tuple(
-            _decode(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(arguments, value, strict=True))
-        )
-    if origin is dict and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is types.UnionType:
-        if value is None and type(None) in arguments:
-            return None
-        return _decode(next(a for a in arguments if a is not type(None)), value, where)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST:
-        return float(value)
-    if (
-        origin is None
-        and isinstance(kind, type)
-        and isinstance(value, kind)
-        and not (kind is int and isinstance(value, bool))
-    ):
-        return value
-    expected = getattr(kind, "__name__", str(kind))
-    raise RecordError(f"{where} has a value of the wrong type.", received=f"{value!r:.80}", expected=expected)
-
-
 @functools.cache
-def _type_hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)  # compiles every annotation: most of the time of reading a small file
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """A list of one, since pydantic takes no configuration for a dataclass itself, but hands it down to one."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(list[kind], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))  # type: ignore[valid-type]
 
 
-def _decode_dataclass(kind: type[T], value: Any, where: str) -> T:
-    if not isinstance(value, dict):
-        raise RecordError(f"{where} is not an object.", received=f"{value!r:.80}", expected=kind.__name__)
-    hints = _type_hints(kind)  # type: ignore[arg-type]  # a class is hashable
-    required = {
-        f.name
-        for f in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - value.keys()):
-        raise RecordError(f"{where} misses {', '.join(missing)}.", expected=f"a whole {kind.__name__}")
-    if unknown := sorted(value.keys() - hints.keys()):
-        raise RecordError(
-            f"{where} has unknown fields: {', '.join(unknown)}.", expected=f"the fields of {kind.__name__}"
+def _explained(findings: Sequence[Any], kind: type, source: str) -> LimbeckError:
+    """Return the error of the first finding, with all fields that are missing or unknown beside it."""
+    finding = findings[0]
+    if isinstance(refusal := finding.get("ctx", {}).get("error"), LimbeckError):
+        return refusal
+    *above, last = finding["loc"][1:] or (None,)
+    where = source + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in above)
+    beside = [one["loc"] for one in findings if one["type"] == finding["type"] and one["loc"][1:-1] == (*above,)]
+    names = ", ".join(sorted(str(loc[-1]) for loc in beside))
+    if finding["type"] == "missing" and isinstance(last, str):
+        return RecordError(f"{where} misses {names}.", expected="a whole " + (kind.__name__ if not above else "object"))
+    if finding["type"] == "unexpected_keyword_argument":
+        return RecordError(
+            f"{where} has unknown fields: {names}.",
+            expected=f"the fields of {kind.__name__}" if not above else "no more than the fields there",
         )
-    return kind(**{name: _decode(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+    if last is not None and finding["type"] != "missing":
+        where += f"[{last}]" if isinstance(last, int) else f".{last}"
+    fact = "is not an object" if finding["type"] == "dataclass_type" else "has a value of the wrong type"
+    expected = finding["msg"].removeprefix("Input should be ")
+    return RecordError(f"{where} {fact}.", received=f"{finding['input']!r:.80}", expected=expected)
