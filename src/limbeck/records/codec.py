@@ -85,7 +85,7 @@ def decode_plain(kind: type[T], value: Any, source: str) -> T:
 
     try:
         text = json.dumps([value], ensure_ascii=False)
-        decoded: T = _adapter(kind).validate_json(text)[0]
+        decoded: T = _adapter(kind).validate_json(text)[0]  # type: ignore[arg-type]  # a class is hashable
     except ValidationError as error:
         raise _explained(error.errors(include_url=False), kind, source) from None
     except (TypeError, ValueError, RecursionError) as error:
