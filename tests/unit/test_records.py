@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from limbeck import records
 from limbeck.errors import OutputError, RecordError
-from limbeck.records import Measurement, RunRecord, from_json, to_json, write_bytes, write_text
+from limbeck.records import Measurement, RunRecord, from_json, is_sealed, to_json, write_bytes, write_text
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON_VALUES = st.recursive(
@@ -66,8 +66,9 @@ def content(make_record):
 
 
 def changed(content, path, value):
-    """Return JSON text of the content with one place set, or removed where the value is ``...``."""
+    """Return unsealed JSON text of the content with one place set, or removed where the value is ``...``."""
     copy = json.loads(json.dumps(content))
+    del copy["sha256"]
     place = copy
     for step in path[:-1]:
         place = place[step]
@@ -100,6 +101,52 @@ def changed(content, path, value):
 def test_missing_unknown_and_wrongly_typed_fields_are_named(content, path, value, named):
     with pytest.raises(RecordError, match=named):
         from_json(changed(content, path, value))
+
+
+def test_all_fields_that_are_missing_or_unknown_are_named_at_once(content):
+    data = {name: value for name, value in content["data"].items() if name not in ("name", "num_test")}
+    with pytest.raises(RecordError, match=r"the record\.data misses name, num_test"):
+        from_json(changed(content, ["data"], data))
+    with pytest.raises(RecordError, match=r"the record\.data has unknown fields: colour, size"):
+        from_json(changed(content, ["data"], content["data"] | {"size": 1, "colour": 2}))
+
+
+def test_a_wrong_value_is_told_with_what_was_expected(content):
+    with pytest.raises(RecordError, match=r"seeds\[0\]") as caught:
+        from_json(changed(content, ["seeds"], ["0"]), source="record.json")
+    assert (caught.value.received, caught.value.expected) == ("'0'", "a valid integer")
+
+
+def test_one_changed_digit_is_told(content):
+    text = json.dumps({**content, "elapsed_seconds": content["elapsed_seconds"] + 1})
+    with pytest.raises(RecordError, match=r"here\.json was changed after it was written") as caught:
+        from_json(text, source="here.json")
+    assert content["sha256"] in caught.value.expected
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("seal", ["", None, 0, "0" * 64])
+def test_another_seal_is_refused(content, seal):
+    with pytest.raises(RecordError, match="was changed"):
+        from_json(json.dumps({**content, "sha256": seal}))
+
+
+def test_a_seal_holds_for_the_content_in_any_layout(make_record, content):
+    record = make_record(seeds=(0,), num_epochs=1, num_dark=0)
+    compact = json.dumps(dict(reversed(content.items())), separators=(",", ":"), ensure_ascii=False)
+    assert from_json(compact) == record
+
+
+def test_a_record_of_an_earlier_release_has_no_seal_and_is_read(make_record, content):
+    text = changed(content, ["notes"], [])
+    assert not is_sealed(text, source="here")
+    assert from_json(text).networks == make_record(seeds=(0,), num_epochs=1, num_dark=0).networks
+    assert is_sealed(json.dumps(content), source="here")
+
+
+def test_settings_with_numbers_for_names_are_sealed_as_they_are_read(make_record):
+    record = dataclasses.replace(make_record(seeds=(0,), num_epochs=1, num_dark=0), config={"a": {10: 1, 9: (2,)}})
+    assert from_json(to_json(record)).config == {"a": {"10": 1, "9": [2]}}
 
 
 def test_fields_with_defaults_may_be_missing(content):

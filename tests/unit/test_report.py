@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import statistics
 import subprocess
@@ -545,6 +546,24 @@ def test_write_report_and_read_record_round_trip(bare, tmp_path):
     assert write_report(bare, tmp_path) == tmp_path / "report.html"
     assert write_report(bare, tmp_path / "other.html") == tmp_path / "other.html"
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == render_report(bare)
+
+
+def test_the_page_of_an_unsealed_record_says_so(bare, tmp_path):
+    content = json.loads(to_json(bare))
+    del content["sha256"]
+    write_text(tmp_path / "record.json", json.dumps(content))
+    assert "This record is unsealed" in render_report(read_record(tmp_path))
+    write_text(tmp_path / "record.json", to_json(bare))
+    assert "unsealed" not in render_report(read_record(tmp_path))
+
+
+def test_no_page_is_drawn_of_a_record_in_which_a_digit_was_changed(bare, tmp_path):
+    text = to_json(bare)
+    elapsed = f'"elapsed_seconds": {bare.elapsed_seconds}'
+    assert elapsed in text
+    write_text(tmp_path / "record.json", text.replace(elapsed, f"{elapsed}1", 1))
+    with pytest.raises(RecordError, match=r"record\.json was changed after it was written"):
+        read_record(tmp_path)
 
 
 def test_write_report_to_a_missing_folder_is_an_output_error(bare, tmp_path):

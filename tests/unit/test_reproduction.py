@@ -217,6 +217,7 @@ def test_any_record_comes_back_equal(record):
 )
 def test_another_format_version_or_field_is_refused(change, words):
     content = json.loads(reproduction_to_json(record_of())) | change
+    del content["sha256"]
     with pytest.raises(RecordError, match=words):
         reproduction_from_json(json.dumps(content))
 

@@ -320,6 +320,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     save_committee(tmp_path / "two", saved_model(other), others, normalise=None)
 
     mixed = json.loads((tmp_path / "one" / "committee.json").read_text())
+    del mixed["sha256"]
     shutil.copytree(others[0].folder, tmp_path / "one" / "stranger")
     mixed["members"][0]["folder"] = "stranger"
     (tmp_path / "one" / "committee.json").write_text(json.dumps(mixed))

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from limbeck.data import Batch, Crop, Flip, Jitter, Mixup, Normalise, Samples, Views, augmentations_from
 from limbeck.data import views as views_module
-from limbeck.data.augmentations import describe_augmentation
+from limbeck.data.augmentation_words import describe_augmentation
 from limbeck.errors import ConfigError, DataError, InvalidValue, ShapeMismatch, UnknownName
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.data import Affine, Elastic, Jitter, Samples, Views, augmentations_from
-from limbeck.data.augmentations import describe_augmentation
+from limbeck.data.augmentation_words import describe_augmentation
 from limbeck.errors import ConfigError, InvalidValue, ShapeMismatch
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -2,7 +2,8 @@
 
 from limbeck.data.adopt import as_samples, as_splits, is_data_set_dict
 from limbeck.data.archives import unpack
-from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, augmentations_from
+from limbeck.data.augmentation_words import augmentations_from
+from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup
 from limbeck.data.balance import BalancedOrder
 from limbeck.data.batches import Batch
 from limbeck.data.catalog import data_set_names, load_archive, load_data

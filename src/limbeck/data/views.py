@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.data.augmentations import Augmentation, Mixup, describe_augmentation
+from limbeck.data.augmentation_words import describe_augmentation
+from limbeck.data.augmentations import Augmentation, Mixup
 from limbeck.data.batches import Batch, without_padding
 from limbeck.data.checks import check_inputs
-from limbeck.data.counter import counter_integers, counter_uniform
+from limbeck.data.counter import counter_uniform
+from limbeck.data.mixing import mixing_partners
 from limbeck.data.normalise import Normalise, to_float
 from limbeck.data.samples import Samples
 from limbeck.data.sources import is_in_memory, position_chunks, split_rows
@@ -260,13 +262,7 @@ class Views:
     def _mixed_batch(self, samples: Samples, positions: Tensor, batch: Batch, view: int) -> Batch:
         ids, mixup = batch.ids, self.augmentations[-1]
         assert isinstance(mixup, Mixup), "asked for by batch()"
-        if len(samples) < 2:
-            raise DataError("Mixup needs at least two samples.", received=f"{len(samples)} of {samples.name}")
-        last = len(samples) - 1
-        drawn = counter_integers(ids, low=0, high=last, seed=self.seed, stream="mixup partner", view=view)[:, 0]
-        ranks = drawn + (drawn >= samples.ranks[positions])  # any sample but itself, in order of id
-        partners = samples.positions_by_id[ranks]
-        weight = mixup.weights(counter_uniform(ids, seed=self.seed, stream="mixup weight", view=view)[:, 0])
+        partners, weight = mixing_partners(mixup, samples, positions, ids, seed=self.seed, view=view)
         both_ids = torch.cat([ids, samples.ids.index_select(0, partners)])
         both = self._augmented(samples, torch.cat([positions, partners]), self.draw(both_ids, view))
         if not both.is_floating_point():

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError, OutputError
-from limbeck.models.exits import ExitNetwork, add_exits
+from limbeck.models.exits import ExitNetwork
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.foreign import CONFIG, build_foreign, is_foreign, saved_config
+from limbeck.models.placing_exits import add_exits
 from limbeck.models.resolve import build
 from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TypeVar
 
 from limbeck import reproduction
 from limbeck.errors import RecordError
-from limbeck.records import RunRecord, format_of, from_json
+from limbeck.records import RunRecord, format_of, from_json, is_sealed
 from limbeck.reproduction import ReproductionRecord, reproduction_from_json
 
 RECORD_NAME = "record.json"
+UNSEALED = "This record is unsealed: nothing shows whether it was changed since it was written."  # a note of the report
+
+R = TypeVar("R", RunRecord, ReproductionRecord)
 
 
 def read_record(path: Path | str) -> RunRecord:
     """Read the record of a run of ``limbeck distill`` or ``limbeck train``.
 
+    The seal of the record is checked; one of an earlier release, which has none, gets a note that says so.
+
     Args:
         path: a run directory, or its ``record.json``.
     Raises:
-        RecordError: there is none, or it cannot be read.
+        RecordError: there is none, it cannot be read, or it was changed after it was written.
     """
     text, source = _text_of(Path(path))
-    return from_json(text, source=source)
+    return _noted(from_json(text, source=source), text, source)
 
 
 def read_reproduction(path: Path | str) -> ReproductionRecord:
     """Read the record of ``limbeck reproduce``; see :func:`read_record`."""
     text, source = _text_of(Path(path))
-    return reproduction_from_json(text, source=source)
+    return _noted(reproduction_from_json(text, source=source), text, source)
 
 
 def read_any_record(path: Path | str) -> RunRecord | ReproductionRecord:
     """Read a record of either kind, as its format says; see :func:`read_record`."""
     text, source = _text_of(Path(path))
     if format_of(text, source=source) == reproduction.FORMAT:
-        return reproduction_from_json(text, source=source)
-    return from_json(text, source=source)
+        return _noted(reproduction_from_json(text, source=source), text, source)
+    return _noted(from_json(text, source=source), text, source)
 
 
 def read_results(folder: Path | str) -> dict[str, ReproductionRecord]:
@@ -50,6 +57,12 @@ def read_results(folder: Path | str) -> dict[str, ReproductionRecord]:
             f"There is no folder {root}.", received=str(folder), expected=f"a folder of NAME/{RECORD_NAME}"
         )
     return {path.parent.name: read_reproduction(path) for path in sorted(root.glob(f"*/{RECORD_NAME}"))}
+
+
+def _noted(record: R, text: str, source: str) -> R:
+    if is_sealed(text, source=source):
+        return record
+    return dataclasses.replace(record, notes=[*record.notes, UNSEALED])
 
 
 def _text_of(path: Path) -> tuple[str, str]:

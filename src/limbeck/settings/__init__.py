@@ -1,19 +1,21 @@
 """Every setting, declared once: flags, configuration keys, schema, messages, docs and arguments are made from here."""
 
-from limbeck.settings.jobs import (
+from limbeck.settings.job_configs import (
     METHODS,
     DistillConfig,
-    DistillSettings,
     JobConfig,
     MutualConfig,
-    MutualSettings,
     Normalisation,
-    RunSettings,
     SelfConfig,
+    TrainJobConfig,
+)
+from limbeck.settings.jobs import (
+    DistillSettings,
+    MutualSettings,
+    RunSettings,
     SelfSettings,
     SingleSettings,
     TaughtSettings,
-    TrainJobConfig,
     TrainSettings,
 )
 from limbeck.settings.setting import GROUPS, Argument, Declared, Doc, Setting, declared, documented

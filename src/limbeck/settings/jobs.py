@@ -17,7 +17,6 @@ from limbeck.settings.setting import (
     FractionBelowOne,
     NotNegative,
     NotNegativeCount,
-    Positive,
     SeedNumber,
     Setting,
     fields_of,
@@ -232,99 +231,3 @@ class SelfSettings(TrainSettings):
         Le(1),
         Setting("Validation accuracy that early exit may cost, as a fraction.", "student"),
     ] = 0.005
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalisation:
-    """Fixed mean and standard deviation, for each channel or one for all."""
-
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # pydantic reads it from the class
-    mean: Annotated[Sequence[float], Setting("Mean of each channel.", "data", flag="")]
-    std: Annotated[Sequence[Positive], Setting("Standard deviation of each channel.", "data", flag="")]
-
-
-STUDENT_HELP = "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER or package.module:factory."
-TEACHER_HELP = (
-    "Teacher, repeated for an ensemble: a network to train, SPEC@WEIGHTS, a saved network's folder, timm:NAME, "
-    "hf:NAME, onnx:FILE, export:FILE.pt2, sklearn:FILE.skops."
-)
-Student = Annotated[str, Setting(STUDENT_HELP, "student")]
-Teachers = Annotated[Sequence[str], Setting(TEACHER_HELP, "teacher", flag="--teacher", unset="none")]
-METHOD_HELP = "Method: teacher; mutual: students that learn from each other; self: from its own deepest exit."
-MethodSetting = Setting(METHOD_HELP, "training")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceSettings:
-    """What a configuration file names and Python passes as objects."""
-
-    data: Annotated[
-        str,
-        Setting(
-            "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH.",
-            "data",
-        ),
-    ] = "digits"
-    label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None
-    exif_orientation: Annotated[bool, Setting("Turn the images of a folder as their EXIF data say.", "data")] = False
-    image_size: Annotated[
-        Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own", unit="pixels")
-    ] = None
-    normalise: Annotated[
-        bool | Normalisation,
-        Setting("Normalise inputs by the training set's mean and deviation, or given ones.", "data", flag=""),
-    ] = True
-    student: Student = "mlp:widths=100x100"
-    num_threads: Annotated[
-        Count | None, Setting("CPU threads.", "machine", flag="--threads", unset="torch's choice")
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobConfig(TrainSettings, SourceSettings):
-    """Keys that every configuration has."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaughtConfig(JobConfig):
-    """Keys of the methods that can have teachers."""
-
-    teachers: Teachers = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainJobConfig(SingleSettings, JobConfig):
-    """Keys of ``limbeck train``; every one is optional."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillConfig(DistillSettings, TaughtConfig):
-    """Keys of ``limbeck distill``; every one is optional."""
-
-    method: Annotated[Literal["teacher"], MethodSetting] = "teacher"
-    teachers: Teachers = ("mlp:widths=400x400",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MutualConfig(MutualSettings, TaughtConfig):
-    """Keys of ``limbeck distill --method mutual``; every one is optional."""
-
-    method: Annotated[Literal["mutual"], MethodSetting] = "mutual"
-    student: Annotated[Sequence[str], Setting(STUDENT_HELP + " One for each peer.", "student")] = (  # type: ignore[assignment]
-        "mlp:widths=100x100",
-        "mlp:widths=100x100",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelfConfig(SelfSettings, JobConfig):
-    """Keys of ``limbeck distill --method self``; all but ``exits`` are optional."""
-
-    method: Annotated[Literal["self"], MethodSetting] = "self"
-
-
-METHODS: dict[str, type[DistillConfig] | type[MutualConfig] | type[SelfConfig]] = {
-    "teacher": DistillConfig,
-    "mutual": MutualConfig,
-    "self": SelfConfig,
-}

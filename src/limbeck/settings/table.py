@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limbeck.settings.jobs import METHODS, TrainJobConfig
+from limbeck.settings.job_configs import METHODS, TrainJobConfig
 from limbeck.settings.setting import GROUPS, Declared, declared
 
 HEAD = """# Settings
