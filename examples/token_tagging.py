@@ -42,10 +42,10 @@ def tagged_lines(module: object, count: int) -> limbeck.Samples:
     text = inspect.getsource(module)
     lines, tags = text.splitlines()[:count], [[0] * LENGTH for _ in range(count)]
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        spans_lines = token.end[0] > token.start[0]  # a docstring: its lines alone do not tell, so they do not count
         for row in range(token.start[0] - 1, min(token.end[0], count)):
-            start = token.start[1] if row == token.start[0] - 1 else 0
-            end = token.end[1] if row == token.end[0] - 1 else LENGTH
-            tags[row][start:end] = [KINDS.get(token.type, 0)] * (min(end, LENGTH) - min(start, LENGTH))
+            start, end = (0, LENGTH) if spans_lines else (token.start[1], min(token.end[1], LENGTH))
+            tags[row][start:end] = [-100 if spans_lines else KINDS.get(token.type, 0)] * max(0, end - start)
     ids, labels = torch.zeros(count, LENGTH, dtype=torch.int64), torch.full((count, LENGTH), -100)
     for row, line in enumerate(lines):
         line = line[:LENGTH]
@@ -55,7 +55,7 @@ def tagged_lines(module: object, count: int) -> limbeck.Samples:
     return limbeck.Samples("lines", kept.nonzero()[:, 0], {"input_ids": ids[kept]}, labels[kept], TAGS)
 
 
-def main(num_epochs: int = 12, seeds: int = 3, count: int = 2000) -> str:
+def main(num_epochs: int = 20, seeds: int = 3, count: int = 3000) -> str:
     """Distil a deep tagger into a shallow one a twentieth its size; return the summary."""
     result = limbeck.distill(
         lambda: Tagger(12, 1),
@@ -63,7 +63,7 @@ def main(num_epochs: int = 12, seeds: int = 3, count: int = 2000) -> str:
         train=tagged_lines(inspect, count),
         test=tagged_lines(dataclasses, count // 3),
         temperature=2,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=3e-3),
+        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=16, optimiser="adamw", learning_rate=1e-2),
         seeds=seeds,
         progress="plain",
     )
