@@ -202,3 +202,18 @@ def test_rows_that_count_are_the_valid_positions():
     assert known.tolist() == [1, 0, 2]
     assert_close(rows, logits[torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])])
     assert as_samples((torch.zeros(2, 3), torch.tensor([0, 1])), name="x").task == "single_label"
+
+
+def test_an_objective_for_other_labels_is_refused_before_training():
+    inputs, scores = features(24)
+    several = Samples("labels", torch.arange(24), inputs, (scores > 0).float(), NAMES, task="multi_label")
+    one = Samples("classes", torch.arange(24), inputs, scores.argmax(dim=1), NAMES)
+    recipe = Recipe(num_epochs=1, batch_size=8)
+    with pytest.raises(InvalidValue, match="another kind"):
+        fit(nn.Linear(5, 3), several, HardLabels(), recipe=recipe)
+    with pytest.raises(InvalidValue, match="another kind"):
+        fit(nn.Linear(5, 3), one, BinaryDistillation(), recipe=recipe)
+    with pytest.raises(InvalidValue, match="one label a sample"):
+        limbeck.distill_mutual([lambda: Tagger(4), lambda: Tagger(5)], tagged(), **FAST)
+    with pytest.raises(InvalidValue, match="another kind"):
+        limbeck.distill_mutual(["mlp:widths=4", "mlp:widths=5"], several, **FAST)

@@ -50,6 +50,10 @@ class BinaryDistillation(Objective):
         return self.soft_weight > 0
 
     @property
+    def takes_independent_labels(self) -> bool:
+        return True
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         weights = {"soft": self.soft_weight, "hard": self.hard_weight}
         return tuple(name for name, weight in weights.items() if weight > 0)

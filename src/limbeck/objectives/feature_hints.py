@@ -77,6 +77,10 @@ class FeatureHints(Objective):
         return True
 
     @property
+    def takes_positions(self) -> bool:
+        return False
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         weights = {"features": self.feature_weight, "soft": self.soft_weight, "hard": self.hard_weight}
         return tuple(name for name, weight in weights.items() if weight > 0)

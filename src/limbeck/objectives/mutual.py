@@ -85,6 +85,10 @@ class MutualLearning(Objective):
         return self.teacher_weight > 0
 
     @property
+    def takes_positions(self) -> bool:
+        return False
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         weights = {"peers": self.soft_weight, "teacher": self.teacher_weight, "hard": self.hard_weight}
         return tuple(name for name, weight in weights.items() if weight > 0)

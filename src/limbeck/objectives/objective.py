@@ -94,6 +94,16 @@ class Objective(ABC):
     def part_names(self) -> tuple[str, ...]:
         """The names of the parts, in the order of ``LossParts.means``."""
 
+    @property
+    def takes_positions(self) -> bool:
+        """Whether the rows that ``valid_rows`` makes of positions are all that it needs of a batch."""
+        return True
+
+    @property
+    def takes_independent_labels(self) -> bool:
+        """Whether labels are independent of each other, (batch, labels), rather than one class for each row."""
+        return False
+
     @abstractmethod
     def __call__(
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None

@@ -58,6 +58,10 @@ class SelfDistillation(Objective):
         return False
 
     @property
+    def takes_positions(self) -> bool:
+        return False
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         weights = {"exits_hard": self.hard_weight, "exits_soft": self.soft_weight, "exits_hint": self.hint_weight}
         return ("hard", *(name for name, weight in weights.items() if weight > 0))

@@ -71,6 +71,7 @@ class TrainingRun:
     order: BalancedOrder | None = None
 
     def __post_init__(self) -> None:
+        check_labels(self.objective, self.train)
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         if self.runtime.device.type == "cpu":
             keep_freed_memory()
@@ -287,6 +288,26 @@ def check_teacher(
                 expected="two networks",
                 remedy="copy.deepcopy the teacher before it is frozen",
             )
+
+
+def check_labels(objective: Objective, train: Samples) -> None:
+    """Raise InvalidValue unless the objective is for labels of the samples' kind."""
+    if objective.takes_independent_labels != (train.task == "multi_label"):
+        raise InvalidValue(
+            "The objective is for labels of another kind.",
+            received=f"{type(objective).__name__}, samples with task {train.task!r}",
+            expected="BinaryDistillation for multi_label, and for that alone",
+            remedy="use limbeck.BinaryDistillation"
+            if train.task == "multi_label"
+            else 'give labels (n, labels) with task="multi_label"',
+        )
+    if train.has_positions and not objective.takes_positions:
+        raise InvalidValue(
+            f"{type(objective).__name__} takes one label a sample.",
+            received=f"labels of positions, {tuple(train.labels.shape)}",
+            expected="labels (n,)",
+            remedy="distil from a teacher with limbeck.distill, or pool the positions",
+        )
 
 
 def class_weights_for(recipe: Recipe, train: Samples, device: torch.device) -> Tensor | None:
