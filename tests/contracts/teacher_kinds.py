@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,18 +71,41 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def declare_torchvision() -> None:
+    """Import torchvision, which timm and transformers use, where its compiled operators may be missing.
+
+    The wheel for a GPU build of torch cannot load them beside a CPU build, and then needs two of their schemas.
+    """
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+        return
+    with quiet():
+        try:
+            import torchvision
+        except RuntimeError:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+                del sys.modules[name]
+            library = torch.library.Library("torchvision", "DEF")
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _LIBRARIES.append(library)  # it takes its definitions with it
+            import torchvision  # noqa: F401
+
+
+_LIBRARIES: list[torch.library.Library] = []
+
+
 def import_timm() -> Any:
-    """Import timm where torchvision's compiled operators may be missing: it needs two of their schemas."""
-    if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _LIBRARIES.append(library)  # it takes its definitions with it
+    """Return timm, or skip the test."""
+    declare_torchvision()
     with quiet():
         return pytest.importorskip("timm", exc_type=ImportError)
 
 
-_LIBRARIES: list[torch.library.Library] = []
+def import_transformers() -> Any:
+    """Return transformers, or skip the test."""
+    declare_torchvision()
+    with quiet():
+        return pytest.importorskip("transformers", exc_type=ImportError)
 
 
 def forest(seed: int) -> Any:
@@ -117,7 +142,7 @@ def onnx_file(seed: int, folder: Path, *, batch: int | None = None) -> Path:
 
 
 def transformer(seed: int, folder: Path) -> Path:
-    transformers = pytest.importorskip("transformers")
+    transformers = import_transformers()
     path = folder / f"vit{seed}"
     if not path.exists():
         with quiet():

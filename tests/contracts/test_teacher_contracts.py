@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from limbeck.data import Normalise, Views, augmentations_from
 from limbeck.errors import TeacherError
-from limbeck.models import buffers_fingerprint
+from limbeck.models import buffers_fingerprint, evaluating
+from limbeck.models.fixed import FixedNetwork
 from limbeck.targets import TargetStore
 from limbeck.teachers import StoreTeacher, Teacher, collect, collect_logits
 
@@ -65,8 +66,9 @@ def test_it_is_awake_nowhere_frozen_and_gives_no_gradient(kind, folder):
     assert bool(teacher.modules) == kind.has_modules
     for module in teacher.modules:
         assert not any(parameter.requires_grad for parameter in module.parameters())
-        if not isinstance(module, torch.fx.GraphModule):
-            assert not any(getattr(child, "training", False) for child in module.children())
+        assert not module.training
+        if not isinstance(module, FixedNetwork):
+            assert not any(child.training for child in module.modules())
 
 
 def test_nothing_inside_changes_and_it_says_the_same_twice(kind, folder):
@@ -113,6 +115,16 @@ def test_it_answers_the_view_it_is_shown_or_refuses_it(kind, folder):
     clean, shown = probs(teacher), probs(teacher, views=AUGMENTED, view=1)
     assert not torch.allclose(clean, shown)
     assert torch.equal(probs(teacher, views=AUGMENTED, view=1), shown)
+
+
+def test_what_puts_networks_in_eval_mode_may_touch_it(kind, folder):
+    teacher = made(kind, folder)
+    before = probs(teacher)
+    for module in teacher.modules:
+        with evaluating(module):
+            module.eval()
+        module.to("cpu")
+    assert torch.equal(probs(teacher), before)
 
 
 @pytest.mark.parametrize("where", ["memory", "store"])

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 
 from limbeck.specialists import load_plan
 
@@ -41,6 +44,28 @@ def test_a_black_box_is_distilled():
     assert "distilled" in load_example("black_box").main(num_epochs=2, seeds=2)
 
 
+def test_independent_labels_are_distilled():
+    assert "distilled" in load_example("multi_label").main(num_epochs=1, seeds=1)
+
+
+def test_tags_of_characters_are_distilled():
+    assert "distilled" in load_example("token_tagging").main(num_epochs=1, seeds=1, count=300)
+
+
+def test_a_teacher_of_a_thousand_classes_serves_a_student_of_three(tmp_path):
+    example = load_example("imagenet_teacher_ten_classes")
+    generator = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog", "zebra"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = torch.randint(0, 256, (16, 16, 3), generator=generator, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(tmp_path / "photos" / name / f"{number}.png")
+    names = [*example.CLASS_MAP, "zebra", *(f"class {number}" for number in range(989))]
+    teacher = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, len(names)))
+    summary = example.main(tmp_path / "photos", teacher, names, num_epochs=1, seeds=1)
+    assert "distilled" in summary
+
+
 @needs_mnist
 def test_pictures_of_soft_targets_are_drawn(tmp_path):
     tables = load_example("soft_targets").main(tmp_path / "networks", tmp_path / "out", smoke=True, progress="silent")
@@ -55,6 +80,7 @@ def test_pictures_of_soft_targets_are_drawn(tmp_path):
 
 def test_every_example_is_run_here():
     tested = {"own_loop", "ensemble", "black_box", "soft_targets"}
+    tested |= {"multi_label", "token_tagging", "imagenet_teacher_ten_classes"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 

@@ -30,7 +30,7 @@ from limbeck.data import (
     pad_collate,
     require_classes,
 )
-from limbeck.distillation.settings import TrainSettings
+from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.splits import job_data
 from limbeck.errors import DataError, InvalidValue, MissingPackage
 
@@ -187,10 +187,10 @@ def test_single_classes_are_found_in_every_kind_of_labels():
 
 
 def test_a_job_takes_a_transfer_set_without_labels():
-    data = job_data(torch.randn(30, 4), class_names=("a", "b"), settings=TrainSettings())
+    data = job_data(torch.randn(30, 4), JobArguments(class_names=("a", "b")), name_classes=lambda samples: ("a", "b"))
     assert len(data.train.labelled_positions()) == 0
-    assert len(data.train) + len(data.validation) + len(data.test) == 30
-    assert any("no labels" in note for note in data.notes)
+    assert data.validation is None
+    assert len(data.train) + len(data.test) == 30
 
 
 # --- data sets and loaders --------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from limbeck.errors import InvalidValue
 
 def test_every_way_is_timed_against_the_bare_loop():
     result = step.run(num_samples=256, num_rounds=1)
-    assert list(result["seconds"]) == ["plain", "supervised", "stored", "views_replayed", "teacher_online"]
+    assert list(result["seconds"]) == [
+        "plain", "supervised", "stored", "views_replayed", "teacher_online", "plain_mapping", "mapping",
+    ]  # fmt: skip
     assert all(seconds["median"] > 0 for seconds in result["seconds"].values())
     plain = result["seconds"]["plain"]["median"]
     assert result["ratios"]["stored"] == pytest.approx(result["seconds"]["stored"]["median"] / plain)

@@ -95,6 +95,7 @@ def test_a_teacher_of_ones_own_is_collected_once_and_teaches(tmp_path, with_fold
     assert accuracy > 0.6
     assert list(result.record.values("teacher", "errors")) == [None]
     assert result.record.dark_knowledge
+    assert any("cannot be looked into" in note for note in result.record.notes)
 
 
 @pytest.mark.parametrize("with_folder", [False, True])

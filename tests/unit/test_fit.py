@@ -266,8 +266,8 @@ def test_a_diverging_loss_stops_at_its_step_and_keeps_the_last_good_checkpoint(t
         fit(Diverging(), images(), HardLabels(), recipe=recipe, runtime=CPU, checkpoint=path, checkpoint_seconds=0.0)
     assert str(path) in str(diverged.value)
     kept = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)["state"]
-    assert kept["step"] == 7
-    assert all(bool(value.isfinite().all()) for value in kept["student"].values())
+    assert kept["updates"]["step"] == 7
+    assert all(bool(value.isfinite().all()) for value in kept["updates"]["weights"].values())
 
 
 def test_every_scalar_is_in_the_log(tmp_path):

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
-from limbeck.objectives import HardLabels
 from limbeck.training import Recipe, Runtime
 from limbeck.training.lion import Lion
 from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
 from limbeck.training.recipe import OPTIMISERS
-from limbeck.training.state import TrainingState
+from limbeck.training.updates import WeightUpdates
 
 TINIEST = torch.finfo(torch.float32).tiny  # of the normal numbers
 RECIPE = Recipe(num_epochs=1, batch_size=1, weight_decay=0.0)
+
+
+def updates_of(network: nn.Module, recipe: Recipe) -> WeightUpdates:
+    """Return a network's updates at a constant learning rate."""
+    constant = dataclasses.replace(recipe, schedule="constant", learning_rate=0.1)
+    return WeightUpdates(network, recipe=constant, runtime=Runtime(torch.device("cpu"), "fp32"), num_steps=10**6)
 
 
 def momentum(optimiser: torch.optim.Optimizer, weight: nn.Parameter) -> torch.Tensor:
@@ -28,10 +35,10 @@ def one_gradient_then_none(network: nn.Linear) -> None:
 
 def test_momentum_of_a_dead_unit_ends_at_zero_and_not_below_the_normal_numbers():
     network = nn.Linear(4, 2, bias=False)
-    state = TrainingState(network, recipe=RECIPE, runtime=Runtime(torch.device("cpu"), "fp32"), objective=HardLabels())
+    state = updates_of(network, RECIPE)
     one_gradient_then_none(network)
     for _ in range(12 * FORGET_STEPS):
-        state.update(0.1)
+        state.update()
         buffer = momentum(state.optimiser, network.weight)
         assert ((buffer == 0) | (buffer.abs() >= TINIEST)).all()
         network.weight.grad = torch.zeros_like(network.weight)
@@ -99,21 +106,20 @@ class OverflowingScaler(torch.amp.GradScaler):
 def test_a_step_skipped_in_float16_moves_neither_schedule_nor_averages():
     network = nn.Linear(2, 2)
     recipe = Recipe(num_epochs=1, ema_decay=0.9)
-    cpu = Runtime(torch.device("cpu"), "fp32")
-    state = TrainingState(network, recipe=recipe, runtime=cpu, objective=HardLabels())
+    state = updates_of(network, recipe)
     state.scaler = OverflowingScaler(skipped={0, 2})
     seen = []
     for _ in range(4):
         network.weight.grad, network.bias.grad = torch.ones(2, 2), torch.ones(2)
         before = network.weight.clone(), state.average.num_updates, state.num_updates
-        state.update(0.1)
+        state.update()
         moved = not torch.equal(network.weight, before[0])
         assert moved == (state.average.num_updates > before[1]) == (state.num_updates > before[2])
         seen.append(moved)
     assert seen == [False, True, False, True]
     assert (state.step, state.num_updates) == (4, 2)
-    again = TrainingState(nn.Linear(2, 2), recipe=recipe, runtime=cpu, objective=HardLabels())
-    again.restore({**state.snapshot(), "scaler": {}})
+    again = updates_of(nn.Linear(2, 2), recipe)
+    again.restore({**state.state(), "scaler": {}})
     assert again.num_updates == 2
 
 
@@ -134,16 +140,15 @@ def test_lion_follows_its_formula_for_several_steps():
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_every_optimiser_goes_on_from_a_checkpoint_to_the_bit(optimiser):
-    def state() -> TrainingState:
+    def state() -> WeightUpdates:
         torch.manual_seed(0)
         recipe = Recipe(num_epochs=1, optimiser=optimiser, learning_rate=0.01)
-        cpu = Runtime(torch.device("cpu"), "fp32")
-        return TrainingState(nn.Linear(3, 2), recipe=recipe, runtime=cpu, objective=HardLabels())
+        return updates_of(nn.Linear(3, 2), recipe)
 
-    def step(current: TrainingState, number: int) -> None:
+    def step(current: WeightUpdates, number: int) -> None:
         inputs = torch.linspace(-1, 1, 12).view(4, 3) * (number + 1)
-        current.student(inputs).square().sum().backward()
-        current.update(0.01)
+        current.module(inputs).square().sum().backward()
+        current.update()
 
     through, stopped = state(), state()
     for number in range(6):
@@ -151,8 +156,8 @@ def test_every_optimiser_goes_on_from_a_checkpoint_to_the_bit(optimiser):
     for number in range(3):
         step(stopped, number)
     again = state()
-    again.restore(stopped.snapshot())
+    again.restore(stopped.state())
     for number in range(3, 6):
         step(again, number)
-    assert torch.equal(again.student.weight, through.student.weight)
-    assert torch.equal(again.student.bias, through.student.bias)
+    assert torch.equal(again.module.weight, through.module.weight)
+    assert torch.equal(again.module.bias, through.module.bias)

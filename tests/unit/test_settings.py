@@ -29,7 +29,15 @@ def test_every_key_of_a_method_is_in_the_schema_and_an_argument_or_a_name(method
     published = json_schema()["$defs"][kind.__name__]["properties"]
     assert set(published) == keys
     arguments = set(inspect.signature(JOBS[method]).parameters)
-    named_in_files_alone = {"data", "label_column", "image_size", "student", "num_threads", "method"}
+    named_in_files_alone = {
+        "data",
+        "label_column",
+        "exif_orientation",
+        "image_size",
+        "student",
+        "num_threads",
+        "method",
+    }
     assert keys - arguments - named_in_files_alone == set()
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from limbeck.data import Views, as_samples
-from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, UnknownName
+from limbeck.errors import InvalidValue, ModelError, ShapeMismatch, TeacherError, UnknownName
 from limbeck.targets import DenseTargets
 from limbeck.teachers import (
     EnsembleTeacher,
@@ -47,12 +47,21 @@ def test_answers_in_eval_mode_without_gradient():
 
 
 def test_a_module_that_returns_something_else_is_named():
-    class Pair(nn.Module):
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return x, x
+    class Other(nn.Module):
+        def __init__(self, returned: object) -> None:
+            super().__init__()
+            self.returned = returned
 
-    with pytest.raises(TeacherError, match="matrix of logits"):
-        ModuleTeacher(Pair())(IDS, inputs())
+        def forward(self, x: torch.Tensor) -> object:
+            return self.returned
+
+    with pytest.raises(ModelError, match="No logits were found"):
+        ModuleTeacher(Other("cat"))(IDS, inputs())
+    for shape in ((5,), (4, 3), (5, 3, 2, 2)):
+        with pytest.raises(TeacherError, match="matrix of logits"):
+            ModuleTeacher(Other(torch.zeros(shape)))(IDS, inputs())
+    pair = (torch.zeros(5, 2), torch.ones(5, 3))
+    assert_close(ModuleTeacher(Other(pair), logits=1)(IDS, inputs()).logits, pair[1])
 
 
 def test_nan_weights_and_nan_answers_are_refused():

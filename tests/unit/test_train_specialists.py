@@ -234,11 +234,11 @@ def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch)
     taken = []
     original = run.TrainingRun.take_step
 
-    def stopping(self, *arguments):
+    def stopping(self, *arguments, **keywords):
         taken.append(1)
         if len(taken) == 20:
             raise KeyboardInterrupt
-        return original(self, *arguments)
+        return original(self, *arguments, **keywords)
 
     with monkeypatch.context() as patched:
         patched.setattr(run.TrainingRun, "take_step", stopping)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.bench.timing import interleaved, machine_facts, reached, seconds_by_way
+from limbeck.bench.timing import Timing, interleaved, machine_facts, reached, seconds_by_way
 from limbeck.data import Normalise, Samples, Views, augmentations_from
 from limbeck.errors import require_positive
 from limbeck.memory import keep_freed_memory
@@ -26,7 +26,9 @@ TEMPERATURE = 20.0
 HARD_WEIGHT = 0.1
 NUM_VIEWS = 2  # of the replayed ones
 NUM_CLASSES = 10
-TARGETS = {"stored": 1.02, "views_replayed": 1.10}  # of the floor's median
+# Of the floor's median; mapping of its own floor's.
+TARGETS = {"stored": 1.02, "views_replayed": 1.10, "mapping": 1.05}
+MAPPING_FLOOR = "plain_mapping"
 TINY_STEPS, TINY_BATCH = 1000, 32
 RECIPE = Recipe(num_epochs=1, batch_size=BATCH_SIZE, schedule="constant", learning_rate=0.01, weight_decay=0.0)
 
@@ -40,7 +42,8 @@ def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> di
     store of soft targets; ``views_replayed`` shifts 8-bit images by up to 2 pixels and looks the targets of that view
     up; ``teacher_online`` runs the teacher in every step. Each way's epoch contains everything: the optimiser's
     making, the order, the losses' reading. ``overhead`` is what a step of ``fit`` on labels takes longer than one of
-    the bare loop where the network is one layer of 8 x 4 and a batch has 32 samples.
+    the bare loop where the network is one layer of 8 x 4 and a batch has 32 samples. ``mapping`` is ``fit`` on labels
+    where the inputs are a mapping of two tensors, against ``plain_mapping``, a bare loop on the same mapping.
 
     Args:
         num_samples: of the epoch; 60,000 is MNIST's.
@@ -75,7 +78,10 @@ def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> di
             "teacher_online": lambda: _epoch(_student(samples, seed), samples, soft, teacher, seed),
         }
         timings = interleaved(ways, num_rounds=num_rounds, warmup=1)
+    mapped = _mapped_timings(inputs, labels, num_rounds=num_rounds, seed=seed)
     ratios = {name: timing.ratio_to(timings[FLOOR]) for name, timing in timings.items() if name != FLOOR}
+    ratios["mapping"] = mapped["mapping"].ratio_to(mapped[MAPPING_FLOOR])
+    timings |= mapped
     return {
         "name": "step",
         "settings": {
@@ -96,6 +102,42 @@ def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> di
         "overhead_microseconds": _overhead_microseconds(num_rounds=num_rounds, seed=seed),
         "machine": machine_facts(),
     }
+
+
+class _TwoParts(nn.Module):
+    """The student's layers over two halves of the input, which are named arguments."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return logits, shape (batch, classes)."""
+        logits: Tensor = self.student(torch.cat([left, right], dim=1))
+        return logits
+
+
+def _mapped_timings(inputs: Tensor, labels: Tensor, *, num_rounds: int, seed: int) -> dict[str, Timing]:
+    """Time a bare epoch and one of ``fit`` on a mapping of two tensors."""
+    left, right = (half.contiguous() for half in inputs.chunk(2, dim=1))
+    whole = _samples(inputs, labels)
+    samples = Samples("halves", whole.ids, {"left": left, "right": right}, labels, whole.class_names)
+
+    def bare() -> None:
+        student = _TwoParts(_student(whole, seed))
+        optimiser = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        for positions in torch.split(order, BATCH_SIZE):
+            loss = F.cross_entropy(student(left=left[positions], right=right[positions]), labels[positions])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    ways: dict[str, Callable[[], object]] = {
+        MAPPING_FLOOR: bare,
+        "mapping": lambda: _epoch(_TwoParts(_student(whole, seed)), samples, HardLabels(), None, seed),
+    }
+    return interleaved(ways, num_rounds=num_rounds, warmup=1)
 
 
 def _overhead_microseconds(*, num_rounds: int, seed: int) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.commands.networks import committee_for, module_for, normalise_from
 from limbeck.data import Samples, Views, load_data
-from limbeck.distillation import COMMITTEE_FILE
+from limbeck.distillation import COMMITTEE_FILE, Predictions
 from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import DataError, ModelError, require_fraction, unknown_name
 from limbeck.metrics import (
@@ -22,7 +22,6 @@ from limbeck.metrics import (
     confusion_matrix,
     exit_costs,
     first_confident_exit,
-    measure_predictions,
     most_confused,
 )
 from limbeck.models import EveryExit, ExitNetwork, SavedModel, load_factory, load_model
@@ -90,8 +89,10 @@ def run(
         if saved
         else _answers_of_committee(model, samples, num_top_classes=num_top_classes, runtime=runtime)
     )
-    measured = measure_predictions(answers.logits, samples.labels) | answers.measurements
-    confusion = confusion_matrix(answers.logits, samples.labels)
+    found = Predictions(answers.logits, samples.labels, samples.class_names, samples.task)
+    measured = found.measured() | answers.measurements
+    rows = found.labelled
+    confusion = confusion_matrix(rows.logits, rows.labels) if found.has_classes else None
     return {
         "model": str(model),
         "network": answers.network,
@@ -110,7 +111,9 @@ def run(
         ],
         "most_confused": [
             {"true": true, "predicted": predicted, "count": count}
-            for true, predicted, count in most_confused(confusion, samples.class_names, count=5)
+            for true, predicted, count in (
+                [] if confusion is None else most_confused(confusion, samples.class_names, count=5)
+            )
         ],
     }
 

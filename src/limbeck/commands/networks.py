@@ -19,14 +19,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limbeck.data import Normalise, Samples
+from limbeck.data import Normalise, Samples, Views
 from limbeck.distillation import COMMITTEE_FILE, NetworkSource, load_committee, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
-from limbeck.models import SavedModel, check_output, is_factory_path, load_factory, load_model, load_weights
+from limbeck.models import SavedModel, is_factory_path, load_factory, load_model, load_weights
 from limbeck.models.foreign import is_foreign
 from limbeck.models.renormalised import Renormalised
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher
 from limbeck.teachers.resolve import names_teacher, resolve_teacher
+from limbeck.teachers.trial import try_out
 
 
 def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
@@ -105,9 +106,8 @@ def trained_teacher(
     for text in texts:
         member = teacher_source(text, from_command_line=from_command_line, train=train, normalise=normalise)
         assert isinstance(member, Teacher), "what has weights is ready"
+        try_out(member, train, Views(normalise=normalise))
         for module in member.modules:
-            if isinstance(member, ModuleTeacher):  # a committee's specialists have classes of their own
-                check_output(module, input_shape=train.input_shape, num_classes=train.num_classes)
             module.to(device)
         members.append(member)
     if not members:

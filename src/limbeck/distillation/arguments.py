@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from limbeck.data import augmentations_from
@@ -13,8 +13,8 @@ from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.sources import NetworkSource
 from limbeck.distillation.staff import TeacherSource
-from limbeck.errors import near_names
-from limbeck.objectives import Distillation, MutualLearning, SelfDistillation
+from limbeck.errors import InvalidValue, near_names
+from limbeck.objectives import MutualLearning, Objective, SelfDistillation, named_objective
 from limbeck.settings import (
     DistillSettings,
     Doc,
@@ -70,15 +70,55 @@ class DistillJob(DistillSettings, JobArguments):
     student: Student
     teachers: Teachers = ()
     train: TrainData = None
+    teacher_class_names: Annotated[
+        Sequence[str] | None,
+        Doc(
+            "Class names of the trained teachers, in the order of their outputs, where they know other classes than "
+            "the data, or the same in another order: classes are then matched by name."
+        ),
+    ] = field(default=None, kw_only=True)
+    class_map: Annotated[
+        Mapping[str, str] | None,
+        Doc('A teacher\'s class to the data\'s, for names that differ: {"tabby": "cat", "tiger cat": "cat"} add up.'),
+    ] = field(default=None, kw_only=True)
+    allow_missing_classes: Annotated[
+        bool, Doc("Whether a class of the data may be none of the teacher's; it then has probability 0.")
+    ] = field(default=False, kw_only=True)
+    objective: Annotated[
+        Objective | str | None,
+        Doc(
+            'What the student minimises: an Objective, or a name such as "decoupled:others_weight=2"; soft targets and '
+            "labels by the weights below where not given, label by label where labels are independent."
+        ),
+    ] = field(default=None, kw_only=True)  # type: ignore[assignment]  # a file names it, Python may pass it
 
     def __post_init__(self) -> None:
         DistillSettings.__post_init__(self)
         _check_taught(self)
-        self.objective()
+        self.objective_of("single_label")
+        if self.class_map is not None and self.teacher_class_names is None:
+            raise InvalidValue(
+                "A class map needs the teacher's class names.",
+                received="class_map, no teacher_class_names",
+                expected="teacher_class_names=[...], in the order of the teacher's outputs",
+            )
 
-    def objective(self) -> Distillation:
-        """Return what the distilled student minimises."""
-        return Distillation(temperature=self.temperature, hard_weight=self.hard_weight, soft_weight=self.soft_weight)
+    def objective_of(self, task: str) -> Objective:
+        """Return what the distilled student minimises on labels of a kind."""
+        if isinstance(self.objective, Objective):
+            return self.objective
+        name = self.objective or ("binary" if task == "multi_label" else "soft_targets")
+        weights = {
+            "temperature": self.temperature,
+            "hard_weight": self.hard_weight,
+            "soft_weight": self.soft_weight,
+        }
+        return named_objective(name, settings=weights)
+
+    def describe(self) -> dict[str, Any]:
+        """Return every setting that the result depends on, JSON-able."""
+        given = self.objective
+        return DistillSettings.describe(self) | {"objective": repr(given) if isinstance(given, Objective) else given}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import UNLABELLED, Samples, Views
+from limbeck.data import Samples, Views
 from limbeck.distillation.costs import measure_costs
 from limbeck.distillation.trained import TrainedNetwork, exits_of
 from limbeck.errors import unknown_name
@@ -15,12 +16,10 @@ from limbeck.metrics import (
     confusion_matrix,
     count_errors,
     count_parameters,
-    mean_kl,
-    measure_predictions,
     most_confused,
     reliability_bins,
-    top1_agreement,
 )
+from limbeck.metrics.tasks import compare_task, labelled_rows, measure_task
 from limbeck.models import EveryExit
 from limbeck.pooling import arithmetic_mean
 from limbeck.records import Measurement, NetworkRecord
@@ -33,7 +32,13 @@ Measured = dict[str, tuple[float, str]]  # value and unit by name
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Logits of shape (samples, classes) and labels of shape (samples,), on the CPU; -1 where a label is unknown.
+    """Logits and labels of samples, on the CPU; -1 where a label is unknown.
+
+    Args:
+        logits: shape (samples, classes), or (samples, time, classes) where labels are of positions.
+        labels: class indices of samples or positions, distributions, or independent labels; as ``Samples`` has them.
+        class_names: in the order of the logits.
+        task: "single_label" or "multi_label".
 
     Example:
         >>> found = Predictions(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]), ("no", "yes"))
@@ -44,12 +49,18 @@ class Predictions:
     logits: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    task: str = "single_label"
 
     @property
     def labelled(self) -> Predictions:
-        """Those of samples with a label."""
-        known = self.labels != UNLABELLED
-        return self if bool(known.all()) else Predictions(self.logits[known], self.labels[known], self.class_names)
+        """Those of samples, or of valid positions, with a label: one row each."""
+        logits, labels = labelled_rows(self.logits, self.labels, task=self.task)
+        return dataclasses.replace(self, logits=logits, labels=labels)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether each row has one class for its label."""
+        return self.task == "single_label" and not self.labels.is_floating_point()
 
     @property
     def errors(self) -> int:
@@ -74,8 +85,7 @@ class Predictions:
 
     def measured(self) -> Measured:
         """Return errors, accuracy, NLL (nats), ECE, Brier score and more, with their units; nothing without labels."""
-        known = self.labelled
-        return measure_predictions(known.logits, known.labels) if len(known.labels) else {}
+        return measure_task(self.logits, self.labels, task=self.task)
 
     def compared(self, teacher_logits: Tensor) -> Measured:
         """Return how closely they follow a teacher's logits of the same samples; labels do not matter.
@@ -83,14 +93,11 @@ class Predictions:
         Args:
             teacher_logits: shape (samples, classes), at T = 1.
         """
-        return {
-            "agreement": (top1_agreement(self.logits, teacher_logits), "fraction"),
-            "kl_to_teacher": (mean_kl(teacher_logits, self.logits), "nats"),
-        }
+        return compare_task(self.logits, teacher_logits, self.labels, task=self.task)
 
     def shifted(self, offset: Tensor) -> Predictions:
         """Return those of the same network with an offset, shape (classes,), added to its logits."""
-        return Predictions(torch.add(self.logits, offset), self.labels, self.class_names)
+        return dataclasses.replace(self, logits=torch.add(self.logits, offset))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +140,7 @@ def exit_conditions(condition: str, num_exits: int) -> list[str]:
 def predictions_of(module: nn.Module, samples: Samples, views: Views, *, runtime: Runtime) -> Predictions:
     """Return what a network predicts on the clean views of samples."""
     logits = predict(module.to(runtime.device), samples, views, runtime=runtime)
-    return Predictions(logits, samples.labels.cpu(), samples.class_names)
+    return Predictions(logits, samples.labels.cpu(), samples.class_names, samples.task)
 
 
 def exit_predictions_of(
@@ -172,7 +179,7 @@ def evaluate_network(
     by_weights = {"selected": found}
     if network.last_weights is not None:
         logits = predict(network.module, test, views, runtime=runtime, weights=network.last_weights)
-        by_weights["last"] = Predictions(logits, found.labels, found.class_names)
+        by_weights["last"] = dataclasses.replace(found, logits=logits)
     elif network.history:
         by_weights["last"] = found
     follows = teacher_logits is not None and not network.role.startswith("teacher")
@@ -232,7 +239,7 @@ def _of_validation(
 
 def _mistakes(found: Predictions) -> dict[str, list]:  # type: ignore[type-arg]  # fields of NetworkRecord
     """Return confusion, reliability and the most confused pairs; nothing without labels."""
-    if not len(found.labels):
+    if not len(found.labels) or not found.has_classes:
         return {}
     confusion = confusion_matrix(found.logits, found.labels)
     return {

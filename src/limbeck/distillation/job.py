@@ -27,9 +27,9 @@ from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.transfer import open_store, transfer_for
 from limbeck.errors import DataError, StoreError, TeacherError
 from limbeck.inputs import move
-from limbeck.objectives import HardLabels, Objective
+from limbeck.objectives import Objective, objective_of_labels
 from limbeck.records import Comparison
-from limbeck.teachers import Teacher, as_teacher
+from limbeck.teachers import EnsembleTeacher, Teacher, as_teacher
 from limbeck.training import predict
 
 
@@ -76,12 +76,24 @@ def distill(settings: DistillJob) -> RunResult:
         ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
         stored = open_store(store, experiment, settings, ready)
     staff = hire(sources if stored is None or sources else [stored], experiment, settings)
+    _refuse_softmax_pool(staff.teacher, data.train.task)
     transfer = transfer_for(stored or staff.teacher, experiment, settings)
     experiment.results.notes += [*staff.notes, *transfer.notes]
     if network.shares_start:
         experiment.results.note("The student was given as a module: every seed starts from its weights.")
     students = _train_students(experiment, network, transfer.teacher, settings)
     return _finish(experiment, staff, students, settings)
+
+
+def _refuse_softmax_pool(teacher: Teacher, task: str) -> None:
+    """Raise where several teachers' independent labels would be pooled as one distribution over classes."""
+    if task == "multi_label" and isinstance(teacher, EnsembleTeacher) and teacher.pooling == "arithmetic":
+        raise TeacherError(
+            "An arithmetic mean pools distributions over classes; these labels are independent.",
+            received=f"{len(teacher.teachers)} teachers, pooling arithmetic",
+            expected="pooling geometric: the mean of each label's logits",
+            remedy='pass pooling="geometric", or --pooling geometric',
+        )
 
 
 def _train_students(
@@ -91,13 +103,13 @@ def _train_students(
     data = experiment.data
     ways: list[tuple[str, Samples, Objective, Teacher | None]] = []
     if data.has_labels:
-        ways.append(("baseline", data.labelled, HardLabels(), None))
+        ways.append(("baseline", data.labelled, objective_of_labels(data.train.task), None))
     else:
         experiment.results.note(
             "The training set has no labels: the students learn from soft targets alone, there is no baseline, and "
             "measured is how closely they follow the teacher."
         )
-    ways.append(("distilled", data.train, settings.objective(), teacher))
+    ways.append(("distilled", data.train, settings.objective_of(data.train.task), teacher))
     if data.has_labels and len(data.labelled) < len(data.train):
         experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "

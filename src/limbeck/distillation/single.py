@@ -8,7 +8,7 @@ from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import network_from
 from limbeck.distillation.splits import job_data
-from limbeck.objectives import HardLabels
+from limbeck.objectives import objective_of_labels
 
 
 @job(TrainJob)
@@ -28,7 +28,9 @@ def train(settings: TrainJob) -> RunResult:
     dry_run(experiment, {"network": start})
     train_one = trainer(experiment, settings)
     trained = [
-        train_one(built, role="student", seed=seed, samples=data.labelled, objective=HardLabels())
+        train_one(
+            built, role="student", seed=seed, samples=data.labelled, objective=objective_of_labels(data.train.task)
+        )
         for seed in settings.seed_numbers
     ]
     networks, measurements = evaluate_all(experiment, trained)

@@ -35,10 +35,22 @@ class Network:
     def build_for(self, samples: Samples, *, seed: int) -> nn.Module:
         """Return a new module of the samples' shape and classes, tried on two of them."""
         inputs = Views().batch(samples, torch.arange(2) % len(samples), view=None).inputs
-        return self.build(input_shape=samples.input_shape, num_classes=samples.num_classes, seed=seed, inputs=inputs)
+        return self.build(
+            input_shape=samples.input_shape,
+            num_classes=samples.num_classes,
+            seed=seed,
+            inputs=inputs,
+            has_positions=samples.has_positions,
+        )
 
     def build(
-        self, *, input_shape: tuple[int, ...], num_classes: int, seed: int, inputs: Inputs | None = None
+        self,
+        *,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        seed: int,
+        inputs: Inputs | None = None,
+        has_positions: bool = False,
     ) -> nn.Module:
         """Return a new module, its random initial weights a function of the seed, its output checked.
 
@@ -47,7 +59,9 @@ class Network:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.make(input_shape, num_classes)
-        check_output(module, input_shape=input_shape, num_classes=num_classes, inputs=inputs)
+        check_output(
+            module, input_shape=input_shape, num_classes=num_classes, inputs=inputs, has_positions=has_positions
+        )
         return module
 
 

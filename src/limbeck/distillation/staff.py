@@ -9,26 +9,26 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import Samples, Views
+from limbeck.data import Views
 from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
-from limbeck.errors import LimbeckError, ModelError, TeacherError
-from limbeck.inputs import describe
-from limbeck.models.factory import failure
-from limbeck.objectives import HardLabels
+from limbeck.errors import TeacherError
+from limbeck.objectives import objective_of_labels
 from limbeck.settings import TaughtSettings
 from limbeck.teachers import (
+    ClassMap,
     EnsembleTeacher,
     LogitsTeacher,
+    MappedTeacher,
     ModuleTeacher,
     Teacher,
     as_teacher,
     check_weights,
     is_teacher,
 )
-from limbeck.teachers.precision import inputs_for
+from limbeck.teachers.trial import try_out
 
 TeacherSource = Teacher | Tensor | NetworkSource | Any
 """What ``as_teacher`` takes without options, or a network that is trained here first."""
@@ -36,15 +36,23 @@ TeacherSource = Teacher | Tensor | NetworkSource | Any
 
 @dataclass(frozen=True, eq=False)
 class Staff:
-    """Teachers at work.
+    """The teachers of a job.
 
-    ``teacher`` is the one that the student sees: the only one, or the ensemble. ``networks`` is what can be measured of
+    ``teacher`` is the one that the student sees: the only one, or the ensemble. ``members`` is what can be measured of
     them: the teacher, and behind an ensemble its members; nothing of a teacher that only has stored logits.
     """
 
     teacher: Teacher
-    networks: list[TrainedNetwork]
+    members: list[TrainedNetwork]
     notes: list[str]
+    device: torch.device
+
+    @property
+    def networks(self) -> list[TrainedNetwork]:
+        """The members, on the job's device, from which they were taken once their soft targets were collected."""
+        for network in self.members:
+            network.module.to(self.device)
+        return self.members
 
 
 def teacher_sources(
@@ -73,7 +81,7 @@ def teacher_sources(
         raise TeacherError("A distillation needs a teacher.", received="none", expected="at least one")
     if settings.teacher_weights is not None and given:
         check_weights(settings.teacher_weights, num_teachers=len(given))
-    sources = [_source(item) for item in given]
+    sources = [_mapped(_source(item), data, settings) for item in given]
     for source in sources:
         if isinstance(source, Teacher):
             _check_ready(source, data, settings)
@@ -84,10 +92,26 @@ def _source(item: TeacherSource) -> Teacher | Network:
     return as_teacher(item) if is_teacher(item) else network_from(cast(NetworkSource, item))
 
 
+def _mapped(source: Teacher | Network, data: JobData, settings: TaughtSettings) -> Teacher | Network:
+    """Return a trained teacher of other classes as it looks over the data's, where its class names are given."""
+    names = getattr(settings, "teacher_class_names", None)
+    if names is None or not isinstance(source, Teacher):
+        return source
+    return MappedTeacher(
+        source,
+        ClassMap.between(
+            names,
+            data.train.class_names,
+            class_map=getattr(settings, "class_map", None),
+            allow_missing=getattr(settings, "allow_missing_classes", False),
+        ),
+    )
+
+
 def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
     _check_rows(teacher, data)
     if teacher.answers_any_view and teacher.runs:
-        _try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
+        try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
             f"The teacher {teacher.name} knows other classes than the data.",
@@ -107,31 +131,6 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
             f"The teacher {teacher.name} has answers for another number of views.",
             received=f"num_views {settings.num_views}",
             expected=f"num_views {teacher.num_views}",
-        )
-
-
-def _try_out(teacher: Teacher, train: Samples, views: Views) -> None:
-    """Raise ModelError or TeacherError unless two real samples give logits of the data's classes."""
-    teacher.check_fits(train, views)
-    batch = views.batch(train, torch.arange(min(2, len(train))), view=None)
-    try:
-        with torch.no_grad():
-            logits = teacher(batch.ids, inputs_for(teacher, batch)).logits_at(1.0)
-    except LimbeckError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"The teacher {teacher.name} cannot run on samples of {train.name}.",
-            received=failure(error),
-            expected=f"a network that takes {describe(batch.inputs)}",
-            remedy="check that it was made for this data: channels, height, width",
-        ) from error
-    if logits.shape[-1] != train.num_classes:
-        raise ModelError(
-            f"The teacher {teacher.name} has other outputs than the data has classes.",
-            received=f"{logits.shape[-1]} classes",
-            expected=f"{train.num_classes} classes, in the data's order",
-            remedy="give a teacher of these classes, or the data that it was trained on",
         )
 
 
@@ -171,22 +170,26 @@ def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: Taugh
             notes += source.notes
             if source.answers_any_view:
                 networks.append(TrainedNetwork(role, source.name, None, "given", _as_module(source, bench)))
+                if not source.modules:
+                    notes.append(f"{source.name} cannot be looked into: its parameters, bytes and FLOPs stand as 0.")
             else:
                 notes.append(f"{source.name}: these answers hold for training samples only and were not tested.")
         else:
             networks.append(_train(source, role, bench, settings, seed=settings.teacher_seed + index))
             members.append(ModuleTeacher(networks[-1].module, name=source.name))
     if len(members) == 1:
-        return Staff(members[0], networks, notes)
+        return Staff(members[0], networks, notes, bench.runtime.device)
     ensemble = EnsembleTeacher(members, weights=settings.teacher_weights, pooling=settings.pooling)
     if ensemble.answers_any_view:
         origin = f"pooled ({settings.pooling} mean)"
         networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, bench)))
-    return Staff(ensemble, networks, notes)
+    return Staff(ensemble, networks, notes, bench.runtime.device)
 
 
 def _as_module(teacher: Teacher, bench: Workbench) -> nn.Module:
-    module = teacher.modules[0] if isinstance(teacher, ModuleTeacher) else PooledNetwork(teacher)
+    """Return what is measured of a teacher: its network, where that says the same as the teacher."""
+    is_network = isinstance(teacher, ModuleTeacher) and teacher.is_its_network
+    module = teacher.modules[0] if is_network else PooledNetwork(teacher)
     return module.to(bench.runtime.device)
 
 
@@ -197,7 +200,7 @@ def _train(network: Network, role: str, bench: Workbench, settings: TaughtSettin
         role=role,
         seed=seed,
         samples=bench.data.labelled,
-        objective=HardLabels(),
+        objective=objective_of_labels(bench.data.train.task),
         recipe=settings.teacher_recipe or settings.recipe,
         augmentations=settings.augmentations if augmentations is None else augmentations,
     )

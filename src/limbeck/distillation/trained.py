@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from limbeck.distillation.task import TrainingTask
 from limbeck.errors import ModelError
+from limbeck.inputs import Inputs, num_rows
 from limbeck.metrics import count_parameters
 from limbeck.models import ExitNetwork
 from limbeck.records import EpochRecord
@@ -87,9 +88,10 @@ class PooledNetwork(nn.Module):
         self._teacher = teacher
         self.eval()
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, *parts: Inputs, **named: Inputs) -> Tensor:
         """Return logits (batch, classes) whose softmax is the pooled distribution at T = 1."""
-        ids = torch.zeros(len(inputs), dtype=torch.int64)
+        inputs: Inputs = named or (parts[0] if len(parts) == 1 else parts)
+        ids = torch.zeros(num_rows(inputs), dtype=torch.int64)
         return self._teacher(ids, inputs).logits_at(1.0)
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment as Workbench
 from limbeck.errors import TeacherError
@@ -22,6 +24,7 @@ from limbeck.teachers import (
     collect_logits,
     gives_logits,
     is_nested,
+    keeps_own_classes,
     store_teacher,
 )
 from limbeck.training import Progress
@@ -78,8 +81,11 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -
             check_probe(bench.directory.path, teacher.members, bench.data.train, bench.clean_views())
         return Transfer(teacher, [f"{reason}, so the teacher runs in every step."])
     views, num_views = replayed_views(bench, settings), settings.num_views
-    if bench.directory.path is None or is_nested(teacher):
-        return Transfer(collect_logits(teacher, bench.data.train, views), [_said_once("in memory", 1, settings)])
+    has_other_rows = bench.data.train.has_positions or keeps_own_classes(teacher)
+    if bench.directory.path is None or is_nested(teacher) or has_other_rows:
+        collected = collect_logits(teacher, bench.data.train, views)
+        _free(teacher)
+        return Transfer(collected, [_said_once("in memory", 1, settings)])
     start = time.perf_counter()
     store = collect_visibly(
         teacher,
@@ -91,9 +97,18 @@ def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -
         precision=bench.runtime.precision,
         progress=bench.progress,
     )
+    _free(teacher)
     where = f"in {TARGETS_FOLDER}/ ({store.num_bytes / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s)"
     stored = teacher.pooled([StoreTeacher(store, member=member) for member in range(store.num_members)])
     return Transfer(stored, [_said_once(where, num_views or 1, settings)])
+
+
+def _free(teacher: Teacher) -> None:
+    """Take a teacher that has done its work off the accelerator, so that the student has the memory."""
+    for module in teacher.modules:
+        if any(parameter.device.type != "cpu" for parameter in module.parameters()):
+            module.cpu()
+            torch.cuda.empty_cache()
 
 
 def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> str | None:
@@ -105,6 +120,10 @@ def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> s
         return "The data set gives other inputs when read again"
     if num_views is not None and bench.directory.path is None:
         return "There is no folder for a store of soft targets"
+    if num_views is not None and keeps_own_classes(teacher):
+        return "Classes of the teacher add up, which a store does not tell"
+    if num_views is not None and train.has_positions:
+        return "A store holds one row a sample, not one for each position"
     if num_views is not None and is_nested(teacher):
         return "A store does not tell how an ensemble of ensembles is pooled"
     if teacher.gives_features:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import ModelError
 from limbeck.inputs import Inputs, cast_floats, move
-from limbeck.models.calling import call_network
+from limbeck.models.calling import call_network, find_logits
 from limbeck.models.factory import failure
 
 
@@ -46,7 +46,12 @@ def zeros_for(module: nn.Module, *, batch_size: int, input_shape: tuple[int, ...
 
 
 def check_output(
-    module: nn.Module, *, input_shape: tuple[int, ...], num_classes: int, inputs: Inputs | None = None
+    module: nn.Module,
+    *,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    inputs: Inputs | None = None,
+    has_positions: bool = False,
 ) -> None:
     """Run two samples, of zeros where none are given, and see that logits for ``num_classes`` classes come out.
 
@@ -57,6 +62,7 @@ def check_output(
         input_shape: shape of one sample.
         num_classes: classes of the data.
         inputs: two real samples, for networks that take no zeros, such as token ids that become embeddings.
+        has_positions: whether logits may be of positions, (2, time, num_classes).
     Raises:
         ModelError: the model fails on such inputs, or gives something else than a tensor (2, num_classes).
     Example:
@@ -67,7 +73,7 @@ def check_output(
         with evaluating(module), torch.no_grad():
             zeros = zeros_for(module, batch_size=2, input_shape=input_shape)
             if inputs is None:
-                outputs = module(zeros)
+                outputs = call_network(module, zeros)
             else:
                 outputs = call_network(module, cast_floats(move(inputs, zeros.device), zeros.dtype))
     except Exception as error:
@@ -76,18 +82,14 @@ def check_output(
             received=failure(error),
             remedy="check that the model was made for this data: channels, height, width",
         ) from error
-    if not isinstance(outputs, Tensor):
-        raise ModelError(
-            f"{name} does not return a tensor.",
-            received=type(outputs).__name__,
-            expected=f"logits of shape (batch, {num_classes})",
-            remedy="wrap the model so that it returns its logits alone",
-        )
-    if outputs.shape != (2, num_classes):
+    outputs = find_logits(outputs)
+    if outputs.ndim not in ((2, 3) if has_positions else (2,)) or (len(outputs), outputs.shape[-1]) != (2, num_classes):
         classes = f"{outputs.shape[1]} classes" if outputs.dim() == 2 else f"shape {tuple(outputs.shape)} for 2 samples"
         raise ModelError(
             f"{name} has other outputs than the data has classes.",
             received=classes,
             expected=f"{num_classes} classes: logits of shape (batch, {num_classes})",
-            remedy=f"give the model a last layer with {num_classes} outputs, or choose the data it was trained on",
+            remedy='one logit that says yes or no goes with labels of task="multi_label": one column, 0 or 1'
+            if outputs.shape[-1] == 1
+            else f"give the model a last layer with {num_classes} outputs, or choose the data it was trained on",
         )

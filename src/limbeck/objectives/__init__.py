@@ -1,5 +1,10 @@
 """Objectives: what one training step minimises, ``(outputs, targets, batch) -> LossParts``."""
 
+from limbeck.objectives.beside_labels import (
+    CorrelationDistillation,
+    DecoupledDistillation,
+    StandardisedDistillation,
+)
 from limbeck.objectives.binary import BinaryDistillation
 from limbeck.objectives.distillation import Distillation
 from limbeck.objectives.feature_hints import FeatureHints
@@ -8,6 +13,7 @@ from limbeck.objectives.hard_special_soft_rest import HardSpecialSoftRest
 from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
 from limbeck.objectives.mutual import CohortTargets, MutualLearning
+from limbeck.objectives.named import OBJECTIVES, named_objective, objective_of_labels
 from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
 from limbeck.objectives.positions import valid_rows
 from limbeck.objectives.self_distillation import SelfDistillation
@@ -15,9 +21,12 @@ from limbeck.objectives.stacked import StackedObjective
 from limbeck.objectives.stacked_mutual import StackedMutual
 
 __all__ = [
+    "OBJECTIVES",
     "BinaryDistillation",
     "CohortTargets",
+    "CorrelationDistillation",
     "Counts",
+    "DecoupledDistillation",
     "Distillation",
     "FeatureHints",
     "HardLabels",
@@ -30,7 +39,10 @@ __all__ = [
     "SelfDistillation",
     "StackedMutual",
     "StackedObjective",
+    "StandardisedDistillation",
     "UnreadLoss",
     "count_valid",
+    "named_objective",
+    "objective_of_labels",
     "valid_rows",
 ]

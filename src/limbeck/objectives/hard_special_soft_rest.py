@@ -89,6 +89,8 @@ class HardSpecialSoftRest(Objective):
         """Return the mean over all examples, of which the special ones have 0."""
         teacher_logits = logits_for(outputs, targets, temperature=self.temperature, objective=self)
         _, outside = class_columns(self.special_classes, outputs.shape[1], outputs.device)
+        if len(outside) == 1:  # given that it is none of the others, a sample is of this class
+            return outputs.new_zeros(())
         losses = soft_target_loss(
             outputs.index_select(1, outside), teacher_logits.index_select(1, outside), temperature=self.temperature
         )

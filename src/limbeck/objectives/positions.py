@@ -28,6 +28,8 @@ class ValidTargets(SoftTargets):
     def logits_at(self, temperature: float) -> Tensor:
         """Return the logits at the valid positions, shape (positions, classes)."""
         logits = self.targets.logits_at(temperature)
+        if logits.ndim == 3:
+            logits = logits[:, : self.valid.shape[1]]  # kept as long as the longest sample of the set
         if logits.shape[:2] != self.valid.shape:
             raise ShapeMismatch(
                 "Teacher and labels have different positions.",

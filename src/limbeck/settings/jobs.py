@@ -176,6 +176,15 @@ class TaughtSettings(TrainSettings):
 class DistillSettings(TaughtSettings):
     """Settings of ``limbeck.distill``: a student from teachers."""
 
+    objective: Annotated[
+        str | None,
+        Setting(
+            "Objective of the student, NAME or NAME:KEY=NUMBER,...: soft_targets, logit_matching, decoupled (DKD), "
+            "correlation (DIST), standardised, binary.",
+            "loss",
+            unset="soft_targets; binary for independent labels",
+        ),
+    ] = None
     temperature: Temperature = 4.0
     hard_weight: HardWeight = 0.1
     soft_weight: SoftWeight = 0.9

@@ -35,7 +35,8 @@ class DenseTargets(SoftTargets):
     """All logits of one teacher.
 
     Args:
-        logits: shape (batch, classes), any float dtype. They are the same at every temperature.
+        logits: shape (batch, classes), or (batch, time, classes) of positions, any float dtype. They are the same at
+            every temperature.
     Example:
         >>> import torch
         >>> DenseTargets(torch.tensor([[0.0, 2.0]])).logits_at(4.0)
@@ -45,9 +46,11 @@ class DenseTargets(SoftTargets):
     logits: Tensor
 
     def __post_init__(self) -> None:
-        if self.logits.ndim != 2:
+        if self.logits.ndim not in (2, 3):
             raise ShapeMismatch(
-                "Soft targets are a matrix of logits.", received=tuple(self.logits.shape), expected="(batch, classes)"
+                "Soft targets are a matrix of logits.",
+                received=tuple(self.logits.shape),
+                expected="(batch, classes), or (batch, time, classes)",
             )
 
     def logits_at(self, temperature: float) -> Tensor:

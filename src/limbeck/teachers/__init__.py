@@ -1,5 +1,6 @@
 """Teachers: ``(ids, inputs, view) -> SoftTargets``, in eval mode, frozen, without autograd, unchanged by a run."""
 
+from limbeck.teachers.class_map import ClassMap, MappedTeacher, keeps_own_classes
 from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_answers
 from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
@@ -21,11 +22,13 @@ from limbeck.teachers.teacher import Teacher
 __all__ = [
     "POOLINGS",
     "SMOOTHING",
+    "ClassMap",
     "CollectionProgress",
     "EnsembleTeacher",
     "FeatureTeacher",
     "FunctionTeacher",
     "LogitsTeacher",
+    "MappedTeacher",
     "ModuleTeacher",
     "Outputs",
     "PooledTargets",
@@ -43,6 +46,7 @@ __all__ = [
     "gives_logits",
     "is_nested",
     "is_teacher",
+    "keeps_own_classes",
     "load_estimator",
     "load_exported",
     "onnx_teacher",

@@ -160,6 +160,13 @@ def prepare_collection(
     Raises:
         StoreError: the plan in the folder is of something else; both values are shown.
     """
+    if samples.has_positions:
+        raise StoreError(
+            "A store holds one row of classes for each sample, and these labels are of positions.",
+            received=f"{samples.name}: labels {tuple(samples.labels.shape)}",
+            expected="labels of samples",
+            remedy="distil without a store: limbeck.distill keeps soft targets of positions in memory",
+        )
     settings = CollectionSettings(num_views, codec, max_kl, batch_size, precision, shard_bytes)
     return _prepare(teacher, samples, views, Path(path), settings)
 

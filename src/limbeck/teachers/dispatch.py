@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
+from limbeck.models.fixed import FixedNetwork
 from limbeck.teachers.estimator import estimator_teacher, is_estimator, load_estimator
 from limbeck.teachers.exported import exported_teacher, load_exported
 from limbeck.teachers.function import FunctionTeacher
@@ -76,7 +77,7 @@ def _maker(thing: object, options: dict[str, Any]) -> Callable[..., Teacher] | N
     if isinstance(thing, Teacher):
         return _itself
     if isinstance(thing, nn.Module):
-        return ModuleTeacher
+        return ModuleTeacher if hasattr(thing, "training") else _frozen_script
     if isinstance(thing, torch.export.ExportedProgram):
         return exported_teacher
     if isinstance(thing, (Tensor, np.ndarray)):
@@ -88,6 +89,10 @@ def _maker(thing: object, options: dict[str, Any]) -> Callable[..., Teacher] | N
     if is_estimator(thing):
         return estimator_teacher
     return FunctionTeacher if callable(thing) and "outputs" in options else None
+
+
+def _frozen_script(script: nn.Module, *, name: str | None = None, **options: Any) -> ModuleTeacher:
+    return ModuleTeacher(FixedNetwork(script), name=name or "frozen script", **options)
 
 
 def _itself(teacher: Teacher, **options: Any) -> Teacher:

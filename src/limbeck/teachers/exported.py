@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from limbeck.errors import TeacherError
+from limbeck.models.fixed import FixedNetwork
 from limbeck.teachers.module import ModuleTeacher
 
 _ARITHMETIC = "add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_"
@@ -47,7 +48,7 @@ def exported_teacher(
         name: shown in records.
         options: as :class:`ModuleTeacher` takes them.
     """
-    return ModuleTeacher(program.module(), name=name or "exported program", **options)
+    return ModuleTeacher(FixedNetwork(program.module()), name=name or "exported program", **options)
 
 
 def load_exported(path: Path | str, *, name: str | None = None, **options: Any) -> ModuleTeacher:

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
 from limbeck.models import fingerprint, unwrap
+from limbeck.models.fixed import FixedNetwork
 
 
 class FrozenNetwork:
     """A module put in eval mode, its parameters without gradients, here, once, for good.
 
     ``check`` sees that both still hold and that no weight or buffer was written since, by version counters, at the cost
-    of reading one integer a tensor. TorchScript modules and exported programs are taken too: what has no modes (a
-    frozen script, an exported graph) has none that could change.
+    of reading one integer a tensor. TorchScript modules and exported programs are taken too; a :class:`FixedNetwork`
+    has no mode that could change.
 
     Args:
         module: the network.
@@ -28,12 +29,9 @@ class FrozenNetwork:
 
     def __init__(self, module: nn.Module, *, name: str) -> None:
         self.module, self._name = module, name
-        submodules = list(module.modules())
-        try:
-            module.eval()
-        except (NotImplementedError, AttributeError):  # an exported graph, a frozen script: no modes
-            submodules = []
-        self._submodules = [child for child in submodules if hasattr(child, "training")]
+        module.eval()
+        fixed = {inner for child in module.modules() if isinstance(child, FixedNetwork) for inner in child.modules()}
+        self._submodules = [child for child in module.modules() if child not in fixed]
         self._tensors = [*module.parameters(), *module.buffers()]
         for parameter in module.parameters():
             parameter.requires_grad_(False)
@@ -86,6 +84,7 @@ class FrozenNetwork:
 def network_fingerprint(module: nn.Module) -> str:
     """Return ``models.fingerprint``; of a script or an exported graph, the SHA-256 of its graph and its tensors."""
     module = unwrap(module)
+    module = module.network if isinstance(module, FixedNetwork) else module
     if isinstance(module, torch.jit.ScriptModule):
         return _script_fingerprint(module)
     if isinstance(module, torch.fx.GraphModule):

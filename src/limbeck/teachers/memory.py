@@ -6,6 +6,7 @@ import torch
 
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.targets import DenseTargets
+from limbeck.teachers.positions import padded_positions
 from limbeck.teachers.precision import inputs_for, logits_of
 from limbeck.teachers.stored import LogitsTeacher
 from limbeck.teachers.teacher import Teacher
@@ -49,7 +50,7 @@ def gives_logits(teacher: Teacher, samples: Samples, views: Views) -> bool:
 def _table(member: Teacher, samples: Samples, views: Views, *, batch_size: int) -> LogitsTeacher:
     with torch.no_grad():
         rows = [
-            logits_of(member, batch, inputs_for(member, batch)).cpu()
+            padded_positions(logits_of(member, batch, inputs_for(member, batch)), samples).cpu()
             for batch in iterate_batches(samples, views, torch.arange(len(samples)), batch_size=batch_size, view=None)
         ]
     return LogitsTeacher(torch.cat(rows), ids=samples.ids.cpu(), name=member.name, fingerprint=member.fingerprint)

@@ -13,7 +13,7 @@ from limbeck.data import Samples, Views
 from limbeck.errors import TeacherError
 from limbeck.inputs import Inputs, num_rows
 from limbeck.models import unwrap
-from limbeck.models.calling import LogitsAt, network_logits
+from limbeck.models.calling import LogitsAt, call_network, find_logits
 from limbeck.targets import DenseTargets
 from limbeck.teachers.class_order import ClassOrder
 from limbeck.teachers.feeding import Feeding, Transform
@@ -72,6 +72,7 @@ class ModuleTeacher(Teacher):
         self._order = ClassOrder(self._name, class_names)
         settings = (self._feeding.identity, self._outputs.identity, self._order.identity)
         self._fingerprint = _joined(self._frozen.fingerprint, *settings)
+        self._returns_logits = False
         self._num_classes: int | None = None if class_names is None else len(class_names)
 
     @property
@@ -125,8 +126,16 @@ class ModuleTeacher(Teacher):
     def check_unchanged(self) -> None:
         self._frozen.check_unchanged()
 
+    @property
+    def is_its_network(self) -> bool:
+        """Whether the module itself, called with the inputs, returns what the teacher says: known after one call."""
+        settings = (self._feeding.identity, self._outputs.identity, self._order.identity)
+        return self._returns_logits and self._logits is None and self._feeding.is_plain and not any(settings)
+
     def _run(self, inputs: Inputs) -> Tensor:
-        return network_logits(self._frozen.module, inputs, logits=self._logits)
+        output = call_network(self._frozen.module, inputs)
+        self._returns_logits = isinstance(output, Tensor)
+        return find_logits(output, logits=self._logits)
 
 
 def check_matrix(outputs: Tensor, ids: Tensor, count: int, *, name: str, may_be_minus_infinity: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from torch import nn
@@ -81,7 +82,7 @@ def resolve_teacher(
             load_weights(module, weights)
         label = f"{source} from {weights}" if weights else source
         if scheme == "timm":
-            module = _in_own_normalisation(module, normalise, num_axes=len(shape))
+            module = _in_own_normalisation(module, normalise, input_shape=shape)
         own = label_names(module)
         return ModuleTeacher(module, name=label, class_names=own if class_names else None, **settings)
     if not is_factory_path(source) or not weights:
@@ -96,13 +97,16 @@ def resolve_teacher(
     return ModuleTeacher(module, name=f"{source} from {weights}", **settings)
 
 
-def _in_own_normalisation(module: nn.Module, normalise: Normalise | None, *, num_axes: int) -> nn.Module:
-    """Return a timm network that takes inputs as this job normalises them."""
+def _in_own_normalisation(module: nn.Module, normalise: Normalise | None, *, input_shape: tuple[int, ...]) -> nn.Module:
+    """Return a timm network that takes inputs as this job normalises them; of other channels, by the channels' mean."""
     said: dict[str, Any] = getattr(module, "pretrained_cfg", None) or {}
     if "mean" not in said or "std" not in said:
         return module
+    mean, std = (list(said[key]) for key in ("mean", "std"))
+    if len(mean) != input_shape[0]:
+        mean, std = ([fmean(values)] for values in (mean, std))
     given = None if normalise is None else (normalise.mean, normalise.std)
-    return Renormalised(module, given=given, own=(said["mean"], said["std"]), num_axes=num_axes)
+    return Renormalised(module, given=given, own=(mean, std), num_axes=len(input_shape))
 
 
 def _split_settings(spec: str) -> tuple[str, dict[str, Any]]:

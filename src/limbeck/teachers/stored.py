@@ -42,14 +42,14 @@ class LogitsTeacher(Teacher):
     ) -> None:
         self.has_ids = ids is not None
         ids = torch.arange(len(logits)) if ids is None else ids
-        if logits.ndim != 2 or ids.shape != logits.shape[:1]:
+        if logits.ndim not in (2, 3) or ids.shape != logits.shape[:1]:
             raise ShapeMismatch(
                 "Stored logits are a matrix with one row for each id.",
                 received=f"logits {tuple(logits.shape)}, ids {tuple(ids.shape)}",
-                expected="logits (samples, classes), ids (samples,)",
+                expected="logits (samples, classes) or (samples, time, classes), ids (samples,)",
             )
         if bool(logits.isnan().any()) or bool(logits.isposinf().any()):
-            row = int((logits.isnan() | logits.isposinf()).any(dim=1).nonzero()[0])
+            row = int((logits.isnan() | logits.isposinf()).flatten(1).any(dim=1).nonzero()[0])
             raise TeacherError("The stored logits hold NaN or infinity.", received=f"sample id {int(ids[row])}")
         taken_as = Outputs(name, outputs=outputs, smoothing=smoothing)
         self._note = taken_as.note
@@ -91,7 +91,7 @@ class LogitsTeacher(Teacher):
 
     @property
     def num_classes(self) -> int | None:
-        return self._logits.shape[1]
+        return self._logits.shape[-1]
 
     def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
         if self._ids.device != ids.device:

@@ -15,7 +15,7 @@ from limbeck.errors import CheckpointError
 from limbeck.records import make_folder, write_bytes
 
 FORMAT = "limbeck-checkpoint"
-VERSION = 2
+VERSION = 3
 DIGEST_BYTES = 32
 
 

@@ -218,13 +218,13 @@ class _Cohort:
             name=self.name,
         )
         for run in self.runs:
-            run.events.write("end", run.name, step=run.state.step, elapsed_seconds=run.state.elapsed_seconds)
+            run.events.write("end", run.name, step=run.state.step, elapsed_seconds=run.state.clock.elapsed_seconds)
 
     def _do_step(self, batch: Batch) -> None:
         first = self.runs[0]
         counts = first.count(batch)
         for run in self.runs:
-            run.state.tally.wait_seconds = first.state.tally.wait_seconds
+            run.state.clock.wait_seconds = first.state.clock.wait_seconds
         outputs = [_asked(run, batch) for run in self.runs]
         check_classes(outputs)
         answers = [DenseTargets(logits.detach()) for logits in outputs]
@@ -232,7 +232,9 @@ class _Cohort:
         for k, run in enumerate(self.runs):
             peers = PooledTargets(tuple(answers[:k] + answers[k + 1 :]), weights=None, pooling="arithmetic")
             targets = CohortTargets(peers, beside)
-            loss = run.objective.backward(outputs[k], targets, batch, counts=counts, scale=run.state.scaler.scale)
+            loss = run.objective.backward(
+                outputs[k], targets, batch, counts=counts, scale=run.state.updates.scaler.scale
+            )
             run.take_step([loss], counts, num_samples=len(batch))
             if self.update == "alternating" and k + 1 < len(self.runs):
                 with torch.no_grad(), kept_statistics(run.student):
@@ -248,7 +250,7 @@ class _Cohort:
         if checkpoint is None:
             return
         for run in self.runs:
-            run.tick()
+            run.state.clock.tick()
         members = [run.state.snapshot() for run in self.runs]
         save_checkpoint(checkpoint, {"members": members}, identity=self.identity())
 
@@ -256,7 +258,7 @@ class _Cohort:
         members = [run.result() for run in self.runs]
         if self.runs[0].validation is None:
             return CohortResult(members, None)
-        keys = [run.state.best_key for run in self.runs]
+        keys = [run.state.selection.best_key for run in self.runs]
         return CohortResult(members, min(range(len(keys)), key=keys.__getitem__))
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError
 from limbeck.inputs import move
-from limbeck.metrics import measure_predictions
+from limbeck.metrics.tasks import measure_task
 from limbeck.models import evaluating
 from limbeck.models.calling import logits_with_weights, network_logits
+from limbeck.teachers.positions import padded_positions
 from limbeck.training.runtime import Runtime
 
 EVALUATION_BATCH_SIZE = 512
@@ -46,15 +46,8 @@ def predict(
         for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
             inputs = move(batch.inputs, runtime.device, non_blocking=True)
             logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
-            rows.append(_padded(logits.float(), samples))
+            rows.append(padded_positions(logits.float(), samples))
     return torch.cat(rows).cpu()
-
-
-def _padded(logits: Tensor, samples: Samples) -> Tensor:
-    """Return logits (batch, time, classes) as long as the set's labels are, with zeros where there is padding."""
-    if logits.ndim != 3 or samples.labels.ndim != 2:
-        return logits
-    return F.pad(logits, (0, 0, 0, samples.labels.shape[1] - logits.shape[1]))
 
 
 def evaluate(
@@ -65,7 +58,7 @@ def evaluate(
     runtime: Runtime,
     weights: Mapping[str, Tensor] | None = None,
 ) -> dict[str, float]:
-    """Return errors, accuracy, NLL, ECE and Brier score of a network on the labelled samples of a split.
+    """Return errors, accuracy, NLL and more of a network on the labelled samples of a split, by their kind of labels.
 
     Raises:
         DataError: no sample has a label.
@@ -76,4 +69,4 @@ def evaluate(
     if len(labelled) < len(samples):
         samples = samples.take(labelled)
     logits = predict(model, samples, views, runtime=runtime, weights=weights)
-    return {name: value for name, (value, _) in measure_predictions(logits, samples.labels.cpu()).items()}
+    return {name: value for name, (value, _) in measure_task(logits, samples.labels.cpu(), task=samples.task).items()}

@@ -129,7 +129,7 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
         if run.teacher is not None:
             run.teacher.check_unchanged()
         _save(run)
-        run.events.write("end", run.name, step=state.step, elapsed_seconds=state.elapsed_seconds)
+        run.events.write("end", run.name, step=state.step, elapsed_seconds=state.clock.elapsed_seconds)
     return run.result()
 
 
@@ -141,13 +141,15 @@ def _do_step(run: TrainingRun, batch: Batch) -> None:
             targets = run.ask_teacher(part)
             outputs = training_outputs(run.student, part.inputs)
         outputs, targets, rows = valid_rows(outputs, targets, part)
-        losses.append(run.objective.backward(outputs, targets, rows, counts=counts, scale=run.state.scaler.scale))
+        losses.append(
+            run.objective.backward(outputs, targets, rows, counts=counts, scale=run.state.updates.scaler.scale)
+        )
     run.take_step(losses, counts, num_samples=len(batch))
 
 
 def _save(run: TrainingRun) -> None:
     if run.checkpoint is not None:
-        run.tick()
+        run.state.clock.tick()
         save_checkpoint(run.checkpoint, run.state.snapshot(), identity=run.identity())
 
 

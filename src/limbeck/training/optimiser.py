@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,3 +70,19 @@ def forget_faint_traces(optimiser: torch.optim.Optimizer) -> None:
         for value in state.values():
             if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
                 value.copy_(F.hardshrink(value, _FAINT))
+
+
+@torch.no_grad()
+def clip_each(parameters: Sequence[nn.Parameter], clip_norm: float) -> None:
+    """Shrink the gradient of every network whose L2 norm, over all its parameters, exceeds the limit.
+
+    Args:
+        parameters: their first axis counts networks; the others' gradients are changed in place.
+        clip_norm: largest norm.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+    norm = torch.linalg.vector_norm(norms, dim=0)  # (networks,)
+    factor = (clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))

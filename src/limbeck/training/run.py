@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
-from limbeck.errors import InvalidValue, ModelError, TeacherError, TrainingDiverged
+from limbeck.errors import InvalidValue, ModelError, TeacherError
 from limbeck.memory import keep_freed_memory
 from limbeck.objectives import Counts, Objective, UnreadLoss
 from limbeck.records import EpochRecord
@@ -27,8 +27,9 @@ from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import EventLog, Progress
 from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime
-from limbeck.training.schedule import learning_rate_at
-from limbeck.training.state import TrainingState, Weights
+from limbeck.training.schedule import diverged
+from limbeck.training.selection import Weights
+from limbeck.training.state import TrainingState
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,13 @@ class TrainingRun:
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.class_weights = class_weights_for(self.recipe, self.train, self.runtime.device)
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
-        self.state = TrainingState(self.student, recipe=self.recipe, runtime=self.runtime, objective=self.objective)
-        self._clock = time.perf_counter()
+        self.state = TrainingState(
+            self.student,
+            recipe=self.recipe,
+            runtime=self.runtime,
+            objective=self.objective,
+            num_steps=self.num_steps,
+        )
 
     def identity(self) -> dict[str, str]:
         """Return what must be equal for a checkpoint to go on here."""
@@ -102,7 +108,7 @@ class TrainingRun:
 
     def begin(self) -> None:
         """Start the clock, put the student into train mode, and say so."""
-        self._clock = time.perf_counter()
+        self.state.clock.start()
         self.student.train()
         self.progress.begin(self.name, num_steps=self.num_steps, done_steps=self.state.step)
         self.events.write("begin", self.name, step=self.state.step, num_steps=self.num_steps, recipe=self.recipe)
@@ -149,7 +155,7 @@ class TrainingRun:
 
     def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts, *, num_samples: int) -> None:
         """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""
-        self.state.update(learning_rate_at(self.recipe, self.state.num_updates, self.num_steps))
+        self.state.updates.update()
         self.state.tally.add(losses, counts, num_samples=num_samples)
         if self.state.tally.is_full:
             self.read_losses()
@@ -163,70 +169,56 @@ class TrainingRun:
         bad = tally.read()
         if bad is not None:
             self.events.write("diverged", self.name, step=first_step + bad + 1)
-            raise self._diverged(first_step + bad + 1)
-        if tally.recent:
-            self.tick()
-            speed, wait = tally.num_samples / state.epoch_seconds, tally.wait_seconds / state.epoch_seconds
-            self.progress.advance(state.step, tally.recent, samples_per_second=speed, data_wait=min(1.0, wait))
-            self.events.write(
-                "steps", self.name, step=state.step, losses=tally.recent, learning_rate=state.learning_rate
+            raise diverged(
+                f"loss of {self.name}",
+                step=first_step + bad + 1,
+                num_steps=self.num_steps,
+                recipe=self.recipe,
+                kept=f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else "",
             )
-
-    def _diverged(self, step: int) -> TrainingDiverged:
-        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else ""
-        return TrainingDiverged(
-            f"The loss of {self.name} became NaN or infinite at step {step} of {self.num_steps}.",
-            received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",
-            expected=f"a finite loss{kept}",
-            remedy="lower the learning rate, set clip_norm, or warm up longer",
-        )
+        if tally.recent:
+            clock = state.clock
+            clock.tick()
+            speed = clock.speed(tally.num_samples)
+            self.progress.advance(state.step, tally.recent, samples_per_second=speed, data_wait=clock.wait_fraction)
+            rate = state.updates.learning_rate
+            self.events.write("steps", self.name, step=state.step, losses=tally.recent, learning_rate=rate)
 
     def _end_epoch(self) -> None:
         self.read_losses()
-        state, tally = self.state, self.state.tally
+        state, tally, clock = self.state, self.state.tally, self.state.clock
+        speed, wait_fraction = clock.speed(tally.num_samples), clock.wait_fraction  # without the validation
         validation = self._validate()
-        epoch_seconds = state.epoch_seconds  # without the validation
-        self.tick()
+        clock.tick()
         record = EpochRecord(
             epoch=state.step // self.steps_per_epoch,
             step=state.step,
-            learning_rate=state.learning_rate,
-            elapsed_seconds=state.elapsed_seconds,
-            samples_per_second=tally.num_samples / epoch_seconds,
-            data_wait_fraction=min(1.0, tally.wait_seconds / epoch_seconds),
+            learning_rate=state.updates.learning_rate,
+            elapsed_seconds=clock.elapsed_seconds,
+            samples_per_second=speed,
+            data_wait_fraction=wait_fraction,
             train=tally.epoch_means(),
             validation=validation,
         )
-        state.history.append(record)
-        state.keep_if_best(record)
+        state.selection.take(record, state.updates.copy_evaluated_weights)
         tally.reset()
-        state.epoch_seconds = 0.0
-        patience = self.recipe.patience_epochs
-        state.done = state.step >= self.num_steps or (
-            patience is not None and record.epoch - state.best_epoch >= patience
-        )
+        clock.begin_epoch()
+        state.done = state.step >= self.num_steps or state.selection.has_stopped
         self.events.write("epoch", self.name, **asdict(record))
         self.progress.epoch(record)
 
     def _validate(self) -> dict[str, float]:
         if self.validation is None:
             return {}
-        weights = self.state.averaged_weights()
+        weights = self.state.updates.averaged_weights()
         measured = evaluate(self.student, self.validation, self.views, runtime=self.runtime, weights=weights)
         return {name: measured[name] for name in ("errors", "accuracy", "nll")}
 
-    def tick(self) -> None:
-        """Add the time since the last tick to the run's and the epoch's."""
-        now = time.perf_counter()
-        self.state.elapsed_seconds += now - self._clock
-        self.state.epoch_seconds += now - self._clock
-        self._clock = now
-
     def result(self) -> FitResult:
         """Return the student with its selected weights, in eval mode."""
-        state = self.state
-        last = state.copy_evaluated_weights()
-        selected = {key: value.to(self.runtime.device) for key, value in state.best_weights.items()}
+        state, selection = self.state, self.state.selection
+        last = state.updates.copy_evaluated_weights()
+        selected = {key: value.to(self.runtime.device) for key, value in selection.best_weights.items()}
         self.student.load_state_dict(selected)
         _lay_out_kernels(self.student, torch.contiguous_format)
         self.student.eval()
@@ -234,10 +226,10 @@ class TrainingRun:
             student=self.student,
             selected_weights=selected,
             last_weights=last,
-            selected_epoch=state.best_epoch,
-            history=state.history,
+            selected_epoch=selection.best_epoch,
+            history=selection.history,
             num_steps=state.step,
-            elapsed_seconds=state.elapsed_seconds,
+            elapsed_seconds=state.clock.elapsed_seconds,
         )
 
 
@@ -256,7 +248,7 @@ def do_steps(
         TrainingInterrupted: ``stop`` was made; all was saved.
     """
     first, saved_at = runs[0], time.perf_counter()
-    for batch in first.state.tally.time_waits(first.batches()):
+    for batch in first.state.clock.time_waits(first.batches()):
         step(batch)
         if first.state.done:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from limbeck.errors import TrainingDiverged
 from limbeck.training.recipe import Recipe
 
 ONE_CYCLE_RISE = 0.3  # of all steps, where the recipe names no warm-up
@@ -45,3 +46,24 @@ def _one_cycle(position: float, rise: float) -> float:
 
 def _cosine_between(start: float, end: float, position: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * position)) / 2
+
+
+def diverged(
+    what: str, *, step: int, num_steps: int, recipe: Recipe, kept: str = "", hint: str = ""
+) -> TrainingDiverged:
+    """Return the error of a training whose numbers are not finite any more.
+
+    Args:
+        what: "loss of student".
+        step: from 1, where it was found.
+        num_steps: of the whole run.
+        recipe: whose learning rate it was.
+        kept: where the last good state is.
+        hint: another remedy.
+    """
+    return TrainingDiverged(
+        f"The {what} became NaN or infinite at step {step} of {num_steps}.",
+        received=f"learning rate {learning_rate_at(recipe, step - 1, num_steps):.4g}",
+        expected=f"finite numbers{kept}",
+        remedy=f"lower the learning rate, set clip_norm, or warm up longer{hint}",
+    )

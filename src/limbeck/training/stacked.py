@@ -7,8 +7,7 @@ objectives are computed together. Nothing runs over the networks one by one with
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,16 +22,19 @@ from limbeck.models import evaluating
 from limbeck.objectives import MutualLearning, Objective, StackedMutual, StackedObjective
 from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
+from limbeck.training.clock import Clock
 from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult, check_teacher, count_batches
 from limbeck.training.runtime import Runtime
-from limbeck.training.schedule import learning_rate_at
+from limbeck.training.schedule import diverged
+from limbeck.training.selection import Selection, Weights
 from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers, tensor_of
 from limbeck.training.stacked_networks import StackedNetworks, check_stackable
-from limbeck.training.stacked_state import Selection, StackedState, StackedTally, mean_record
+from limbeck.training.stacked_state import StackedTally, mean_record
+from limbeck.training.updates import WeightUpdates
 
 Item = TypeVar("Item")
 
@@ -110,6 +112,7 @@ def fit_stacked(
     each_objective = _one_each("objectives", objectives, num_networks)
     each_view = _one_each("views", views or Views(), num_networks)
     _require_count("seeds", seeds, num_networks)
+    _require_plain_labels(train, recipe)
     teacher = teacher if any(objective.needs_teacher for objective in each_objective) else None
     for student, objective, view in zip(students, each_objective, each_view, strict=True):
         check_teacher(objective, teacher, student, train, view)
@@ -167,14 +170,18 @@ class _StackedTraining:
         if self.teacher is not None:
             self.answers = TeacherAnswers(self.teacher, self.objective.temperatures, runtime=self.runtime)
             self.answers.collect(self.batches.samples, self.batches.views)
-        self.state = StackedState(self.networks, recipe=self.recipe)
         self.tally = StackedTally(("total", *self.objective.part_names), num_networks=len(self.order), device=device)
         self._ones = torch.ones(len(self.order), device=device)
         patience = self.recipe.patience_epochs
-        self.selections = [Selection(objective.part_names, patience_epochs=patience) for objective in objectives]
+        self.part_names = [("total", *objective.part_names) for objective in objectives]
+        self.selections = [Selection(patience_epochs=patience) for _ in objectives]
+        self.last_weights: list[Weights] = [{} for _ in objectives]
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
+        self.updates = WeightUpdates(
+            self.networks.module, recipe=self.recipe, runtime=self.runtime, num_steps=self.num_steps, stack_axes=1
+        )
         self.labelled = self._labelled_validation()
-        self._clock, self._wait_seconds, self._epoch_seconds, self._elapsed_seconds = time.perf_counter(), 0.0, 0.0, 0.0
+        self.clock = Clock()
 
     def _stacked(self, objectives: Sequence[Objective]) -> StackedObjective | StackedMutual:
         if any(isinstance(objective, MutualLearning) for objective in objectives):
@@ -194,30 +201,22 @@ class _StackedTraining:
         return [results[k] for k in range(len(self.students))]
 
     def _train(self, stop: StopRequest) -> None:
-        self._clock = time.perf_counter()
+        self.clock.start()
         batches = self.batches.iterate(
             self.answers,
             self.objective.soft_networks,
             batches_per_pass=count_batches(len(self.train), self.recipe.batch_size),
         )
-        for batch in self._timed(batches):
+        for batch in self.clock.time_waits(batches):
             self._do_step(batch)
             if self.tally.is_full:
                 self._read_losses()
-            if self.state.step % self.steps_per_epoch == 0:
+            if self.updates.step % self.steps_per_epoch == 0:
                 self._end_epoch()
-            if self.state.step >= self.num_steps or all(selection.is_done for selection in self.selections):
+            if self.updates.step >= self.num_steps or all(selection.has_stopped for selection in self.selections):
                 return
             if stop.made:
-                raise TrainingInterrupted(name=self.name, step=self.state.step, checkpoint=None)
-
-    def _timed(self, batches: Iterator[StackedBatch]) -> Iterator[StackedBatch]:
-        """Pass the batches on, adding up the time spent waiting for them."""
-        while True:
-            start = time.perf_counter()
-            batch = next(batches)
-            self._wait_seconds += time.perf_counter() - start
-            yield batch
+                raise TrainingInterrupted(name=self.name, step=self.updates.step, checkpoint=None)
 
     def _do_step(self, batch: StackedBatch) -> None:
         counts = batch.count(all_labelled=self.batches.all_labelled, label_smoothing=self.recipe.label_smoothing)
@@ -229,60 +228,64 @@ class _StackedTraining:
             loss.total.backward(self._ones)  # type: ignore[no-untyped-call]
             values = [loss.total.detach(), *loss.means.values()]
             row = [a + b for a, b in zip(row, values, strict=True)] if row else values
-        self.state.update(learning_rate_at(self.recipe, self.state.step, self.num_steps))
+        self.updates.update()
         self.tally.add(row, examples=float(counts.examples), labelled=counts.labelled)
 
     def _read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
-        first_step = self.state.step - self.tally.num_pending
-        watched = torch.tensor([not selection.is_done for selection in self.selections])
+        first_step = self.updates.step - self.tally.num_pending
+        watched = torch.tensor([not selection.has_stopped for selection in self.selections])
         bad = self.tally.read(watched=watched)
         if bad is not None:
             raise self._diverged(bad[1], "loss", first_step + bad[0] + 1)
         if self.tally.recent:
-            self._tick()
+            self.clock.tick()
             self.progress.advance(
-                self.state.step,
+                self.updates.step,
                 self.tally.recent,
-                samples_per_second=self.tally.examples * len(self.order) / self._epoch_seconds,
-                data_wait=min(1.0, self._wait_seconds / self._epoch_seconds),
+                samples_per_second=self.clock.speed(self.tally.examples * len(self.order)),
+                data_wait=self.clock.wait_fraction,
             )
 
     def _diverged(self, networks: Sequence[int], what: str, step: int) -> TrainingDiverged:
         students = [self.order[network] for network in networks]
         names = [f"student {k} (seed {self.seeds[k]}, {self.objectives[k]})" for k in sorted(students)]
-        return TrainingDiverged(
-            f"The {what} of {self.name}: {', '.join(names)} became NaN or infinite at step {step} of {self.num_steps}.",
-            received=f"learning rate {learning_rate_at(self.recipe, step - 1, self.num_steps):.4g}",
-            expected=f"a finite {what}",
-            remedy="lower the learning rate, set clip_norm, or warm up longer; or leave out this student",
+        return diverged(
+            f"{what} of {self.name}: {', '.join(names)}",
+            step=step,
+            num_steps=self.num_steps,
+            recipe=self.recipe,
+            hint="; or leave out this student",
         )
 
     def _end_epoch(self) -> None:
         self._read_losses()
+        clock, step = self.clock, self.updates.step
+        speed, wait_fraction = clock.speed(self.tally.examples * len(self.order)), clock.wait_fraction
         validation = self._validate()
-        epoch_seconds = self._epoch_seconds  # without the validation
-        self._tick()
-        weights = self.state.evaluated_weights()
+        clock.tick()
+        weights = self.updates.averaged_weights()
         records: list[EpochRecord] = []
         for network, selection in enumerate(self.selections):
-            if selection.is_done:
+            if selection.has_stopped:
                 continue
             record = EpochRecord(
-                epoch=self.state.step // self.steps_per_epoch,
-                step=self.state.step,
-                learning_rate=learning_rate_at(self.recipe, self.state.step - 1, self.num_steps),
-                elapsed_seconds=self._elapsed_seconds,
-                samples_per_second=self.tally.examples * len(self.order) / epoch_seconds,
-                data_wait_fraction=min(1.0, self._wait_seconds / epoch_seconds),
-                train=self.tally.epoch_means(network, selection.part_names),
+                epoch=step // self.steps_per_epoch,
+                step=step,
+                learning_rate=self.updates.learning_rate,
+                elapsed_seconds=clock.elapsed_seconds,
+                samples_per_second=speed,
+                data_wait_fraction=wait_fraction,
+                train=self.tally.epoch_means(network, self.part_names[network]),
                 validation=validation[network] if validation else {},
             )
-            selection.take(record, self.networks.state_of(network, weights))
+            own = self.networks.state_of(network, weights)
+            self.last_weights[network] = own
+            selection.take(record, lambda own=own: own)  # type: ignore[misc]
             records.append(record)
         self.progress.epoch(mean_record(records))
         self.tally.reset()
-        self._epoch_seconds = self._wait_seconds = 0.0
+        clock.begin_epoch()
 
     def _labelled_validation(self) -> Samples | None:
         if self.validation is None:
@@ -300,7 +303,7 @@ class _StackedTraining:
         if samples is None:
             return []
         errors = nll = torch.zeros(len(self.order), dtype=torch.float64)
-        positions, weights = torch.arange(len(samples)), self.state.evaluated_weights()
+        positions, weights = torch.arange(len(samples)), self.updates.averaged_weights()
         batches = iterate_batches(samples, self.views[0].clean, positions, batch_size=EVALUATION_BATCH_SIZE, view=None)
         with evaluating(self.networks.module):
             for batch in batches:
@@ -309,21 +312,14 @@ class _StackedTraining:
                 more_errors, more_nll = sum_errors_and_nll(logits.float(), batch.labels)
                 errors, nll = errors + more_errors, nll + more_nll
         bad = [n for n, (value, selection) in enumerate(zip(nll.tolist(), self.selections, strict=True))
-               if value != value and not selection.is_done]  # fmt: skip
+               if value != value and not selection.has_stopped]  # fmt: skip
         if bad:
-            raise self._diverged(bad, "output", self.state.step)
+            raise self._diverged(bad, "output", self.updates.step)
         size = len(samples)
         return [
             {"errors": wrong, "accuracy": (size - wrong) / size, "nll": nats / size}
             for wrong, nats in zip(errors.tolist(), nll.tolist(), strict=True)
         ]
-
-    def _tick(self) -> None:
-        """Add the time since the last tick to the pass's and the epoch's."""
-        now = time.perf_counter()
-        self._elapsed_seconds += now - self._clock
-        self._epoch_seconds += now - self._clock
-        self._clock = now
 
     def _result(self, k: int, network: int) -> FitResult:
         selection, student = self.selections[network], self.students[k]
@@ -332,11 +328,11 @@ class _StackedTraining:
         return FitResult(
             student=student,
             selected_weights=selection.best_weights,
-            last_weights=selection.last_weights,
+            last_weights=self.last_weights[network],
             selected_epoch=selection.best_epoch,
             history=selection.history,
             num_steps=selection.history[-1].step,
-            elapsed_seconds=self._elapsed_seconds,
+            elapsed_seconds=self.clock.elapsed_seconds,
         )
 
 
@@ -354,4 +350,16 @@ def _require_count(what: str, given: Sequence[object], count: int) -> None:
             f"There must be one of the {what} for each student.",
             received=f"{len(given)} {what} for {count} students",
             expected=f"{count} {what}",
+        )
+
+
+def _require_plain_labels(train: Samples, recipe: Recipe) -> None:
+    """Raise for what counts labels otherwise than one class a sample, each as much as another."""
+    if train.weights is not None or recipe.class_weights is not None or train.labels.ndim > 1:
+        raise InvalidValue(
+            "Networks that train in one pass take one class a sample, all of one weight.",
+            received=f"labels {tuple(train.labels.shape)}, sample or class weights: "
+            f"{'yes' if train.weights is not None or recipe.class_weights is not None else 'no'}",
+            expected="class indices (n,), no weights",
+            remedy="train each network with fit",
         )

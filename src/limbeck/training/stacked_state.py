@@ -1,4 +1,4 @@
-"""What changes from step to step while a stack of networks trains."""
+"""Losses of a stack of networks, kept on the device and read once in a window of steps."""
 
 from __future__ import annotations
 
@@ -6,101 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.models import max_norm_of, project_max_norm
 from limbeck.records import EpochRecord
-from limbeck.training.averaging import AveragedWeights
-from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
-from limbeck.training.recipe import Recipe
-from limbeck.training.stacked_networks import StackedNetworks, Weights
-from limbeck.training.state import selection_key
 from limbeck.training.tally import LABELLED_PARTS, WINDOW_STEPS
-
-
-class StackedState:
-    """The stack, its optimiser and its averages.
-
-    Args:
-        networks: what is trained.
-        recipe: optimiser, averaging and clipping.
-    """
-
-    def __init__(self, networks: StackedNetworks, *, recipe: Recipe) -> None:
-        self.networks, self.recipe = networks, recipe
-        self.optimiser = build_optimiser(networks.module, recipe, stack_axes=1)
-        self.average = (
-            AveragedWeights(networks.module, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
-        )
-        self._has_limits = any(max_norm_of(module) is not None for module in networks.module.modules())
-        self.step = 0
-
-    def update(self, learning_rate: float) -> None:
-        """Take one optimiser step on the gradients that are there, and everything that follows it."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
-        parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        if self.recipe.clip_norm is not None:
-            clip_each(parameters, self.recipe.clip_norm)
-        self.optimiser.step()
-        for parameter in parameters:
-            parameter.grad = None
-        if self._has_limits:
-            project_max_norm(self.networks.module, stack_axes=1)
-        if self.average is not None:
-            self.average.update(self.networks.module)
-        self.step += 1
-        if self.step % FORGET_STEPS == 0 and parameters[0].device.type == "cpu":
-            forget_faint_traces(self.optimiser)
-
-    def evaluated_weights(self) -> Weights | None:
-        """Return the stacked weights that are evaluated in place of the networks' own; None where these are."""
-        return self.average.state if self.average is not None else None
-
-
-@torch.no_grad()
-def clip_each(parameters: Sequence[nn.Parameter], clip_norm: float) -> None:
-    """Shrink the gradient of every network whose L2 norm, over all its parameters, exceeds the limit.
-
-    Args:
-        parameters: their first axis counts networks; the others' gradients are changed in place.
-        clip_norm: largest norm.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
-    norm = torch.linalg.vector_norm(norms, dim=0)  # (networks,)
-    factor = (clip_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
-    for gradient in gradients:
-        gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
-
-
-class Selection:
-    """One network's history, its best weights so far, and its last ones.
-
-    Args:
-        part_names: of its objective.
-        patience_epochs: stop after so many epochs without a better validation result; None for never.
-    """
-
-    def __init__(self, part_names: Sequence[str], *, patience_epochs: int | None) -> None:
-        self.part_names = ("total", *part_names)
-        self.history: list[EpochRecord] = []
-        self.best_epoch = 0
-        self.best_weights: dict[str, Tensor] = {}
-        self.last_weights: dict[str, Tensor] = {}
-        self.is_done = False
-        self._best_key: list[float] = []
-        self._patience_epochs = patience_epochs
-
-    def take(self, record: EpochRecord, weights: dict[str, Tensor]) -> None:
-        """Take in an epoch and the weights at its end."""
-        self.history.append(record)
-        self.last_weights = weights
-        key = selection_key(record)
-        if not self._best_key or key < self._best_key:
-            self._best_key, self.best_epoch, self.best_weights = key, record.epoch, weights
-        if self._patience_epochs is not None and record.epoch - self.best_epoch >= self._patience_epochs:
-            self.is_done = True
 
 
 class StackedTally:

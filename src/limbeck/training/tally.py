@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +14,6 @@ from limbeck.objectives import Counts, UnreadLoss
 
 WINDOW_STEPS = 32
 LABELLED_PARTS = ("hard", "exits_hard")  # means over labelled examples; the others run over all
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,6 @@ class LossTally:
     def reset(self) -> None:
         """Begin an epoch."""
         self.num_samples = 0
-        self.wait_seconds = 0.0
         self._sums = [0.0] * len(self.names)
         self._weights = [0.0] * len(self.names)
 
@@ -111,30 +107,17 @@ class LossTally:
         """Return the means over the epoch's valid examples."""
         return {name: self._sums[i] / self._weights[i] for i, name in enumerate(self.names) if self._weights[i] > 0}
 
-    def time_waits(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Pass the items on, adding the time spent waiting for each to ``wait_seconds``."""
-        iterator = iter(items)
-        while True:
-            start = time.perf_counter()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            self.wait_seconds += time.perf_counter() - start
-            yield item
-
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps; everything pending must have been read."""
         return {
             "samples": self.num_samples,
-            "wait_seconds": self.wait_seconds,
             "sums": self._sums,
             "weights": self._weights,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` returned."""
-        self.num_samples, self.wait_seconds = state["samples"], state["wait_seconds"]
+        self.num_samples = state["samples"]
         self._sums, self._weights = list(state["sums"]), list(state["weights"])
 
 

@@ -1,0 +1,234 @@
+"""Teachers of other classes than the student's: a map by names, probabilities added up or renormalised."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.data import Samples, Views
+from limbeck.errors import InvalidValue, TeacherError, near_names
+from limbeck.inputs import Inputs
+from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.teachers.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Which of a teacher's classes each class of the student is.
+
+    Args:
+        teacher_names: in the order of the teacher's outputs.
+        student_names: in the order of the labels.
+        columns: for each class of the student the teacher's columns that add up to it; none for one that is missing.
+    """
+
+    teacher_names: tuple[str, ...]
+    student_names: tuple[str, ...]
+    columns: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def between(
+        teacher_names: Sequence[str],
+        student_names: Sequence[str],
+        *,
+        class_map: Mapping[str, str] | None = None,
+        allow_missing: bool = False,
+    ) -> ClassMap:
+        """Return the map by names.
+
+        Args:
+            teacher_names: unique, in the order of the teacher's outputs.
+            student_names: in the order of the labels.
+            class_map: a teacher's class to the student's, for names that differ; several may go to one.
+            allow_missing: whether a class of the student may be none of the teacher's: it then has probability 0.
+        Raises:
+            InvalidValue: a name twice, or a name in ``class_map`` that is nobody's.
+            TeacherError: a class of the student that is none of the teacher's, unless allowed, or no class in common.
+        Example:
+            >>> found = ClassMap.between(["tabby", "tiger cat", "beagle"], ["cat", "beagle"],
+            ...                          class_map={"tabby": "cat", "tiger cat": "cat"})
+            >>> found.columns
+            ((0, 1), (2,))
+        """
+        repeated = [name for name, count in Counter(teacher_names).items() if count > 1]
+        if repeated:
+            raise InvalidValue("A teacher's class names are told apart.", received=f"{repeated[0]!r} more than once")
+        given = dict(class_map or {})
+        _require_known("teacher", given, teacher_names)
+        _require_known("student", given.values(), student_names)
+        goes_to = {name: given.get(name, name) for name in teacher_names}
+        columns = tuple(
+            tuple(number for number, name in enumerate(teacher_names) if goes_to[name] == own) for own in student_names
+        )
+        found = ClassMap(tuple(teacher_names), tuple(student_names), columns)
+        missing = found.missing
+        if missing and (not allow_missing or len(missing) == len(student_names)):
+            near = (near_names(missing[0], teacher_names) or ["its name"])[0]
+            raise TeacherError(
+                "The teacher does not know every class of the data.",
+                received=f"no class of the teacher for {_listed(missing)}",
+                expected="each class of the data among the teacher's, by name or by class_map",
+                remedy=f"class_map={{{near!r}: {missing[0]!r}}}, or allow_missing_classes=True",
+            )
+        return found
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Classes of the student that are none of the teacher's."""
+        return tuple(name for name, own in zip(self.student_names, self.columns, strict=True) if not own)
+
+    @property
+    def merges(self) -> bool:
+        """Whether several of the teacher's classes add up to one: its logits then depend on the temperature."""
+        return any(len(own) > 1 for own in self.columns)
+
+    @property
+    def note(self) -> str:
+        """What a reader of the record must know."""
+        merged = sum(len(own) for own in self.columns if len(own) > 1)
+        used = sum(map(len, self.columns))
+        parts = [f"{len(self.student_names) - len(self.missing)} of the data's {len(self.student_names)} classes are"]
+        parts.append(f"among the teacher's {len(self.teacher_names)}")
+        text = " ".join(parts)
+        if merged:
+            text += f"; {merged} of these add up to {sum(len(own) > 1 for own in self.columns)}"
+        if used < len(self.teacher_names):
+            text += f"; {len(self.teacher_names) - used} are left out and the rest renormalised"
+        if self.missing:
+            text += f"; missing, with probability 0: {_listed(self.missing)}"
+        return text + "."
+
+    def logits(self, teacher_logits: Tensor, *, temperature: float) -> Tensor:
+        r"""Return logits over the student's classes whose softmax at T is the mapped distribution at T.
+
+        .. math:: z_c = T \log \sum_{k \in c} e^{v_k / T}
+
+        Probabilities add up at T, and are renormalised over the classes that are mapped. A missing class has -inf.
+
+        Args:
+            teacher_logits: v, shape (..., teacher's classes).
+            temperature: T > 0.
+        Returns:
+            z, shape (..., student's classes).
+        """
+        if teacher_logits.shape[-1] != len(self.teacher_names):
+            raise TeacherError(
+                "The teacher has another number of classes than names.",
+                received=f"{teacher_logits.shape[-1]} outputs, {len(self.teacher_names)} names",
+                expected="one name for each output, in their order",
+            )
+        mapped = []
+        for own in self.columns:
+            if not own:
+                mapped.append(torch.full_like(teacher_logits[..., 0], -math.inf))
+            elif len(own) == 1:
+                mapped.append(teacher_logits[..., own[0]])
+            else:
+                chosen = teacher_logits[..., list(own)] / temperature
+                mapped.append(temperature * torch.logsumexp(chosen, dim=-1))
+        return torch.stack(mapped, dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class MappedTargets(SoftTargets):
+    """Soft targets over the student's classes, mapped at each temperature anew."""
+
+    targets: SoftTargets
+    class_map: ClassMap
+
+    def logits_at(self, temperature: float) -> Tensor:
+        """Return the mapped logits."""
+        return self.class_map.logits(self.targets.logits_at(temperature), temperature=temperature)
+
+    def members(self) -> tuple[tuple[float, SoftTargets], ...]:
+        """Return what each of several teachers says, mapped, with its share."""
+        return tuple((share, MappedTargets(member, self.class_map)) for share, member in self.targets.members())
+
+
+class MappedTeacher(Teacher):
+    """A teacher as it looks over the student's classes.
+
+    Args:
+        teacher: of other classes, or of the same in another order.
+        class_map: from its classes to the student's.
+    """
+
+    def __init__(self, teacher: Teacher, class_map: ClassMap) -> None:
+        self.teacher, self.class_map = teacher, class_map
+
+    @property
+    def name(self) -> str:
+        return self.teacher.name
+
+    @property
+    def fingerprint(self) -> str:
+        text = repr((self.class_map.teacher_names, self.class_map.student_names, self.class_map.columns))
+        return hashlib.sha256(f"class map\n{text}\n{self.teacher.fingerprint}".encode()).hexdigest()
+
+    @property
+    def parts(self) -> tuple[Teacher, ...]:
+        return (self.teacher,)
+
+    @property
+    def members(self) -> tuple[Teacher, ...]:
+        """Itself where no classes add up, so that its logits hold at every temperature; else the teacher's members."""
+        return self.teacher.members if self.class_map.merges or len(self.teacher.members) > 1 else (self,)
+
+    def pooled(self, members: Sequence[Teacher]) -> Teacher:
+        if self.members == (self,):
+            (member,) = members
+            return member
+        return MappedTeacher(self.teacher.pooled(members), self.class_map)
+
+    @property
+    def num_classes(self) -> int | None:
+        return len(self.class_map.student_names)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.teacher.notes, self.class_map.note)
+
+    def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
+        targets = self.teacher(ids, inputs, view=view)
+        if isinstance(targets, DenseTargets) and not self.class_map.merges:
+            return DenseTargets(self.class_map.logits(targets.logits, temperature=1.0))
+        return MappedTargets(targets, self.class_map)
+
+    def check_fits(self, samples: Samples, views: Views) -> None:
+        """Raise TeacherError where the data have other classes than the map."""
+        if samples.class_names and tuple(samples.class_names) != self.class_map.student_names:
+            raise TeacherError(
+                "The class map is for other classes than the data's.",
+                received=_listed(self.class_map.student_names),
+                expected=_listed(samples.class_names),
+            )
+
+
+def keeps_own_classes(teacher: Teacher) -> bool:
+    """Return whether a collection of the teacher's members would hold other classes than the data's."""
+    if isinstance(teacher, MappedTeacher) and teacher.members != (teacher,):
+        return True
+    return any(keeps_own_classes(part) for part in teacher.parts)
+
+
+def _require_known(whose: str, names: object, known: Sequence[str]) -> None:
+    for name in names:  # type: ignore[attr-defined]
+        if name not in known:
+            near = near_names(str(name), known)
+            raise InvalidValue(
+                f"class_map names a class of the {whose} that is not there.",
+                received=name,
+                expected=_listed(known),
+                remedy=f"did you mean {' or '.join(near)}?" if near else None,
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more

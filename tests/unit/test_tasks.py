@@ -1,0 +1,204 @@
+"""Jobs on labels of every kind: independent labels, positions, distributions, weighted samples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from torch import nn
+from torch.testing import assert_close
+
+import limbeck
+from limbeck.data import Batch, Samples, as_samples
+from limbeck.errors import InvalidValue, ShapeMismatch, StoreError, TeacherError
+from limbeck.metrics.multi_label import label_agreement, mean_label_kl, measure_labels
+from limbeck.metrics.tasks import compare_task, labelled_rows, measure_task
+from limbeck.objectives import BinaryDistillation, Distillation, HardLabels, valid_rows
+from limbeck.targets import DenseTargets
+from limbeck.teachers import ModuleTeacher, prepare_collection
+from limbeck.training import Recipe, fit
+
+NAMES = ("a", "b", "c")
+FAST = {"seeds": 1, "progress": "silent", "recipe": Recipe(num_epochs=2, batch_size=16)}
+
+
+def features(count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(count, 5, generator=generator)
+    return inputs, inputs @ torch.randn(5, 3, generator=generator)
+
+
+class Tagger(nn.Module):
+    """Looks at each token by itself; returns what Hugging Face's classifiers do."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(20, width), nn.Linear(width, 3)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.head(self.embedding(input_ids)) * attention_mask.unsqueeze(-1)}
+
+
+def tagged(count: int = 60) -> Samples:
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, 20, (count, 7), generator=generator)
+    lengths = torch.randint(3, 8, (count, 1), generator=generator)
+    mask = (torch.arange(7) < lengths).long()
+    labels = torch.where(mask > 0, tokens % 3, -100)
+    return Samples("tagged", torch.arange(count), {"input_ids": tokens, "attention_mask": mask}, labels, NAMES)
+
+
+def test_independent_labels_go_the_whole_way(tmp_path):
+    inputs, scores = features()
+    samples = Samples("labels", torch.arange(60), inputs, scores > 0, NAMES)
+    result = limbeck.distill("mlp:widths=6", ["mlp:widths=12"], samples, out=tmp_path / "run", **FAST)
+    names = {one.name for one in result.record.measurements if one.network == "distilled" and one.split == "test"}
+    assert {"errors", "accuracy", "nll", "micro_f1", "macro_f1", "map", "auroc", "agreement", "kl_to_teacher"} <= names
+    assert "brier" not in names
+    assert (tmp_path / "run" / "report.html").exists()
+    again = limbeck.load_model(tmp_path / "run")
+    assert again.module(inputs[:2]).shape == (2, 3)
+
+
+def test_several_teachers_of_independent_labels_are_pooled_by_their_logits_alone():
+    inputs, scores = features()
+    samples = Samples("labels", torch.arange(60), inputs, scores > 0, NAMES)
+    teachers = [nn.Linear(5, 3), nn.Linear(5, 3)]
+    with pytest.raises(TeacherError, match="independent"):
+        limbeck.distill("mlp:widths=6", teachers, samples, **FAST)
+    limbeck.distill("mlp:widths=6", teachers, samples, pooling="geometric", **FAST)
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_tags_of_tokens_go_the_whole_way(tmp_path, with_folder):
+    out = {"out": tmp_path / "run"} if with_folder else {}
+    result = limbeck.distill(lambda: Tagger(4), [Tagger(8)], tagged(), **out, **FAST)
+    measured = {one.name: one.value for one in result.record.measurements if one.network == "distilled"}
+    assert 0 < measured["accuracy"] <= 1
+    assert any("in memory" in note for note in result.record.notes)
+
+
+def test_a_store_of_positions_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(StoreError, match="of positions"):
+        prepare_collection(ModuleTeacher(Tagger()), tagged(), limbeck.Views(), tmp_path / "store")
+
+
+def test_trap_36_padding_does_not_shrink_the_mean():
+    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([[0, 1, -100, -100], [2, -100, -100, -100]])
+    batch = Batch(torch.arange(2), torch.zeros(2, 4), labels)
+    rows, targets, of_rows = valid_rows(logits, DenseTargets(logits.flip(0)), batch)
+    expected = F.cross_entropy(logits.view(-1, 3), labels.view(-1), ignore_index=-100)
+    assert_close(HardLabels()(rows, None, of_rows, counts=HardLabels().count(batch)).total, expected)
+    soft = Distillation(temperature=2.0, hard_weight=0.0, soft_weight=1.0)
+    valid = labels != -100
+    alone = limbeck.soft_target_loss(logits[valid], logits.flip(0)[valid], temperature=2.0).mean()
+    assert_close(soft(rows, targets, of_rows, counts=soft.count(batch)).total, alone)
+    # The parts of an accumulated step add up to the same, however the valid positions are spread over them.
+    parts = [batch.part(k, k + 1) for k in range(2)]
+    counts = HardLabels().count(batch)
+    halves = [
+        HardLabels()(*[valid_rows(logits[k : k + 1], None, part)[i] for i in (0, 1, 2)], counts=counts).total
+        for k, part in enumerate(parts)
+    ]
+    assert_close(halves[0] + halves[1], expected)
+
+
+def test_trap_34_outputs_of_more_axes_are_refused():
+    batch = Batch(torch.arange(2), torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+    with pytest.raises(ShapeMismatch, match="which of them are the classes"):
+        valid_rows(torch.zeros(2, 3, 8, 8), None, batch)
+
+
+def test_trap_29_a_weight_of_zero_is_as_good_as_leaving_the_sample_out():
+    inputs, scores = features(24)
+    labels = scores.argmax(dim=1)
+    weights = torch.ones(24)
+    weights[::3] = 0.0
+    kept = torch.arange(24)[weights > 0]
+
+    def trained(samples: Samples) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = nn.Linear(5, 3)
+        recipe = Recipe(num_epochs=3, batch_size=24, momentum=0.0, nesterov=False, weight_decay=0.0)
+        fit(network, samples, HardLabels(), recipe=recipe)
+        return network.weight.detach()
+
+    weighted = trained(Samples("weighted", torch.arange(24), inputs, labels, NAMES, weights=weights))
+    assert_close(weighted, trained(Samples("kept", kept, inputs[kept], labels[kept], NAMES)))
+
+
+def test_class_weights_are_those_of_torch():
+    inputs, scores = features(24)
+    labels = scores.argmax(dim=1)
+    weights = torch.tensor([1.0, 3.0, 0.5])
+    batch = Batch(torch.arange(24), inputs, labels)
+    objective = HardLabels()
+    counts = objective.count(batch, class_weights=weights)
+    expected = F.cross_entropy(scores, labels, weight=weights)
+    assert_close(objective(scores, None, batch, counts=counts).total, expected)
+    with pytest.raises(InvalidValue, match="class_weights"):
+        limbeck.train("mlp:widths=4", (inputs, labels), recipe=Recipe(num_epochs=1, class_weights=[1.0, 2.0]))
+
+
+def test_distributions_as_labels_are_learned_from_and_evaluated():
+    inputs, scores = features()
+    probs = torch.softmax(scores, dim=1)
+    samples = Samples("soft", torch.arange(60), inputs, probs, NAMES)
+    result = limbeck.train("mlp:widths=6", samples, **FAST)
+    assert {one.name for one in result.record.measurements} >= {"errors", "nll", "accuracy"}
+    measured = measure_task(scores, probs)
+    assert measured["errors"][0] == 0
+    assert measured["nll"][0] == pytest.approx(float(-(probs * probs.log()).sum(dim=1).mean()), rel=1e-5)
+
+
+def test_binary_objective_weighs_known_labels_alone():
+    student, teacher = torch.randn(4, 3), torch.randn(4, 3)
+    labels = torch.tensor([[1.0, 0.0, -1.0], [0.0, -1.0, -1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    batch = Batch(torch.arange(4), torch.zeros(4, 1), labels)
+    known = labels != -1
+    hard = F.binary_cross_entropy_with_logits(student[known], labels[known])
+    assert_close(BinaryDistillation()(student, None, batch).total, hard)
+    both = BinaryDistillation(temperature=2.0, hard_weight=0.3, soft_weight=0.7)
+    soft = limbeck.binary_soft_target_loss(student, teacher, temperature=2.0).sum() / 12
+    assert_close(both(student, DenseTargets(teacher), batch).total, 0.3 * hard + 0.7 * soft)
+
+
+def test_measures_of_labels_are_scikit_learns():
+    generator = torch.Generator().manual_seed(3)
+    scores, truth = torch.randn(50, 3, generator=generator), (torch.rand(50, 3, generator=generator) > 0.6).float()
+    measured = {name: value for name, (value, _) in measure_labels(scores, truth).items()}
+    wrong = ((scores > 0) != (truth > 0.5)).sum()
+    assert measured["errors"] == int(wrong)
+    assert measured["map"] == pytest.approx(average_precision_score(truth.numpy(), scores.numpy(), average="macro"))
+    assert measured["auroc"] == pytest.approx(roc_auc_score(truth.numpy(), scores.numpy(), average="macro"))
+    for average in ("micro", "macro"):
+        expected = f1_score(truth.numpy(), (scores > 0).numpy(), average=average)
+        assert measured[f"{average}_f1"] == pytest.approx(expected)
+
+
+def test_labels_without_a_true_sample_are_left_out_and_counted():
+    measured = measure_labels(torch.randn(6, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0]]).repeat(3, 1))
+    assert measured["labels_left_out"] == (1.0, "count")
+    with pytest.raises(InvalidValue, match="No label"):
+        measure_labels(torch.zeros(2, 2), torch.full((2, 2), -1.0))
+
+
+def test_agreement_and_divergence_of_labels():
+    own, other = torch.tensor([[2.0, -1.0]]), torch.tensor([[2.0, 3.0]])
+    assert label_agreement(own, other) == 0.5
+    assert mean_label_kl(other, other) == 0.0
+    p, q = torch.sigmoid(other[0, 1]), torch.sigmoid(own[0, 1])
+    expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()) / 2
+    assert mean_label_kl(other, own) == pytest.approx(float(expected), rel=1e-5)
+    assert compare_task(own, other, torch.zeros(1, 2), task="multi_label")["agreement"][0] == 0.5
+
+
+def test_rows_that_count_are_the_valid_positions():
+    labels = torch.tensor([[1, -1, -100], [0, 2, -100]])
+    logits = torch.arange(18.0).view(2, 3, 3)
+    rows, known = labelled_rows(logits, labels)
+    assert known.tolist() == [1, 0, 2]
+    assert_close(rows, logits[torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])])
+    assert as_samples((torch.zeros(2, 3), torch.tensor([0, 1])), name="x").task == "single_label"
