@@ -149,6 +149,17 @@ def test_settings_with_numbers_for_names_are_sealed_as_they_are_read(make_record
     assert from_json(to_json(record)).config == {"a": {"10": 1, "9": [2]}}
 
 
+def test_a_stray_byte_in_a_command_leaves_the_record_readable(make_record):
+    record = dataclasses.replace(make_record(seeds=(0,), num_epochs=1, num_dark=0), command="limbeck --out r\udcf6n")
+    assert from_json(to_json(record)).command == "limbeck --out r?n"
+
+
+@pytest.mark.parametrize("value", [{"a": "\udcf6"}, json.loads("[" * 900 + "]" * 900)])
+def test_what_is_no_text_or_too_deep_is_refused_and_named(content, value):
+    with pytest.raises(RecordError, match=r"here\.json cannot be read"):
+        from_json(changed(content, ["environment"], {"a": value}), source="here.json")
+
+
 def test_fields_with_defaults_may_be_missing(content):
     assert from_json(changed(content, ["notes"], ...)).notes == []
 

@@ -24,14 +24,16 @@ T = TypeVar("T")
 def encode_record(record: Any, *, format_name: str, version: int) -> str:
     """Return a dataclass of plain values as JSON text, its format name and version first, its seal last.
 
-    The seal is :func:`seal_of` everything else.
+    The seal is :func:`seal_of` everything else. What no Unicode text can hold, such as a stray byte of a file's name in
+    a command, becomes "?".
 
     Raises:
         RecordError: a number that is not finite, or a value that JSON has no form for.
     """
     content = {"format": format_name, "version": version, **dataclasses.asdict(record)}
     try:
-        plain = json.loads(json.dumps(content, allow_nan=False))  # what a reader will find: keys are text, tuples lists
+        text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+        plain = json.loads(text.encode("utf-8", "replace"))  # what a reader will find: keys are text, tuples lists
         return json.dumps({**plain, SEAL: seal_of(plain)}, indent=1) + "\n"
     except ValueError as error:
         raise RecordError(
@@ -155,6 +157,8 @@ def _explained(findings: Sequence[Any], kind: type, source: str) -> LimbeckError
     finding = findings[0]
     if isinstance(refusal := finding.get("ctx", {}).get("error"), LimbeckError):
         return refusal
+    if not finding["loc"]:  # text that is no Unicode, or lists in lists in lists
+        return RecordError(f"{source} cannot be read.", received=finding["msg"], expected="text of plain values")
     *above, last = finding["loc"][1:] or (None,)
     where = source + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in above)
     beside = [one["loc"] for one in findings if one["type"] == finding["type"] and one["loc"][1:-1] == (*above,)]
