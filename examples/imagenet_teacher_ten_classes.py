@@ -44,7 +44,6 @@ def main(folder: Path, teacher: nn.Module, teacher_names: Sequence[str], num_epo
         augmentations=["flip"],
         recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=64),
         seeds=seeds,
-        progress="plain",
     )
     print(result.summary())
     return result.summary()

@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import io
 import tokenize
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -17,7 +18,6 @@ import limbeck
 
 TAGS = ("space", "name", "number", "string", "operator", "comment")
 KINDS = {tokenize.NAME: 1, tokenize.NUMBER: 2, tokenize.STRING: 3, tokenize.OP: 4, tokenize.COMMENT: 5}
-LENGTH = 80  # characters of a line at most
 
 
 class Tagger(nn.Module):
@@ -25,50 +25,37 @@ class Tagger(nn.Module):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(128, width)
-        self.layers = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2) for _ in range(depth))
-        self.head = nn.Linear(width, len(TAGS))
+        self.embedding, self.head = nn.Embedding(128, width), nn.Linear(width, len(TAGS))
+        convolutions = [nn.Conv1d(width, width, 5, padding=2) for _ in range(depth)]
+        self.layers = nn.Sequential(*(nn.Sequential(one, nn.BatchNorm1d(width), nn.ReLU()) for one in convolutions))
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Return a row of logits for each character."""
-        hidden = self.embedding(input_ids).movedim(2, 1)
-        for layer in self.layers:
-            hidden = hidden + torch.relu(layer(hidden))
-        return self.head(hidden.movedim(1, 2))
+        return self.head(self.layers(self.embedding(input_ids).movedim(2, 1)).movedim(1, 2))
 
 
-def tagged_lines(module: object, count: int) -> limbeck.Samples:
-    """Return lines of a module's source as characters, each with its tag; -100 where a line has ended."""
-    text = inspect.getsource(module)
-    lines, tags = text.splitlines()[:count], [[0] * LENGTH for _ in range(count)]
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        spans_lines = token.end[0] > token.start[0]  # a docstring: its lines alone do not tell, so they do not count
-        for row in range(token.start[0] - 1, min(token.end[0], count)):
-            start, end = (0, LENGTH) if spans_lines else (token.start[1], min(token.end[1], LENGTH))
-            tags[row][start:end] = [-100 if spans_lines else KINDS.get(token.type, 0)] * max(0, end - start)
-    ids, labels = torch.zeros(count, LENGTH, dtype=torch.int64), torch.full((count, LENGTH), -100)
-    for row, line in enumerate(lines):
-        line = line[:LENGTH]
-        ids[row, : len(line)] = torch.tensor([min(ord(character), 127) for character in line], dtype=torch.int64)
-        labels[row, : len(line)] = torch.tensor(tags[row][: len(line)])
-    kept = (labels >= 0).any(dim=1)
-    return limbeck.Samples("lines", kept.nonzero()[:, 0], {"input_ids": ids[kept]}, labels[kept], TAGS)
+def tagged_lines(module: ModuleType, count: int) -> limbeck.Samples:
+    """Return lines of a module's source as characters, each with its tag; -100 where no tag counts."""
+    lines = [[min(ord(character), 127) for character in line[:80]] for line in inspect.getsource(module).splitlines()]
+    ids = torch.tensor([line + [0] * (80 - len(line)) for line in lines])
+    labels = torch.where(ids > 0, 0, -100)
+    for token in tokenize.generate_tokens(io.StringIO(inspect.getsource(module)).readline):
+        (first, start), (last, end) = token.start, token.end
+        if last > first:  # a docstring: its lines alone do not tell
+            labels[first - 1 : last] = -100
+        elif token.type in KINDS:
+            labels[first - 1, start:end] = KINDS[token.type]
+    kept = (labels >= 0).any(dim=1).nonzero()[:count, 0]
+    return limbeck.Samples("lines", kept, {"input_ids": ids[kept]}, labels[kept], TAGS)
 
 
-def main(num_epochs: int = 20, seeds: int = 3, count: int = 3000) -> str:
-    """Distil a deep tagger into a shallow one a twentieth its size; return the summary."""
-    result = limbeck.distill(
-        lambda: Tagger(12, 1),
-        teachers=lambda: Tagger(32, 4),
-        train=tagged_lines(inspect, count),
-        test=tagged_lines(dataclasses, count // 3),
-        temperature=2,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=16, optimiser="adamw", learning_rate=1e-2),
-        seeds=seeds,
-        progress="plain",
-    )
-    print(result.summary())
-    return result.summary()
+def main(num_epochs: int = 15, seeds: int = 3, count: int = 2000) -> str:
+    """Distil a deep tagger into a shallow one a tenth its size; return the summary."""
+    how = {"recipe": limbeck.Recipe(num_epochs=num_epochs, batch_size=32, learning_rate=0.1), "seeds": seeds}
+    data = {"train": tagged_lines(inspect, count), "test": tagged_lines(dataclasses, count // 3)}
+    result = limbeck.distill(lambda: Tagger(12, 1), lambda: Tagger(24, 3), **data, **how, temperature=2)
+    print(summary := result.summary())
+    return summary
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ _HOMES = {
     "Views": "limbeck.data",
     "add_class_bias": "limbeck.calibration",
     "as_samples": "limbeck.data",
+    "as_teacher": "limbeck.teachers",
     "best_class_bias": "limbeck.calibration",
     "binary_soft_target_loss": "limbeck.losses",
     "collect": "limbeck.teachers",
@@ -62,6 +63,7 @@ __all__ = [
     "__version__",
     "add_class_bias",
     "as_samples",
+    "as_teacher",
     "best_class_bias",
     "binary_soft_target_loss",
     "collect",
@@ -89,7 +91,14 @@ if TYPE_CHECKING:
     from limbeck.objectives import BinaryDistillation, Distillation, HardLabels
     from limbeck.reports import read_record, write_report
     from limbeck.targets import TargetStore
-    from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, SpecialistsTeacher, collect
+    from limbeck.teachers import (
+        EnsembleTeacher,
+        LogitsTeacher,
+        ModuleTeacher,
+        SpecialistsTeacher,
+        as_teacher,
+        collect,
+    )
     from limbeck.training import Recipe, fit
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import io
 import math
 import os
+import sys
+import tokenize
 from pathlib import Path
 from types import ModuleType
 
@@ -13,21 +17,57 @@ import torch
 from PIL import Image
 from torch import nn
 
+import limbeck
 from limbeck.specialists import load_plan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SHORT = {  # at most 30 lines of code beside imports
+    "black_box",
+    "ensemble",
+    "forest_to_mlp",
+    "images_from_timm",
+    "imagenet_teacher_ten_classes",
+    "multi_label",
+    "onnx_teacher",
+    "own_dataset_own_transform",
+    "text_from_transformers",
+    "token_tagging",
+}
+quiet_imports = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 needs_mnist = pytest.mark.skipif(
     not (Path(os.environ.get("LIMBECK_DATA", "absent")) / "mnist").is_dir(), reason="LIMBECK_DATA has no mnist"
 )
 
 
-def load_example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+def load_example(name: str, folder: Path = EXAMPLES) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # worker processes and fingerprints look there
     spec.loader.exec_module(module)
     return module
+
+
+def file_in_data(name: str) -> Path:
+    """Return a file of LIMBECK_DATA, or skip the test."""
+    path = Path(os.environ.get("LIMBECK_DATA", "absent")) / name
+    if not path.exists():
+        pytest.skip(f"LIMBECK_DATA has no {name}")
+    return path
+
+
+def run_of(folder: Path, *roles: str) -> limbeck.records.RunRecord:
+    """Return a run's record after a look at what the run has to leave: the roles, a student that loads, a page."""
+    record = limbeck.read_record(folder / "record.json")
+    assert set(roles) == {network.role for network in record.networks}
+    assert (folder / "report.html").stat().st_size > 10_000
+    return record
+
+
+def mean_of(record: limbeck.records.RunRecord, role: str, quantity: str) -> float:
+    values = record.values(role, quantity, split="test", weights="selected").values()
+    return sum(values) / len(values)
 
 
 def test_a_loop_of_ones_own_learns():
@@ -66,6 +106,59 @@ def test_a_teacher_of_a_thousand_classes_serves_a_student_of_three(tmp_path):
     assert "distilled" in summary
 
 
+def test_a_forest_becomes_a_network(tmp_path):
+    load_example("forest_to_mlp").main(tmp_path, num_epochs=8, seeds=1, num_trees=50)
+    record = run_of(tmp_path, "teacher", "baseline", "distilled")
+    assert mean_of(record, "teacher", "accuracy") > 0.9
+    assert mean_of(record, "distilled", "agreement") > 0.8
+    assert any("probabilities" in note for note in record.notes)
+    assert not record.values("teacher", "parameters", split="machine", weights="selected")  # a forest has none
+
+
+def test_a_transform_of_ones_own_is_replayed_from_the_store(tmp_path):
+    module = load_example("own_dataset_own_transform")
+    module.main(tmp_path, num_epochs=2, seeds=1, num_views=2)
+    record = run_of(tmp_path, "teacher", "baseline", "distilled")
+    store = limbeck.TargetStore.open(tmp_path / "targets")
+    assert store.num_views == 2
+    assert len(store.ids) == record.data.num_train
+
+
+@quiet_imports
+def test_text_is_distilled_by_a_network_of_transformers(tmp_path):
+    file_in_data("intents.tar.gz")
+    load_example("teacher_kinds", EXAMPLES.parent / "tests" / "contracts").import_transformers()
+    module = load_example("text_from_transformers")
+    module.main(tmp_path, num_labelled=600, num_epochs=1, seeds=1)
+    record = run_of(tmp_path, "teacher", "baseline", "distilled")
+    assert record.data.num_labelled == 600
+    assert mean_of(record, "distilled", "accuracy") > 2 / 150
+    saved = limbeck.load_model(tmp_path)  # rebuilt from the configuration that was saved with it
+    assert isinstance(saved.module, type(module.student(150)))
+    sizes = {n.role: n.num_parameters for n in record.networks}
+    assert sizes["distilled"] < sizes["teacher"] / 8
+
+
+@quiet_imports
+def test_images_are_distilled_by_networks_of_timm(tmp_path):
+    file_in_data("cifar10-jpeg.tar.gz")
+    load_example("teacher_kinds", EXAMPLES.parent / "tests" / "contracts").import_timm()
+    load_example("images_from_timm").main(tmp_path, num_train=200, num_test=50, num_epochs=1, seeds=1)
+    run_of(tmp_path, "teacher", "baseline", "distilled")
+    saved = limbeck.load_model(tmp_path)
+    assert (saved.spec, saved.module(torch.zeros(1, 3, 32, 32)).shape) == ("timm:mobilenetv3_small_050", (1, 10))
+
+
+@quiet_imports
+def test_a_network_in_an_onnx_file_is_distilled(tmp_path):
+    for package in ("onnx", "onnxruntime", "magika"):
+        pytest.importorskip(package)
+    load_example("onnx_teacher").main(tmp_path, per_suffix=2, num_epochs=2, seeds=1)
+    record = run_of(tmp_path, "teacher", "distilled")
+    assert len(record.data.class_names) == 214
+    assert mean_of(record, "distilled", "agreement") > 1 / 214
+
+
 @needs_mnist
 def test_pictures_of_soft_targets_are_drawn(tmp_path):
     tables = load_example("soft_targets").main(tmp_path / "networks", tmp_path / "out", smoke=True, progress="silent")
@@ -79,9 +172,25 @@ def test_pictures_of_soft_targets_are_drawn(tmp_path):
 
 
 def test_every_example_is_run_here():
-    tested = {"own_loop", "ensemble", "black_box", "soft_targets"}
-    tested |= {"multi_label", "token_tagging", "imagenet_teacher_ten_classes"}
+    tested = SHORT | {"own_loop", "soft_targets"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+
+
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_an_example_is_short(name):
+    source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    nodes = list(ast.walk(ast.parse(source)))
+    left_out = {
+        line
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))  # docstrings
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    empty = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {line for token in tokens if token.type not in empty for line in range(token.start[0], token.end[0] + 1)}
+    assert len(lines - left_out) <= 30
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/getting-started.md", "docs/guide/soft-targets.md"])

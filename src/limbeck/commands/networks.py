@@ -138,7 +138,8 @@ def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None
             received=", ".join(saved.class_names[:12]),
             expected=", ".join(train.class_names[:12]),
         )
-    if saved.input_shape != train.input_shape:
+    varies = bool(getattr(train.inputs, "is_ragged", False))  # then the shape is that of the first sample
+    if saved.input_shape != train.input_shape and not varies:
         raise DataError(
             "The saved network takes inputs of another shape.", received=train.input_shape, expected=saved.input_shape
         )

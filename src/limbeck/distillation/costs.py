@@ -32,6 +32,8 @@ def measure_costs(
 ) -> dict[str, tuple[float, str]]:
     """Return parameters, bytes, operations and latencies of a network by name, each with its unit.
 
+    What runs outside of torch, such as a forest or an ONNX file, has no parameters here: only its latency is measured.
+
     Args:
         module: on any device.
         samples: the network is run on the first ones; those of a small set are taken again and again.
@@ -39,11 +41,13 @@ def measure_costs(
         num_runs: timed runs of each latency.
     """
     inputs = first_inputs(samples, views, count=max(LATENCY_BATCH_SIZES))
-    measured: dict[str, tuple[float, str]] = {
-        "parameters": (float(count_parameters(module)), "count"),
-        "bytes": (float(count_bytes(module)), "bytes"),
-        "flops": (float(count_flops(module, inputs)), "FLOP per sample"),
-    }
+    measured: dict[str, tuple[float, str]] = {}
+    if count_bytes(module):
+        measured = {
+            "parameters": (float(count_parameters(module)), "count"),
+            "bytes": (float(count_bytes(module)), "bytes"),
+            "flops": (float(count_flops(module, inputs)), "FLOP per sample"),
+        }
     for size in LATENCY_BATCH_SIZES:
         seconds = latency(module, inputs, batch_size=size, num_runs=num_runs)
         measured[f"latency_batch{size}"] = (seconds, "seconds per sample")

@@ -136,8 +136,8 @@ def save_model(
 def load_model(directory: Path | str, *, factory: str | ModelFactory | None = None) -> SavedModel:
     """Build the network that :func:`save_model` wrote, and check that it is the same to the byte.
 
-    A network of the zoo, of timm or of transformers is built again from its spec. Code that ``model.json`` names is
-    never imported: for a model of the user's own, the caller gives the factory.
+    A network of the zoo or of timm is built again from its spec, one of transformers from its configuration. Code that
+    ``model.json`` names is never imported: for a model of the user's own, the caller gives the factory.
 
     Args:
         directory: the folder with ``model.json``.
@@ -152,9 +152,10 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     content = _read_checked(weights_path, manifest["weights"]["sha256"])
     spec, class_names = manifest["spec"], manifest["class_names"]
     input_shape = tuple(manifest["input_shape"])
-    if factory is None and is_foreign(spec):
-        config = manifest["extra"].get(CONFIG)
-        module = build_foreign(spec, input_shape=input_shape, num_classes=len(class_names), config=config)
+    config = manifest["extra"].get(CONFIG)
+    if factory is None and (is_foreign(spec) or config):
+        known = spec if is_foreign(spec) else f"hf:{spec}"
+        module = build_foreign(known, input_shape=input_shape, num_classes=len(class_names), config=config)
     elif factory is None:
         if is_factory_path(spec) or spec.partition(":")[0] not in ZOO:
             raise _needs_factory(directory, spec)

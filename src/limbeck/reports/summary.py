@@ -131,7 +131,7 @@ def _row(record: RunRecord, label: str, roles: tuple[str, ...], weights: str) ->
             for value in record.values(role, quantity.name, split=quantity.split, weights=weights).values()
         ]
         if not measured and quantity.name == "parameters" and weights == "selected":
-            measured = [float(network.num_parameters) for network in networks]
+            measured = [float(network.num_parameters) for network in networks if network.num_parameters]
         if measured:
             values[quantity.name] = summarise(measured)
     return SummaryRow(

@@ -1,0 +1,58 @@
+"""A teacher that is an ONNX file: magika's classifier of 214 file types, on the files that this machine has.
+
+Run: python examples/onnx_teacher.py
+Needs pip install 'limbeck[onnx]' magika: the package magika carries its trained network. No labels are needed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sysconfig
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import limbeck
+
+
+def student(num_classes: int) -> nn.Module:
+    """Return a small network of bytes: the strongest match of each of 64 patterns of 8 bytes decides."""
+    matches = [nn.Unflatten(1, (1, 2048)), nn.Conv2d(1, 64, kernel_size=(8, 16), stride=(4, 1)), nn.ReLU()]
+    pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(64, num_classes)]
+    return nn.Sequential(nn.Embedding(257, 16), *matches, *pooled)
+
+
+def ends_of(path: Path) -> list[int]:
+    """Return the first and last 1024 bytes of a file without outer white space, as magika reads it."""
+    content = path.read_bytes()
+    first, last = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
+    return [*first, *[256] * (1024 - len(first)), *[256] * (1024 - len(last)), *last]
+
+
+def main(out: Path | None = None, per_suffix: int = 60, num_epochs: int = 20, seeds: int = 3) -> str:
+    """Run magika's network on files of every suffix, and distil its outputs; return the summary."""
+    model = Path(importlib.util.find_spec("magika").origin).parent / "models" / "standard_v3_3"
+    by_suffix = defaultdict(list)
+    for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*")):
+        if path.is_file() and path.stat().st_size >= 8:
+            by_suffix[path.suffix].append(path)
+    files = [path for paths in by_suffix.values() for path in paths[:: len(paths) // per_suffix + 1]]
+    result = limbeck.distill(
+        student,
+        teachers=limbeck.as_teacher(model / "model.onnx", outputs="probs"),
+        train=torch.tensor([ends_of(path) for path in files]),  # no labels
+        class_names=json.loads((model / "config.min.json").read_text())["target_labels_space"],
+        temperature=2,
+        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.005),
+        seeds=seeds,
+        out=out,
+    )
+    print(result.summary())
+    return result.summary()
+
+
+if __name__ == "__main__":
+    main(Path("runs/example-onnx"))
