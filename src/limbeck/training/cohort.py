@@ -19,17 +19,17 @@ from limbeck.data import Batch, Samples, Views
 from limbeck.errors import InvalidValue, ModelError, unknown_name
 from limbeck.models.calling import training_outputs
 from limbeck.objectives import CohortTargets, MutualLearning
-from limbeck.records import EpochRecord
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import PooledTargets, Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.checks import check_apart, count_batches
+from limbeck.training.cohort_progress import MeanProgress
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import FitResult, TrainingRun, check_apart, count_batches, do_steps
+from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
-from limbeck.training.stacked_state import mean_record
 
 UPDATES = ("alternating", "simultaneous")
 
@@ -117,7 +117,7 @@ def fit_cohort(
     check_cohort(students, recipes)
     runtime, views = runtime or Runtime.resolve(), views or Views()
     teacher = teacher if objective.teacher_weight > 0 else None
-    shown = _MeanProgress(progress or SilentProgress(), num_networks=len(students))
+    shown = MeanProgress(progress or SilentProgress(), num_networks=len(students))
     runs = [
         TrainingRun(
             student=student,
@@ -290,35 +290,3 @@ def _asked(run: TrainingRun, batch: Batch) -> Tensor:
     with run.runtime.autocast():
         outputs: Tensor = training_outputs(run.student, batch.inputs)
     return outputs
-
-
-class _MeanProgress(Progress):
-    """Takes what every network of a cohort reports and passes the means on when the last one has."""
-
-    def __init__(self, shown: Progress, *, num_networks: int) -> None:
-        self._shown, self._num_networks = shown, num_networks
-        self._losses: list[dict[str, float]] = []
-        self._records: list[EpochRecord] = []
-
-    def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
-        pass
-
-    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
-        self._losses.append(losses)
-        if len(self._losses) == self._num_networks:
-            means = {name: sum(each[name] for each in self._losses) / self._num_networks for name in losses}
-            self._losses = []
-            speed = samples_per_second * self._num_networks
-            self._shown.advance(step, means, samples_per_second=speed, data_wait=data_wait)
-
-    def epoch(self, record: EpochRecord) -> None:
-        self._records.append(record)
-        if len(self._records) == self._num_networks:
-            self._shown.epoch(mean_record(self._records))
-            self._records = []
-
-    def end(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        self._shown.say(text)

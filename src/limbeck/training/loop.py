@@ -18,10 +18,11 @@ from limbeck.models.calling import training_outputs
 from limbeck.objectives import Objective, valid_rows
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.checks import batches_of_pass
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import FitResult, TrainingRun, batches_of_pass, do_steps
+from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
 
 CHECKPOINT_SECONDS = 60.0

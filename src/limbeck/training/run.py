@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
-from limbeck.errors import InvalidValue, ModelError, TeacherError
 from limbeck.memory import keep_freed_memory
 from limbeck.objectives import Counts, Objective, UnreadLoss
 from limbeck.records import EpochRecord
 from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
+from limbeck.training.checks import batches_of_pass, check_labels, check_teacher, class_weights_for
 from limbeck.training.evaluate import evaluate
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
@@ -268,87 +268,3 @@ def _lay_out_kernels(module: nn.Module, layout: torch.memory_format) -> None:
     for parameter in module.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=layout)
-
-
-def check_teacher(
-    objective: Objective, teacher: Teacher | None, student: nn.Module, train: Samples, views: Views
-) -> None:
-    """Raise TeacherError unless the teacher can serve this objective, on these samples and views, for this student."""
-    if objective.needs_teacher and teacher is None:
-        raise TeacherError("This objective needs a teacher.", received="none", remedy="pass teacher=")
-    if teacher is None:
-        return
-    teacher.check_fits(train, views)
-    own = {tensor.data_ptr() for tensor in student.parameters() if tensor.numel()}
-    for module in teacher.modules:
-        if any(tensor.data_ptr() in own for tensor in module.parameters() if tensor.numel()):
-            raise TeacherError(
-                "Teacher and student share weights.",
-                received=f"a parameter of {teacher.name} that is also the student's",
-                expected="two networks",
-                remedy="copy.deepcopy the teacher before it is frozen",
-            )
-
-
-def check_labels(objective: Objective, train: Samples) -> None:
-    """Raise InvalidValue unless the objective is for labels of the samples' kind."""
-    if objective.takes_independent_labels != (train.task == "multi_label"):
-        raise InvalidValue(
-            "The objective is for labels of another kind.",
-            received=f"{type(objective).__name__}, samples with task {train.task!r}",
-            expected="BinaryDistillation for multi_label, and for that alone",
-            remedy="use limbeck.BinaryDistillation"
-            if train.task == "multi_label"
-            else 'give labels (n, labels) with task="multi_label"',
-        )
-    if train.has_positions and not objective.takes_positions:
-        raise InvalidValue(
-            f"{type(objective).__name__} takes one label a sample.",
-            received=f"labels of positions, {tuple(train.labels.shape)}",
-            expected="labels (n,)",
-            remedy="distil from a teacher with limbeck.distill, or pool the positions",
-        )
-
-
-def class_weights_for(recipe: Recipe, train: Samples, device: torch.device) -> Tensor | None:
-    """Return the recipe's weights of classes on the device, shape (classes,); None where there are none.
-
-    Raises:
-        InvalidValue: another number of weights than of classes.
-    """
-    if recipe.class_weights is None:
-        return None
-    if len(recipe.class_weights) != train.num_classes:
-        raise InvalidValue(
-            "class_weights are one for each class.",
-            received=f"{len(recipe.class_weights)} weights",
-            expected=f"{train.num_classes}, in the order of {', '.join(train.class_names[:6])}",
-        )
-    return torch.tensor(recipe.class_weights, device=device)
-
-
-def check_apart(networks: Sequence[nn.Module]) -> None:
-    """Raise ModelError where two students that train together share weights."""
-    owners: dict[int, int] = {}
-    for k, network in enumerate(networks):
-        for name, parameter in network.named_parameters():
-            if parameter.numel() and owners.setdefault(parameter.data_ptr(), k) != k:
-                raise ModelError(
-                    "Two students share weights.",
-                    received=f"{name} of student {k} is student {owners[parameter.data_ptr()]}'s",
-                    expected="networks of their own",
-                    remedy="copy.deepcopy one of them",
-                )
-
-
-def batches_of_pass(train: Samples, batch_size: int, order: BalancedOrder | None) -> int:
-    """Return the batches of one pass in an order; in the usual one where there is none."""
-    return count_batches(len(train), batch_size) if order is None else order.num_batches(train, batch_size)
-
-
-def count_batches(num_samples: int, batch_size: int) -> int:
-    """Return the batches of one pass. A last batch of one sample is left out: batch norm cannot take it."""
-    whole, rest = divmod(num_samples, batch_size)
-    if whole == 0 and rest == 0:
-        raise InvalidValue("There is nothing to train on.", received="0 samples")
-    return whole + (rest > 1 or whole == 0)

@@ -22,16 +22,18 @@ from limbeck.models import evaluating
 from limbeck.objectives import MutualLearning, Objective, StackedMutual, StackedObjective
 from limbeck.records import EpochRecord
 from limbeck.teachers import Teacher
+from limbeck.training.checks import check_teacher, count_batches
 from limbeck.training.clock import Clock
 from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.recipe import Recipe
-from limbeck.training.run import FitResult, check_teacher, count_batches
+from limbeck.training.run import FitResult
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Selection, Weights
 from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers, tensor_of
+from limbeck.training.stacked_checks import one_each, require_count, require_plain_labels
 from limbeck.training.stacked_networks import StackedNetworks, check_stackable
 from limbeck.training.stacked_state import StackedTally, mean_record
 from limbeck.training.updates import WeightUpdates
@@ -109,10 +111,10 @@ def fit_stacked(
             "Networks that train in one pass cannot use fp16.", received="fp16", expected="fp32 or bf16",
             remedy="its loss scale is one for all, so that one network's overflow would cost the others a step",
         )  # fmt: skip
-    each_objective = _one_each("objectives", objectives, num_networks)
-    each_view = _one_each("views", views or Views(), num_networks)
-    _require_count("seeds", seeds, num_networks)
-    _require_plain_labels(train, recipe)
+    each_objective = one_each("objectives", objectives, num_networks)
+    each_view = one_each("views", views or Views(), num_networks)
+    require_count("seeds", seeds, num_networks)
+    require_plain_labels(train, recipe)
     teacher = teacher if any(objective.needs_teacher for objective in each_objective) else None
     for student, objective, view in zip(students, each_objective, each_view, strict=True):
         check_teacher(objective, teacher, student, train, view)
@@ -333,33 +335,4 @@ class _StackedTraining:
             history=selection.history,
             num_steps=selection.history[-1].step,
             elapsed_seconds=self.clock.elapsed_seconds,
-        )
-
-
-def _one_each(what: str, given: Item | Sequence[Item], count: int) -> list[Item]:
-    """Return one item for each student, from one for all or one for each."""
-    if not isinstance(given, Sequence):
-        return [given] * count
-    _require_count(what, given, count)
-    return list(given)
-
-
-def _require_count(what: str, given: Sequence[object], count: int) -> None:
-    if len(given) != count:
-        raise InvalidValue(
-            f"There must be one of the {what} for each student.",
-            received=f"{len(given)} {what} for {count} students",
-            expected=f"{count} {what}",
-        )
-
-
-def _require_plain_labels(train: Samples, recipe: Recipe) -> None:
-    """Raise for what counts labels otherwise than one class a sample, each as much as another."""
-    if train.weights is not None or recipe.class_weights is not None or train.labels.ndim > 1:
-        raise InvalidValue(
-            "Networks that train in one pass take one class a sample, all of one weight.",
-            received=f"labels {tuple(train.labels.shape)}, sample or class weights: "
-            f"{'yes' if train.weights is not None or recipe.class_weights is not None else 'no'}",
-            expected="class indices (n,), no weights",
-            remedy="train each network with fit",
         )

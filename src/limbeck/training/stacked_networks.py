@@ -15,7 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from limbeck.errors import ModelError
 from limbeck.models.constraints import max_norm_of
 from limbeck.models.network import FeatureClassifier
-from limbeck.training.run import check_apart
+from limbeck.training.checks import check_apart
 from limbeck.training.stacked_linear import stacked_layers
 
 Weights = Mapping[str, Tensor]
