@@ -21,7 +21,7 @@ def teacher(num_classes: int) -> nn.Module:
 
 
 def main(
-    out: Path | None = None, num_train: int = 4000, num_test: int = 2000, num_epochs: int = 10, seeds: int = 2
+    out: Path | None = None, num_train: int = 2000, num_test: int = 1000, num_epochs: int = 10, seeds: int = 2
 ) -> str:
     """Train both on part of the images; return the summary."""
     splits = limbeck.load_data("cifar10")

@@ -36,7 +36,7 @@ def shake(picture: Tensor) -> Tensor:
     return moved + 0.1 * torch.randn_like(moved)
 
 
-def main(out: Path | None = None, num_epochs: int = 20, seeds: int = 3, num_views: int = 4) -> str:
+def main(out: Path | None = None, num_epochs: int = 10, seeds: int = 3, num_views: int = 4) -> str:
     """Distil with ``num_views`` views of each sample, the teacher's outputs collected once; return the summary."""
     digits = Digits()
     result = limbeck.distill(
