@@ -27,7 +27,7 @@ from limbeck.data import Samples, Views, epoch_order
 from limbeck.models import build
 from limbeck.objectives import Distillation
 from limbeck.teachers import LogitsTeacher, ModuleTeacher, Teacher
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 SEED = 0
 BATCH_SIZE = 128
@@ -134,7 +134,7 @@ def limbeck_ready(task: Task) -> Way:
 
 def _limbeck_epoch(task: Task, teacher: Teacher) -> nn.Module:
     samples = Samples("random", torch.arange(len(task.inputs)), task.inputs, task.labels, tuple("0123456789"))
-    recipe = Recipe(
+    recipe = TrainConfig(
         num_epochs=1,
         batch_size=BATCH_SIZE,
         learning_rate=SGD["lr"],
@@ -229,14 +229,14 @@ def textbrewer_online(task: Task) -> Way:
 def textbrewer_fed(task: Task) -> Way:
     """`GeneralDistiller`, its batches carry the teacher's logits (`teacher_cache`)."""
 
-    def with_answers(batch: list[Tensor]) -> dict[str, Any]:
+    def with_outputs(batch: list[Tensor]) -> dict[str, Any]:
         inputs, labels, logits = batch
         return {"teacher": (inputs, labels), "student": (inputs, labels), "teacher_cache": logits}
 
     def run() -> nn.Module:
         student = task.student()
         distiller = _textbrewer_distiller("GeneralDistiller", task, student)
-        _train_textbrewer(distiller, student, task.loader(task.logits), batch_postprocessor=with_answers)
+        _train_textbrewer(distiller, student, task.loader(task.logits), batch_postprocessor=with_outputs)
         return student
 
     return run

@@ -31,7 +31,7 @@ def main(num_epochs: int = 15, seeds: int = 3) -> str:
         train=(inputs[train], torch.cat([labels[:700], torch.full((700,), -1)])),  # the forest's half has labels
         test=(inputs[test], labels[test]),
         temperature=2,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=64),
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=64),
         seeds=seeds,
         progress="plain",
     )

@@ -21,7 +21,7 @@ def my_student(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 def main(out: Path | None = None, num_epochs: int = 15, seeds: int = 3) -> str:
     """Train two teachers, pool them 2 : 1, distil; return the summary."""
-    recipe = limbeck.Recipe(num_epochs=num_epochs, batch_size=64)
+    recipe = limbeck.TrainConfig(num_epochs=num_epochs, batch_size=64)
     result = limbeck.distill(
         my_student,
         teachers=["mlp:widths=200x200", "convnet"],

@@ -26,7 +26,7 @@ def main(out: Path | None = None, num_epochs: int = 40, seeds: int = 5, num_tree
         train=(inputs[train], labels[train]),
         test=(inputs[test], labels[test]),
         temperature=2,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=64),
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=64),
         seeds=seeds,
         out=out,
     )

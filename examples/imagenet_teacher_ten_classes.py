@@ -42,7 +42,7 @@ def main(folder: Path, teacher: nn.Module, teacher_names: Sequence[str], num_epo
         class_map={name: own for name, own in CLASS_MAP.items() if own in photos.train.class_names},
         normalise=imagenet,  # as the teacher was trained
         augmentations=["flip"],
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=64),
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=64),
         seeds=seeds,
     )
     print(result.summary())

@@ -28,7 +28,7 @@ def main(
     part = torch.Generator().manual_seed(0)
     train = splits.train.take(torch.randperm(len(splits.train), generator=part)[:num_train])
     test = splits.test.take(torch.randperm(len(splits.test), generator=part)[:num_test])
-    recipe = limbeck.Recipe(
+    recipe = limbeck.TrainConfig(
         num_epochs=num_epochs, batch_size=64, optimiser="adamw", learning_rate=3e-3, schedule="one_cycle"
     )
     result = limbeck.distill(

@@ -29,7 +29,7 @@ def main(num_epochs: int = 30, seeds: int = 5) -> str:
         train=train,
         test=test,
         temperature=2,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=64),
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=64),
         seeds=seeds,
     )
     print(result.summary())

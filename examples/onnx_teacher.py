@@ -44,7 +44,7 @@ def main(out: Path | None = None, per_suffix: int = 20, num_epochs: int = 10, se
         train=torch.tensor([ends_of(path) for path in files]),  # no labels
         class_names=json.loads((model / "config.min.json").read_text())["target_labels_space"],
         temperature=2,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.005),
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.005),
         seeds=seeds,
         out=out,
     )

@@ -46,7 +46,7 @@ def main(out: Path | None = None, num_epochs: int = 10, seeds: int = 3, num_view
         test=Subset(digits, range(1400, len(digits))),
         transform=shake,
         num_views=num_views,
-        recipe=limbeck.Recipe(num_epochs=num_epochs, batch_size=32),
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32),
         seeds=seeds,
         out=out,
     )

@@ -42,9 +42,9 @@ LOOKS = {  # colour, line, marker: three that print and colour-blind eyes keep a
     "hard_labels": ("#d55e00", "--", "^"),
     "distilled": ("#0072b2", "-", "o"),
 }
-Asked = Callable[[TrainedNetwork, Samples], Tensor]  # logits, shape (samples, classes)
+Requested = Callable[[TrainedNetwork, Samples], Tensor]  # logits, shape (samples, classes)
 Networks = dict[str, list[TrainedNetwork]]  # by role, one for each seed
-Answers = dict[str, list[Tensor]]  # their logits for the images as they are
+Outputs = dict[str, list[Tensor]]  # their logits for the images as they are
 
 
 def main(
@@ -64,15 +64,15 @@ def main(
     students = table.train_students(settings, experiment, images, teacher)
     by_role: Networks = {role: [n for n in (teacher, *students) if n.role == role] for role in ROLES}
 
-    def asked(network: TrainedNetwork, samples: Samples) -> Tensor:
+    def requested(network: TrainedNetwork, samples: Samples) -> Tensor:
         return predict(experiment, network, samples).logits.double()
 
-    answers = {role: [asked(member, images) for member in members] for role, members in by_role.items()}
+    outputs = {role: [requested(member, images) for member in members] for role, members in by_role.items()}
     tables = {
-        "entropy": draw_entropy(answers, out / "soft-targets-entropy.png"),
-        "shifts": draw_shifts(by_role, images, asked, out / "soft-targets-shifts.png"),
-        "likeness": draw_likeness(answers, images.labels, out / "soft-targets-likeness.png"),
-        "digits": draw_digits(images, answers["teacher"][0], out / "soft-targets-digits.png"),
+        "entropy": draw_entropy(outputs, out / "soft-targets-entropy.png"),
+        "shifts": draw_shifts(by_role, images, requested, out / "soft-targets-shifts.png"),
+        "likeness": draw_likeness(outputs, images.labels, out / "soft-targets-likeness.png"),
+        "digits": draw_digits(images, outputs["teacher"][0], out / "soft-targets-digits.png"),
     }
     for name, rows in tables.items():
         print(f"\n{name}")
@@ -127,11 +127,11 @@ def draw_digits(images: Samples, logits: Tensor, path: Path) -> list[list[str]]:
     return rows
 
 
-def draw_entropy(answers: Answers, path: Path) -> list[list[str]]:
+def draw_entropy(outputs: Outputs, path: Path) -> list[list[str]]:
     """Draw the mean entropy of softened answers over temperature."""
     figure, [[axes]] = _new(1, 1, width=6.4, height=4.2)
     rows = [["mean entropy in bits at T =", *(f"{t:g}" for t in (1, 2, 4, 8, 16, 32, 64))]]
-    for role, logits in answers.items():
+    for role, logits in outputs.items():
         colour, line, marker = LOOKS[role]
         means = {t: np.mean([bits(z, t).mean() for z in logits]) for t in TEMPERATURES}
         axes.plot(
@@ -154,11 +154,11 @@ def draw_entropy(answers: Answers, path: Path) -> list[list[str]]:
     return rows
 
 
-def draw_likeness(answers: Answers, labels: Tensor, path: Path) -> list[list[str]]:
+def draw_likeness(outputs: Outputs, labels: Tensor, path: Path) -> list[list[str]]:
     """Draw which classes each network takes for alike: mean probability of the wrong ones, by true class."""
     figure, [panels] = _new(1, len(ROLES), width=10.2, height=3.9)
     diagonal, cells, drawn = torch.eye(10, dtype=torch.bool), {}, None
-    for role, logits in answers.items():
+    for role, logits in outputs.items():
         probs = torch.stack([soft(z, LIKENESS_TEMPERATURE) for z in logits]).mean(dim=0)
         means = torch.stack([probs[labels == c].mean(dim=0) for c in range(10)])
         cells[role] = means.masked_fill(diagonal, math.nan)
@@ -177,7 +177,7 @@ def draw_likeness(answers: Answers, labels: Tensor, path: Path) -> list[list[str
     return rows
 
 
-def draw_shifts(networks: Networks, images: Samples, asked: Asked, path: Path) -> list[list[str]]:
+def draw_shifts(networks: Networks, images: Samples, requested: Requested, path: Path) -> list[list[str]]:
     """Draw the share of errors on moved training images, of which the students saw none in training."""
     figure, [[axes]] = _new(1, 1, width=6.4, height=4.2)
     rows = [["errors in % on images moved by (pixels)", *map(str, SHIFTS)]]
@@ -188,7 +188,7 @@ def draw_shifts(networks: Networks, images: Samples, asked: Asked, path: Path) -
                 [
                     100
                     * np.mean(
-                        [count_errors(asked(member, shifted(images, *to)), images.labels) for to in directions[d]]
+                        [count_errors(requested(member, shifted(images, *to)), images.labels) for to in directions[d]]
                     )
                     / len(images)
                     for d in SHIFTS

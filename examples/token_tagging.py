@@ -51,7 +51,7 @@ def tagged_lines(module: ModuleType, count: int) -> limbeck.Samples:
 
 def main(num_epochs: int = 15, seeds: int = 3, count: int = 2000) -> str:
     """Distil a deep tagger into a shallow one a tenth its size; return the summary."""
-    how = {"recipe": limbeck.Recipe(num_epochs=num_epochs, batch_size=32, learning_rate=0.1), "seeds": seeds}
+    how = {"recipe": limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, learning_rate=0.1), "seeds": seeds}
     data = {"train": tagged_lines(inspect, count), "test": tagged_lines(dataclasses, count // 3)}
     result = limbeck.distill(lambda: Tagger(12, 1), lambda: Tagger(24, 3), **data, **how, temperature=2)
     print(summary := result.summary())

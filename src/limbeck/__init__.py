@@ -19,7 +19,7 @@ _HOMES = {
     "LimbeckError": "limbeck.errors",
     "LogitsTeacher": "limbeck.teachers",
     "ModuleTeacher": "limbeck.teachers",
-    "Recipe": "limbeck.training",
+    "TrainConfig": "limbeck.training",
     "Samples": "limbeck.data",
     "SpecialistsTeacher": "limbeck.teachers",
     "TargetStore": "limbeck.targets",
@@ -54,10 +54,10 @@ __all__ = [
     "LimbeckError",
     "LogitsTeacher",
     "ModuleTeacher",
-    "Recipe",
     "Samples",
     "SpecialistsTeacher",
     "TargetStore",
+    "TrainConfig",
     "Transform",
     "Views",
     "__version__",
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
         as_teacher,
         collect,
     )
-    from limbeck.training import Recipe, fit
+    from limbeck.training import TrainConfig, fit
 
 
 def __getattr__(name: str) -> Any:

@@ -102,14 +102,14 @@ class JobFailure:
         problem: an exception's class, "exit code 3", "signal SIGKILL".
         message: the exception's.
         num_attempts: how often it was tried.
-        workplace: the folder that it left, with the traceback and what its next attempt goes on from.
+        work_dir: the folder that it left, with the traceback and what its next attempt goes on from.
     """
 
     job: str
     problem: str
     message: str
     num_attempts: int
-    workplace: str
+    work_dir: str
 
 
 class JobsFailed(LimbeckError):
@@ -126,7 +126,7 @@ class JobsFailed(LimbeckError):
         self.not_run = dict(not_run)
         lines = [
             f"{failure.job}: {failure.problem}: {failure.message} "
-            f"({failure.num_attempts} attempt{'s' * (failure.num_attempts != 1)}, {failure.workplace})"
+            f"({failure.num_attempts} attempt{'s' * (failure.num_attempts != 1)}, {failure.work_dir})"
             for failure in failures
         ]
         lines += [f"{job}: not run, it waits for {need}" for job, need in not_run.items()]

@@ -8,19 +8,19 @@ import os
 import platform
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-_LARGEST_KEPT_BLOCK = 32 << 20  # glibc's own upper bound for the size above which a block is mapped on its own
-_KEPT_BYTES = 1 << 30
+_MMAP_THRESHOLD_BYTES = 32 << 20  # glibc's own upper bound for the size above which a block is mapped on its own
+_TRIM_THRESHOLD_BYTES = 1 << 30
 _SETTINGS_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_")
 
 
 @functools.cache
-def keep_freed_memory() -> bool:
+def set_malloc_thresholds() -> bool:
     """Ask the C library to keep memory that is freed, up to 1 GiB, instead of giving it back to the system.
 
     A step on the CPU allocates activations and gradients of some megabytes and frees them again. By default glibc
     returns such blocks to the system each time and the kernel clears every page anew: a fifth of a step of MNIST's
     2 x 800 network. The setting holds for the whole process, as any allocator's setting does. It is made once, and not
-    at all where the user chose his own (MALLOC_..._ variables, glibc.malloc tunables), where LIMBECK_KEEP_MEMORY is 0,
+    at all where the user chose his own (MALLOC_..._ variables, glibc.malloc tunables), where LIMBECK_MALLOC is 0,
     or where the C library is another one.
 
     Returns:
@@ -29,8 +29,8 @@ def keep_freed_memory() -> bool:
     chosen = any(name in os.environ for name in _SETTINGS_BY_USER) or "glibc.malloc" in os.environ.get(
         "GLIBC_TUNABLES", ""
     )
-    if chosen or os.environ.get("LIMBECK_KEEP_MEMORY") == "0" or platform.libc_ver()[0] != "glibc":
+    if chosen or os.environ.get("LIMBECK_MALLOC") == "0" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    settings = ((_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK), (_M_TRIM_THRESHOLD, _KEPT_BYTES))
+    settings = ((_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES), (_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES))
     return all(mallopt(name, value) == 1 for name, value in settings)

@@ -106,7 +106,7 @@ def test_it_says_the_same_in_any_batch_size(kind, folder):
 
 def test_it_answers_the_view_it_is_shown_or_refuses_it(kind, folder):
     teacher = made(kind, folder)
-    assert teacher.answers_any_view == kind.knows_other_views
+    assert teacher.reads_inputs == kind.knows_other_views
     if not kind.knows_other_views:
         with pytest.raises(TeacherError, match="clean view only"):
             teacher.check_fits(kinds.samples(), AUGMENTED)

@@ -23,11 +23,11 @@ from limbeck.losses import soft_target_loss
 from limbeck.models import buffers_fingerprint
 from limbeck.objectives import Distillation, HardLabels, MutualLearning
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
-from limbeck.training import Recipe, Runtime, evaluate, fit, fit_cohort
-from limbeck.training.tally import WINDOW_STEPS, LossTally
+from limbeck.training import Runtime, TrainConfig, evaluate, fit, fit_cohort
+from limbeck.training.loss_meter import WINDOW_STEPS, LossMeter
 
 CPU = Runtime(torch.device("cpu"), "fp32")
-RECIPE = Recipe(num_epochs=2, batch_size=16, learning_rate=0.1)
+RECIPE = TrainConfig(num_epochs=2, batch_size=16, learning_rate=0.1)
 NUM_CLASSES = 3
 
 
@@ -141,7 +141,7 @@ def test_trap_05_peers_are_constants_and_each_step_has_its_own_gradients(update)
     first = copy.deepcopy(peers[0])
     loss = soft_target_loss(first(train.inputs), outputs[1], temperature=1.0).mean()
     expected = first.weight - torch.autograd.grad(loss, first.weight)[0]
-    recipe = Recipe(num_epochs=1, batch_size=8, learning_rate=1.0, momentum=0.0, nesterov=False, weight_decay=0.0,
+    recipe = TrainConfig(num_epochs=1, batch_size=8, learning_rate=1.0, momentum=0.0, nesterov=False, weight_decay=0.0,
                     schedule="constant")  # fmt: skip
     fit_cohort(peers, train, MutualLearning(hard_weight=0.0), recipe=recipe, update=update, runtime=CPU)
     assert_close(peers[0].weight, expected)
@@ -191,7 +191,7 @@ def test_trap_13_stored_targets_follow_their_samples_through_the_shuffle():
     teacher = LogitsTeacher(logits, ids=data.ids)
     student = nn.Linear(6, NUM_CLASSES)
     objective = Distillation(temperature=1.0, hard_weight=0.0)
-    recipe = Recipe(num_epochs=40, batch_size=16, learning_rate=0.5)
+    recipe = TrainConfig(num_epochs=40, batch_size=16, learning_rate=0.5)
     fit(student, moved.without_labels(), objective, recipe=recipe, teacher=teacher, runtime=CPU)
     assert evaluate(student, data, Views(), runtime=CPU)["accuracy"] > 0.6  # a third, were targets of other samples
 
@@ -232,9 +232,9 @@ def test_trap_20_and_21_the_record_shows_last_epoch_baseline_spread_and_teacher(
 
 def test_trap_23_losses_are_read_once_in_a_window_not_on_every_step(monkeypatch):
     reads = []
-    read = LossTally.read
-    monkeypatch.setattr(LossTally, "read", lambda self: (reads.append(self.num_pending), read(self))[1])
-    recipe = Recipe(num_epochs=1, batch_size=2)
+    read = LossMeter.read
+    monkeypatch.setattr(LossMeter, "read", lambda self: (reads.append(self.num_pending), read(self))[1])
+    recipe = TrainConfig(num_epochs=1, batch_size=2)
     fit(nn.Linear(6, NUM_CLASSES), samples(200), HardLabels(), recipe=recipe, runtime=CPU)
     assert reads == [WINDOW_STEPS] * 3 + [100 - 3 * WINDOW_STEPS]
 

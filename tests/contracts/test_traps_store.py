@@ -17,7 +17,7 @@ from limbeck.objectives import Distillation
 from limbeck.targets import Dense16, Sparse, TargetStore, fit_lowrank
 from limbeck.targets import writer as writer_module
 from limbeck.teachers import LogitsTeacher, ModuleTeacher, collect, store_teacher
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 CLASSES = tuple("abcde")
 AUGMENTED = Views(augmentations_from(["jitter:2", "flip", "mixup:0.4"]), seed=1)
@@ -43,7 +43,7 @@ def train(store: TargetStore, samples: Samples, views: Views, *, teacher=None, b
         student,
         samples,
         Distillation(temperature=2.0, hard_weight=0.0, soft_weight=1.0),
-        recipe=Recipe(num_epochs=3, batch_size=batch_size),
+        recipe=TrainConfig(num_epochs=3, batch_size=batch_size),
         teacher=teacher or store_teacher(store),
         views=views,
         runtime=Runtime.resolve("cpu", "fp32"),

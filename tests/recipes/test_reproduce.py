@@ -141,7 +141,7 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
     assert again == shown
     found = read_reproduction(folder)
     assert found.observations == record.observations
-    assert all(network.was_there for network in found.networks)
+    assert all(network.was_cached for network in found.networks)
 
     assert limbeck("report", folder.parent, "--markdown", tmp_path / "results.md")[0] == 0
     assert f"limbeck reproduce {name} --smoke" in (tmp_path / "results.md").read_text(encoding="utf-8")
@@ -284,7 +284,7 @@ def test_a_step_of_the_search_does_not_touch_the_test_set(limbeck, tmp_path, mon
 
 
 @pytest.fixture
-def lessons(monkeypatch):
+def trainings(monkeypatch):
     """Keep, by name of the network, what ``Experiment.train`` is given."""
     from limbeck.distillation.experiment import Experiment
 
@@ -299,7 +299,9 @@ def lessons(monkeypatch):
 
 
 @needs_mnist
-def test_students_of_a_missing_class_never_see_it_nor_the_images_that_choose_the_offset(limbeck, lessons, monkeypatch):
+def test_students_of_a_missing_class_never_see_it_nor_the_images_that_choose_the_offset(
+    limbeck, trainings, monkeypatch
+):
     from limbeck.recipes import hinton2015_mnist_missing_class as recipe
 
     chosen_on = []
@@ -313,14 +315,14 @@ def test_students_of_a_missing_class_never_see_it_nor_the_images_that_choose_the
     name = "hinton2015-mnist-missing-class"
     code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", *TINY, "--out", "run")
     assert code == 0, error
-    seen = {role: set(given["samples"].labels.tolist()) for role, given in lessons.items()}
+    seen = {role: set(given["samples"].labels.tolist()) for role, given in trainings.items()}
     assert seen["teacher"] == seen["distilled"] == set(range(10))
     assert seen["no_3"] == seen["no_3_labels"] == set(range(10)) - {3}
     assert seen["only_7_8"] == seen["only_7_8_labels"] == {7, 8}
     assert chosen_on == [200] * 4
-    everything = lessons["teacher"]["samples"]
+    everything = trainings["teacher"]["samples"]
     num_threes = int((everything.labels == 3).sum())
-    assert len(lessons["no_3"]["samples"]) == len(everything) - 200 - num_threes + round(num_threes / 6)
+    assert len(trainings["no_3"]["samples"]) == len(everything) - 200 - num_threes + round(num_threes / 6)
 
     record = read_reproduction(Path("run"))
     for students in ("no_3", "no_3_labels", "only_7_8", "only_7_8_labels"):
@@ -329,16 +331,16 @@ def test_students_of_a_missing_class_never_see_it_nor_the_images_that_choose_the
 
 
 @needs_mnist
-def test_few_labels_are_the_same_few_with_hard_and_soft_targets(limbeck, lessons):
+def test_few_labels_are_the_same_few_with_hard_and_soft_targets(limbeck, trainings):
     name = "hinton2015-mnist-few-labels"
     code, _, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", *TINY, "--out", "run")
     assert code == 0, error
-    few = lessons["soft_few"]["samples"]
-    assert len(few) == round(0.03 * len(lessons["hard_labels"]["samples"]))
-    assert lessons["hard_few"]["samples"].fingerprint == lessons["hard_few_early"]["samples"].fingerprint
-    assert lessons["hard_few"]["samples"].fingerprint == few.fingerprint
-    assert lessons["hard_few"].get("validation") is lessons["soft_few"].get("validation") is None
-    assert not set(few.ids.tolist()) & set(lessons["hard_few_early"]["validation"].ids.tolist())
+    few = trainings["soft_few"]["samples"]
+    assert len(few) == round(0.03 * len(trainings["hard_labels"]["samples"]))
+    assert trainings["hard_few"]["samples"].fingerprint == trainings["hard_few_early"]["samples"].fingerprint
+    assert trainings["hard_few"]["samples"].fingerprint == few.fingerprint
+    assert trainings["hard_few"].get("validation") is trainings["soft_few"].get("validation") is None
+    assert not set(few.ids.tolist()) & set(trainings["hard_few_early"]["validation"].ids.tolist())
 
 
 @needs_mnist

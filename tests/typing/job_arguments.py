@@ -7,7 +7,7 @@ import limbeck
 
 DATA = ([[0.0]], [0])
 
-limbeck.distill("mlp", ["mlp"], DATA, temperature=4, seeds=5, recipe=limbeck.Recipe(num_epochs=2))
+limbeck.distill("mlp", ["mlp"], DATA, temperature=4, seeds=5, recipe=limbeck.TrainConfig(num_epochs=2))
 limbeck.distill("mlp", ["mlp"], DATA, seeds=[0, 3], augmentations=["flip"], teacher_weights=None)
 limbeck.distill_mutual(["mlp", "mlp"], DATA, teacher_weight=1.0, update="simultaneous")
 limbeck.distill_self("resnet20", DATA, exits=["layer1"])

@@ -11,7 +11,7 @@ from torch import nn
 from limbeck.data import BalancedOrder, Samples
 from limbeck.errors import CheckpointError, DataError, InvalidValue
 from limbeck.objectives import HardLabels
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 
@@ -61,7 +61,7 @@ def test_the_sequence_of_ids_depends_neither_on_storage_nor_on_other_passes():
 
 def test_fit_shows_balanced_batches_and_resumes_to_the_bit(tmp_path):
     samples = samples_with([0] * 10 + [2, 3] * 35)
-    recipe = Recipe(num_epochs=3, batch_size=8, learning_rate=0.1)
+    recipe = TrainConfig(num_epochs=3, batch_size=8, learning_rate=0.1)
     seen = []
 
     class Watched(nn.Linear):

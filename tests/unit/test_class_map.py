@@ -111,7 +111,7 @@ def test_a_job_takes_a_teacher_of_more_classes(tmp_path, with_folder):
         teacher_class_names=TEACHER,
         class_map=MAP,
         seeds=1,
-        recipe=limbeck.Recipe(num_epochs=1, batch_size=16),
+        recipe=limbeck.TrainConfig(num_epochs=1, batch_size=16),
         progress="silent",
         **({"out": tmp_path / "run"} if with_folder else {}),
     )

@@ -35,8 +35,8 @@ def test_the_same_file_each_time(tmp_path: Path, kind: str) -> None:
 
 def test_cells_of_a_large_matrix_are_seen(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    answers = generator.normal(size=(400, 200))
-    values = np.cov(answers.T)
+    outputs = generator.normal(size=(400, 200))
+    values = np.cov(outputs.T)
     sets = [list(range(k, 200, 10)) for k in range(10)]
     order = save_class_sets_picture(tmp_path / "large.png", values, sets)
     assert sorted(order) == list(range(200))

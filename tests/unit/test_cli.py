@@ -59,7 +59,7 @@ def test_peers_teach_each_other_and_each_member_is_saved(limbeck, tmp_path):
     assert second.values("mutual 2", "nll") == record.values("mutual 2", "nll")
 
 
-def test_a_network_teaches_its_exits_and_answers_on_the_way(limbeck, tmp_path):
+def test_a_network_teaches_its_exits_and_exits_early(limbeck, tmp_path):
     job = ["distill", "--method", "self", "--student", "convnet:channels=4x8x8", "--exits", "features.2,features.6"]
     learned = limbeck(*job, *SMALL, "--out", "own")
     assert learned.returncode == 0, learned.stderr

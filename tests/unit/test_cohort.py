@@ -18,11 +18,22 @@ from limbeck.data import UNLABELLED, Views, as_samples, augmentations_from, epoc
 from limbeck.errors import CheckpointError, InvalidValue, ModelError, TeacherError, UnknownName
 from limbeck.objectives import MutualLearning
 from limbeck.teachers import ModuleTeacher
-from limbeck.training import EventLog, PlainProgress, Recipe, Runtime, TrainingInterrupted, evaluate, fit, fit_cohort
+from limbeck.training import (
+    EventLog,
+    PlainProgress,
+    Runtime,
+    TrainConfig,
+    TrainingInterrupted,
+    evaluate,
+    fit,
+    fit_cohort,
+)
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 NUM_CLASSES = 3
-PLAIN = Recipe(num_epochs=2, batch_size=16, learning_rate=0.1, schedule="constant", nesterov=False, weight_decay=0.0)
+PLAIN = TrainConfig(
+    num_epochs=2, batch_size=16, learning_rate=0.1, schedule="constant", nesterov=False, weight_decay=0.0
+)
 
 
 def features(*, seed: int = 0, count: int = 64):

@@ -25,9 +25,9 @@ from limbeck.teachers import (
     collect,
     prepare_collection,
     store_teacher,
-    verify_answers,
+    verify_store,
 )
-from limbeck.teachers.answer_block import AnswerBlock
+from limbeck.teachers.record_buffer import RecordBuffer
 
 CLASSES = tuple("abcdef")
 
@@ -157,7 +157,7 @@ def test_killed_for_good_and_run_again_the_bytes_are_the_same(whole, tmp_path):
     seen = []
     assert run(path, progress=seen.append) is not None
     assert seen[-1].num_done == seen[-1].num_records < 123  # what was finished was not run again
-    assert seen[-1].num_kept + seen[-1].num_records == 123
+    assert seen[-1].num_cached + seen[-1].num_records == 123
     assert done >= 4
     assert content(path) == content(whole)  # and nothing half-written is left
 
@@ -285,17 +285,17 @@ def test_the_manifest_says_what_was_measured(tmp_path):
     assert store.manifest.written_by["torch"] == torch.__version__
 
 
-def test_verify_answers_passes_its_own_teacher_and_catches_a_forged_record(tmp_path):
+def test_verify_store_passes_its_own_teacher_and_catches_a_forged_record(tmp_path):
     teacher = ModuleTeacher(network())
     store = collect(teacher, images(), VIEWS, tmp_path, num_views=2, codec="dense16")
-    assert verify_answers(store, teacher, images(), VIEWS, count=82, batch_size=5) < 1e-5
+    assert verify_store(store, teacher, images(), VIEWS, count=82, batch_size=5) < 1e-5
     with pytest.raises(StoreError, match="other teachers"):
-        verify_answers(store, ModuleTeacher(network(3)), images(), VIEWS)
+        verify_store(store, ModuleTeacher(network(3)), images(), VIEWS)
     shard = tmp_path / "member-0" / "shard-00000.bin"
     shard.write_bytes(bytes(12) + shard.read_bytes()[12:])  # the record of the lowest id, uniform
     forged = TargetStore.open(tmp_path, verify="sizes")
     with pytest.raises(StoreError, match="does not hold what") as caught:
-        verify_answers(forged, teacher, images(), VIEWS, count=82)
+        verify_store(forged, teacher, images(), VIEWS, count=82)
     assert "sample id 0, view 0" in caught.value.received
 
 
@@ -320,7 +320,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
         assert not (tmp_path / "store" / "plan.json").exists()
 
 
-def test_answers_of_one_temperature_cannot_be_stored(tmp_path):
+def test_outputs_of_one_temperature_cannot_be_stored(tmp_path):
     class Tempered(ModuleTeacher):
         def __call__(self, ids, inputs, *, view=None) -> SoftTargets:
             zeros = torch.zeros(len(ids), 2)
@@ -339,8 +339,8 @@ class ReusesItsOutput(nn.Module):
         self._place = [torch.empty(64, 6)]
 
     def forward(self, inputs):
-        answer = self._place[0][: len(inputs)]
-        return answer.copy_(self.network(inputs))
+        one_output = self._place[0][: len(inputs)]
+        return one_output.copy_(self.network(inputs))
 
 
 @pytest.mark.parametrize("codec", ["dense16", "dense8", "sparse:2"])
@@ -355,7 +355,7 @@ def test_a_teacher_may_give_every_answer_in_the_same_place(tmp_path, codec):
 @pytest.mark.parametrize("codec", [Dense16(6), Dense8(6)])
 def test_batches_that_are_encoded_together_have_the_records_of_each_alone(codec):
     logits = torch.randn(100_000, 6, generator=torch.Generator().manual_seed(0))
-    block = AnswerBlock([codec], batch_size=1000)
+    block = RecordBuffer([codec], batch_size=1000)
     found = []
     for part in logits.split([1000] * 20 + [300] + [1000] * 79 + [700]):
         if not block.has_room(len(part)):

@@ -314,7 +314,7 @@ def test_gives_no_gradient_and_changes_no_input() -> None:
     assert torch.equal(generalist, before)
 
 
-def test_no_images_are_no_answers() -> None:
+def test_no_images_are_no_outputs() -> None:
     assert combine_specialists(torch.zeros(0, 3), [torch.zeros(0, 2)], [[1]]).shape == (0, 3)
 
 

@@ -93,7 +93,7 @@ def test_observed_values_are_found_by_condition_and_seed(experiment):
     assert observed(experiment, ["b", "c", "a", "d"], "errors") == [{0: 3.0}, {0: 1.0, 1: 2.0}]
 
 
-def test_a_gain_is_of_what_was_examined_in_points(experiment):
+def test_a_gain_is_of_what_was_evaluated_in_points(experiment):
     for seed, alone, taught in ((0, 0.5, 0.52), (1, 0.6, 0.61), (2, 0.7, 0.7)):
         experiment.results.observe("alone", seed, "test_accuracy", alone, "fraction")
         experiment.results.observe("taught", seed, "test_accuracy", taught, "fraction")
@@ -107,7 +107,7 @@ def test_a_gain_is_of_what_was_examined_in_points(experiment):
     assert experiment.results.notes[0].startswith("Gained: 1 points on average")
 
 
-def test_what_was_not_examined_gains_nothing(experiment):
+def test_what_was_not_evaluated_gains_nothing(experiment):
     experiment.results.observe("taught", 0, "test_accuracy", 0.5, "fraction")
     observe_gain(experiment, "taught", "alone", what="Gained")
     assert len(experiment.results.observations) == 1

@@ -17,10 +17,10 @@ from limbeck.models import fingerprint, load_model
 from limbeck.records import from_json, to_json
 from limbeck.reports import render_report
 from limbeck.targets import TargetStore
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 NUM_CLASSES = 3
-RECIPE = Recipe(num_epochs=2, batch_size=32, learning_rate=0.1)
+RECIPE = TrainConfig(num_epochs=2, batch_size=32, learning_rate=0.1)
 
 
 def arrays(count: int = 150, *, seed: int = 0):
@@ -114,7 +114,7 @@ def test_the_teacher_comes_back_frozen_and_unchanged():
 
 
 def test_the_students_beat_chance_and_the_chosen_one_is_saved(tmp_path):
-    result = distil(recipe=Recipe(num_epochs=8, batch_size=32, learning_rate=0.2))
+    result = distil(recipe=TrainConfig(num_epochs=8, batch_size=32, learning_rate=0.2))
     assert max(result.record.values("distilled", "accuracy").values()) > 0.8
     errors = result.record.values("distilled", "errors", split="validation")
     assert errors[result.student_seed] == min(errors.values())
@@ -304,7 +304,7 @@ def test_replayed_views_are_stored_and_teach_as_the_live_teacher_does(tmp_path):
         "test": image_data(30),
         "augmentations": ["jitter:1", "flip", "mixup:0.5"],
         "num_views": 2,
-        "recipe": Recipe(num_epochs=3, batch_size=32, learning_rate=0.1),
+        "recipe": TrainConfig(num_epochs=3, batch_size=32, learning_rate=0.1),
     }
     stored = distil(out=tmp_path / "run", **settings)
     live = distil(**settings)
@@ -337,7 +337,7 @@ def test_a_ready_store_teaches_alone_and_refuses_another_job(tmp_path):
 def test_without_labels_the_student_learns_and_is_measured_by_its_teacher():
     teacher, (inputs, _) = trained_teacher().eval(), arrays()
     result = distil(
-        teachers=[teacher], train=inputs, test=arrays(60, seed=1)[0], recipe=Recipe(num_epochs=8, batch_size=32)
+        teachers=[teacher], train=inputs, test=arrays(60, seed=1)[0], recipe=TrainConfig(num_epochs=8, batch_size=32)
     )
     record = result.record
     assert record.roles() == ["teacher", "distilled"]

@@ -15,9 +15,9 @@ from limbeck.models import fingerprint, load_model
 from limbeck.objectives import MutualLearning
 from limbeck.records import from_json, to_json
 from limbeck.reports import summary_text
-from limbeck.training import Recipe, fit, fit_cohort
+from limbeck.training import TrainConfig, fit, fit_cohort
 
-RECIPE = Recipe(num_epochs=2, batch_size=32, learning_rate=0.1)
+RECIPE = TrainConfig(num_epochs=2, batch_size=32, learning_rate=0.1)
 PAIR = ["mlp:widths=6", "mlp:widths=9"]
 
 
@@ -83,7 +83,7 @@ def test_the_ensemble_is_the_mean_of_its_members_distributions(tmp_path):
 
 
 def test_the_member_to_deploy_is_the_one_that_validation_chose_and_can_be_trained_on(tmp_path):
-    result = learn(out=tmp_path / "run", recipe=Recipe(num_epochs=6, batch_size=32, learning_rate=0.2))
+    result = learn(out=tmp_path / "run", recipe=TrainConfig(num_epochs=6, batch_size=32, learning_rate=0.2))
     record = result.record
     errors = {
         (role, seed): value

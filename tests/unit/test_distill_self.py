@@ -14,9 +14,9 @@ from limbeck.metrics import count_flops, first_confident_exit
 from limbeck.models import ExitNetwork, ModelFactory, load_model
 from limbeck.records import from_json, to_json
 from limbeck.reports import render_report
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
-RECIPE = Recipe(num_epochs=3, batch_size=32, learning_rate=0.1)
+RECIPE = TrainConfig(num_epochs=3, batch_size=32, learning_rate=0.1)
 ROLES = [
     "baseline",
     "deep supervision",
@@ -116,8 +116,8 @@ def test_the_exits_come_back_from_their_folder_and_answer_as_measured(tmp_path):
     curve = next(c for c in result.record.early_exits if (c.network, c.seed) == ("distilled", seed))
     for point in curve.points:
         chosen = first_confident_exit(logits, threshold=point.threshold)
-        answers = logits[torch.arange(len(logits)), chosen].argmax(dim=1)
-        assert point.accuracy == pytest.approx(float((answers == labels).double().mean()))
+        outputs = logits[torch.arange(len(logits)), chosen].argmax(dim=1)
+        assert point.accuracy == pytest.approx(float((outputs == labels).double().mean()))
         assert list(point.shares) == pytest.approx([float((chosen == e).double().mean()) for e in range(3)])
 
 

@@ -17,10 +17,10 @@ from limbeck.teachers import (
     ShiftAveragedTeacher,
     Teacher,
 )
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 NUM_TRAIN, NUM_CLASSES = 90, 3
-RECIPE = Recipe(num_epochs=2, batch_size=32, learning_rate=0.1)
+RECIPE = TrainConfig(num_epochs=2, batch_size=32, learning_rate=0.1)
 
 
 def images(count: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +119,7 @@ def test_what_holds_at_one_temperature_runs_in_every_step_and_the_record_says_so
 
 def test_a_teacher_that_ignores_its_inputs_runs_once_too(tmp_path):
     class ById(RowSums):
-        answers_any_view = False
+        reads_inputs = False
 
         def __call__(self, ids, inputs, *, view=None):
             self.rows += ids.tolist()

@@ -15,7 +15,7 @@ from limbeck.errors import InvalidValue, ModelError, UnknownName
 from limbeck.metrics import first_confident_exit
 from limbeck.models import ExitOutputs, add_exits, build, fingerprint, tapped
 from limbeck.objectives import HardLabels, SelfDistillation
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 SHAPE, CLASSES = (3, 32, 32), 10
@@ -189,7 +189,7 @@ def test_an_exit_answers_as_it_does_among_all():
     exits, inputs = trained_exits(), images()
     everything = exits.all_logits(inputs)
     for number, name in enumerate(exits.exit_names):
-        assert_close(exits.answer_at(name, inputs), everything[:, number])
+        assert_close(exits.logits_at(name, inputs), everything[:, number])
         assert_close(exits.all_logits(inputs, until=name), everything[:, : number + 1])
     assert all(not module._forward_hooks for module in exits.modules())
 
@@ -198,7 +198,7 @@ def test_what_comes_after_an_exit_does_not_run():
     exits = trained_exits()
     _, second, third = stages(exits.network)
     calls = calls_of(exits)
-    exits.answer_at(second, images())
+    exits.logits_at(second, images())
     assert f"network.{second}" in calls
     assert "branches.1" in calls
     assert not [path for path in calls if path.startswith((f"network.{third}", "branches.0", "network.head"))]
@@ -207,23 +207,23 @@ def test_what_comes_after_an_exit_does_not_run():
     assert {"branches.0", "branches.1"} <= set(calls)
     assert f"network.{third}" not in calls
     calls.clear()
-    exits.early_answers(images(), threshold=0.0)
+    exits.early_exit(images(), threshold=0.0)
     assert "branches.0" in calls
     assert f"network.{second}" not in calls
 
 
 @pytest.mark.parametrize("quantile", [0.0, 0.3, 0.6, 1.0])
-def test_early_answers_are_those_of_the_first_confident_exit(quantile):
+def test_early_outputs_are_those_of_the_first_confident_exit(quantile):
     exits, inputs = trained_exits(), images(40)
     with torch.no_grad():
         everything = exits.all_logits(inputs)
         sure = everything.softmax(dim=2).amax(dim=2)[:, :2].quantile(quantile)
         threshold = {0.0: 0.0, 1.0: 1.0}.get(quantile, float(sure))
-        answers = exits.early_answers(inputs, threshold=threshold)
+        teacher_outputs = exits.early_exit(inputs, threshold=threshold)
     expected = first_confident_exit(everything, threshold=threshold)
     assert len(expected.unique()) == {0.0: 1, 0.3: 3, 0.6: 3, 1.0: 1}[quantile]  # mixed between the ends
-    assert answers.exits.tolist() == expected.tolist()
-    assert_close(answers.logits, everything[torch.arange(40), expected])
+    assert teacher_outputs.exits.tolist() == expected.tolist()
+    assert_close(teacher_outputs.logits, everything[torch.arange(40), expected])
 
 
 def test_a_sample_that_left_is_not_computed_any_further():
@@ -233,8 +233,8 @@ def test_a_sample_that_left_is_not_computed_any_further():
     with torch.no_grad():
         sure = exits.all_logits(inputs).softmax(dim=2).amax(dim=2)[:, :2].amax(dim=1).median()
         seen.clear()
-        answers = exits.early_answers(inputs, threshold=float(sure))
-    assert seen == [int((answers.exits == 2).sum())] == [19]
+        teacher_outputs = exits.early_exit(inputs, threshold=float(sure))
+    assert seen == [int((teacher_outputs.exits == 2).sum())] == [19]
 
 
 class Bypassed(nn.Module):
@@ -258,21 +258,21 @@ def test_a_shortcut_around_an_exit_is_told(num_left):
     inputs = torch.randn(5, 4)
     exits.eval()
     with torch.no_grad():
-        sure = exits.answer_at("second", inputs).softmax(dim=1).amax(dim=1).sort().values
+        sure = exits.logits_at("second", inputs).softmax(dim=1).amax(dim=1).sort().values
         with pytest.raises(ModelError, match="cannot leave there"):
-            exits.early_answers(inputs, threshold=float(sure[num_left]))  # one left would be broadcast
+            exits.early_exit(inputs, threshold=float(sure[num_left]))  # one left would be broadcast
 
 
-def test_what_early_answers_refuse():
+def test_what_early_exit_refuses():
     exits = trained_exits()
     with pytest.raises(UnknownName, match="no exit named"):
-        exits.answer_at("layer9", images())
+        exits.logits_at("layer9", images())
     with pytest.raises(UnknownName, match="no exit named"):
         exits.all_logits(images(), until="layer9")
     with pytest.raises(InvalidValue, match="threshold"):
-        exits.early_answers(images(), threshold=1.5)
+        exits.early_exit(images(), threshold=1.5)
     with pytest.raises(ModelError, match="eval mode"):
-        exits.train().early_answers(images(), threshold=0.5)
+        exits.train().early_exit(images(), threshold=0.5)
 
 
 def test_an_output_that_is_changed_in_place_cannot_be_an_exit():
@@ -346,7 +346,7 @@ def test_fit_trains_every_exit_and_keeps_the_network():
     brightness = pixels[:, 0, :4].float().mean(dim=(1, 2))
     samples = as_samples((pixels, brightness.argsort().argsort() * 3 // 96))
     exits = add_exits(small(), ["0"], input_shape=(1, 8, 8), num_classes=samples.num_classes)
-    recipe = Recipe(num_epochs=3, batch_size=16, learning_rate=0.05)
+    recipe = TrainConfig(num_epochs=3, batch_size=16, learning_rate=0.05)
     result = fit(exits, samples, SelfDistillation(), recipe=recipe, validation=samples, runtime=CPU)
     first, last = result.history[0].train, result.history[-1].train
     assert set(first) == {"total", "hard", "exits_hard", "exits_soft", "exits_hint"}

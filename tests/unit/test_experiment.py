@@ -18,8 +18,8 @@ from limbeck.distillation import cache as cache_module
 from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.sources import network_from
+from limbeck.distillation.target_source import collect_visibly
 from limbeck.distillation.trained import pooled_teacher
-from limbeck.distillation.transfer import collect_visibly
 from limbeck.errors import InvalidValue, LimbeckError, ModelError, TeacherError, UnknownName
 from limbeck.models import exit_network, fingerprint, load_model
 from limbeck.objectives import Distillation, HardLabels, MutualLearning, SelfDistillation
@@ -27,11 +27,11 @@ from limbeck.recipes import data as data_module
 from limbeck.recipes.data import load_samples, open_data
 from limbeck.recipes.evaluation import evaluate, evaluate_exits, predict_exits
 from limbeck.recipes.soft_targets import collect_targets
-from limbeck.training import Recipe, Runtime, SilentProgress, TrainingInterrupted, fit, fit_cohort, predict
+from limbeck.training import Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit, fit_cohort, predict
 from limbeck.training import cohort as cohort_module
 from limbeck.training import loop as loop_module
 
-RECIPE = Recipe(num_epochs=2, batch_size=20, weight_decay=0.0)
+RECIPE = TrainConfig(num_epochs=2, batch_size=20, weight_decay=0.0)
 CPU = Runtime.resolve("cpu", "fp32")
 
 
@@ -100,7 +100,7 @@ def test_what_is_there_is_taken_and_not_trained_again(make, samples, monkeypatch
     assert torch.equal(weights(first), weights(again))
     assert first.history == again.history
     (facts,) = experiment.facts.values()
-    assert facts.was_there
+    assert facts.was_cached
     assert (facts.spec, facts.num_epochs, facts.num_parameters) == ("mlp:widths=5", 2, 47)
     assert facts.environment["device"] == "cpu"
 
@@ -140,8 +140,8 @@ def test_teacher_and_temperature_are_part_of_what_is_trained(make, samples):
     before = len(folders(experiment))
     for guide in guides:
         for objective in (Distillation(temperature=2.0), Distillation(temperature=3.0)):
-            answers = collect_targets(experiment, guide, samples)
-            trained(experiment, samples, name="student", objective=objective, teacher=answers)
+            outputs = collect_targets(experiment, guide, samples)
+            trained(experiment, samples, name="student", objective=objective, teacher=outputs)
     assert len(folders(experiment)) == before + 4
 
 
@@ -244,12 +244,12 @@ def test_a_folder_of_the_cache_is_a_saved_model(make, samples):
 def test_networks_trained_together_are_each_found_alone(make, samples, monkeypatch):
     experiment = make()
     guide = trained(experiment, samples, name="guide")
-    answers = collect_targets(experiment, guide, samples)
+    outputs = collect_targets(experiment, guide, samples)
     objectives = [HardLabels(), Distillation(temperature=2.0), Distillation(temperature=8.0)]
-    asked = {"samples": samples, "recipe": RECIPE, "teacher": answers}
+    asked = {"samples": samples, "recipe": RECIPE, "teacher": outputs}
     networks = experiment.train_stacked("net", "mlp:widths=5", objectives=objectives, seeds=[0, 0, 1], **asked)
     for network, objective in zip(networks, objectives, strict=True):
-        alone = trained(experiment, samples, objective=objective, teacher=answers, seed=network.seed)
+        alone = trained(experiment, samples, objective=objective, teacher=outputs, seed=network.seed)
         torch.testing.assert_close(weights(network), weights(alone), rtol=1e-4, atol=1e-5)
     refuse_to_train(monkeypatch)
     (last,) = make().train_stacked("net", "mlp:widths=5", objectives=objectives[2:], seeds=[1], **asked)
@@ -300,7 +300,7 @@ def test_members_of_a_cohort_are_found_again(make, samples, monkeypatch):
     experiment = make()
     again = trained_cohort(experiment, samples_of())
     assert all(torch.equal(weights(a), weights(b)) for a, b in zip(first, again, strict=True))
-    assert all(facts.was_there for facts in experiment.facts.values())
+    assert all(facts.was_cached for facts in experiment.facts.values())
 
 
 COHORTS = {
@@ -427,7 +427,7 @@ def test_the_trunk_of_a_network_with_exits_starts_as_the_plain_network():
     assert fingerprint(exits.network) == fingerprint(plain)
 
 
-def test_every_exit_is_examined_and_nothing_is_trained_after(make):
+def test_every_exit_is_evaluated_and_nothing_is_trained_after(make):
     experiment = make()
     train = open_data(experiment, "digits")
     network = trained(experiment, train, source=EXITS, objective=SelfDistillation())
@@ -476,13 +476,13 @@ def test_more_samples_than_there_are_is_told(make, asked, words):
     assert words in str(refused.value)
 
 
-def test_answers_are_those_of_the_teacher(make, samples):
+def test_outputs_are_those_of_the_teacher(make, samples):
     experiment = make()
     guide = trained(experiment, samples, name="guide")
-    answers = collect_targets(experiment, guide, samples)
+    outputs = collect_targets(experiment, guide, samples)
     expected = predict(guide.module, samples, Views(), runtime=CPU)
-    assert torch.equal(answers(samples.ids[3:5], samples.inputs[3:5]).logits_at(1.0), expected[3:5])
-    assert answers.modules == ()  # nothing runs any more
+    assert torch.equal(outputs(samples.ids[3:5], samples.inputs[3:5]).logits_at(1.0), expected[3:5])
+    assert outputs.modules == ()  # nothing runs any more
 
 
 def test_several_networks_answer_as_their_pooled_mean(make, samples):
@@ -500,8 +500,8 @@ def test_several_networks_answer_as_their_pooled_mean(make, samples):
 def test_numbered_views_are_answered_into_a_store_that_is_found_again(make, samples):
     experiment = make()
     guide = trained(experiment, samples, name="guide")
-    answers = collect_targets(experiment, guide, samples, views=VIEWS, num_views=2)
-    assert answers.num_views == 2
+    outputs = collect_targets(experiment, guide, samples, views=VIEWS, num_views=2)
+    assert outputs.num_views == 2
     (store,) = (name for name in folders(experiment) if name.startswith("targets-"))
     written = {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).iterdir()}
     collect_targets(make(), guide, samples, views=VIEWS, num_views=2)
@@ -511,7 +511,7 @@ def test_numbered_views_are_answered_into_a_store_that_is_found_again(make, samp
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
-def test_two_runs_over_one_folder_collect_answers_once(make, samples, monkeypatch):
+def test_two_runs_over_one_folder_collect_targets_once(make, samples, monkeypatch):
     guide = trained(make(), samples, name="guide")
     begun, found = threading.Event(), []
 
@@ -600,7 +600,7 @@ def test_a_teacher_stays_frozen_while_students_learn(make, samples):
         trained(experiment, samples, objective=Distillation(temperature=2.0))  # no teacher at all
 
 
-def test_an_exam_counts_errors_of_a_class_and_of_shifted_logits():
+def test_predictions_count_errors_of_a_class_and_of_shifted_logits():
     found = Predictions(torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 1, 1]), ("a", "b"))
     assert (found.errors, found.errors_on("a"), found.errors_on("b")) == (1, 0, 1)
     assert found.accuracy == pytest.approx(2 / 3)

@@ -17,7 +17,7 @@ from limbeck.models import FeatureOutputs, add_taps, load_model, save_model
 from limbeck.models.factory import ModelFactory
 from limbeck.objectives import FeatureHints
 from limbeck.teachers import FeatureTeacher, ModuleTeacher
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 SHAPE = (1, 8, 8)
@@ -81,7 +81,7 @@ def test_projections_are_trained_and_the_network_alone_is_saved(tmp_path):
     before = [parameter.detach().clone() for parameter in network.projections.parameters()]
     plain_keys = set(convnet(4).state_dict())
     fit(
-        network, images(), FeatureHints(), recipe=Recipe(num_epochs=2, batch_size=16, learning_rate=0.1),
+        network, images(), FeatureHints(), recipe=TrainConfig(num_epochs=2, batch_size=16, learning_rate=0.1),
         teacher=teacher, runtime=CPU, validation=images(30),
     )  # fmt: skip
     assert all(not torch.equal(a, b) for a, b in zip(before, network.projections.parameters(), strict=True))
@@ -97,7 +97,7 @@ def test_hints_bring_the_features_nearer_than_labels_and_soft_targets_do():
     distances = {}
     for weight in (1e-6, 10.0):
         network, teacher = tapped_pair()
-        recipe = Recipe(num_epochs=30, batch_size=16, learning_rate=0.1)
+        recipe = TrainConfig(num_epochs=30, batch_size=16, learning_rate=0.1)
         fit(network, images(), FeatureHints(feature_weight=weight), recipe=recipe, teacher=teacher, runtime=CPU)
         network.train()
         samples = images()
@@ -165,7 +165,7 @@ def test_mistakes_say_what_does_not_fit():
         FeatureHints(feature_weight=0.0)
     network, _ = tapped_pair()
     samples = images()
-    recipe = Recipe(num_epochs=1, batch_size=16)
+    recipe = TrainConfig(num_epochs=1, batch_size=16)
     with pytest.raises(TeacherError, match="tapped as the student"):
         fit(network, samples, FeatureHints(), recipe=recipe, teacher=ModuleTeacher(teacher), runtime=CPU)
     with pytest.raises(TeacherError, match="1 features for 2 taps"):

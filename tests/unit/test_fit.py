@@ -17,11 +17,11 @@ from limbeck.data import Samples, Views, as_samples, augmentations_from
 from limbeck.errors import CheckpointError, ModelError, TeacherError, TrainingDiverged
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
-from limbeck.training import EventLog, Recipe, Runtime, TrainingInterrupted, evaluate, fit, predict
+from limbeck.training import EventLog, Runtime, TrainConfig, TrainingInterrupted, evaluate, fit, predict
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 NUM_SAMPLES, NUM_CLASSES = 70, 3
-RECIPE = Recipe(num_epochs=3, batch_size=16, learning_rate=0.1, ema_decay=0.9, clip_norm=1.0, schedule="one_cycle")
+RECIPE = TrainConfig(num_epochs=3, batch_size=16, learning_rate=0.1, ema_decay=0.9, clip_norm=1.0, schedule="one_cycle")
 
 
 def images(*, seed: int = 0, count: int = NUM_SAMPLES):
@@ -134,7 +134,7 @@ def test_a_stopped_convnet_goes_on_to_the_same_bits(tmp_path):
         if cut_at is not None:
             teacher = interrupting_teacher(teacher, at_call=cut_at)
         objective = Distillation(temperature=2.0, soft_weight=1.0, hard_weight=1.0)
-        recipe = Recipe(num_epochs=3, batch_size=16, learning_rate=0.1, optimiser="adamw", ema_decay=0.9)
+        recipe = TrainConfig(num_epochs=3, batch_size=16, learning_rate=0.1, optimiser="adamw", ema_decay=0.9)
         return fit(convolutions(), images(), objective, recipe=recipe, teacher=teacher, runtime=CPU, **more)
 
     whole = trained()
@@ -155,7 +155,7 @@ def test_a_finished_checkpoint_gives_its_result_without_training(tmp_path):
 def test_a_checkpoint_of_another_run_is_refused_with_both_values(tmp_path):
     run(checkpoint=tmp_path / "student.pt")
     with pytest.raises(CheckpointError, match="recipe differ") as refused:
-        run(checkpoint=tmp_path / "student.pt", recipe=Recipe(num_epochs=3, batch_size=16, learning_rate=0.2))
+        run(checkpoint=tmp_path / "student.pt", recipe=TrainConfig(num_epochs=3, batch_size=16, learning_rate=0.2))
     assert "0.1" in str(refused.value)
     assert "0.2" in str(refused.value)
 
@@ -180,7 +180,7 @@ def test_the_global_random_state_is_left_alone():
 
 def test_same_seed_same_weights_other_seed_other_weights():
     def trained(seed):
-        recipe = Recipe(num_epochs=1, batch_size=16)
+        recipe = TrainConfig(num_epochs=1, batch_size=16)
         return fit(network(), images(), HardLabels(), recipe=recipe, seed=seed, runtime=CPU).last_weights
 
     assert equal_weights(trained(1), trained(1))
@@ -189,7 +189,7 @@ def test_same_seed_same_weights_other_seed_other_weights():
 
 def test_without_momentum_and_noise_a_step_is_plain_gradient_descent():
     samples = images()
-    recipe = Recipe(
+    recipe = TrainConfig(
         num_epochs=1, batch_size=NUM_SAMPLES, schedule="constant", learning_rate=0.5, momentum=0.0, nesterov=False,
         weight_decay=0.1,
     )  # fmt: skip
@@ -204,7 +204,7 @@ def test_without_momentum_and_noise_a_step_is_plain_gradient_descent():
 
 def test_accumulated_parts_give_the_step_of_the_whole_batch():
     def trained(parts):
-        recipe = Recipe(num_epochs=2, batch_size=16, accumulation_steps=parts)
+        recipe = TrainConfig(num_epochs=2, batch_size=16, accumulation_steps=parts)
         student = nn.Sequential(nn.Flatten(), nn.Linear(36, NUM_CLASSES))
         nn.init.zeros_(student[1].weight)
         nn.init.zeros_(student[1].bias)
@@ -218,7 +218,7 @@ def test_averaged_weights_follow_the_formula():
     def trained(start, **settings):
         student = nn.Sequential(nn.Flatten(), nn.Linear(36, NUM_CLASSES))
         student.load_state_dict(start)
-        recipe = Recipe(num_epochs=1, batch_size=NUM_SAMPLES, schedule="constant", **settings)
+        recipe = TrainConfig(num_epochs=1, batch_size=NUM_SAMPLES, schedule="constant", **settings)
         return fit(student, images(), HardLabels(), recipe=recipe, runtime=CPU).last_weights["1.weight"]
 
     start = nn.Sequential(nn.Flatten(), nn.Linear(36, NUM_CLASSES)).state_dict()
@@ -230,7 +230,7 @@ def test_averaged_weights_follow_the_formula():
 
 def test_validation_selects_the_epoch_and_the_last_is_kept_beside_it():
     train, validation = images(), images(seed=1, count=30)
-    recipe = Recipe(num_epochs=8, batch_size=16, learning_rate=0.5, schedule="constant")
+    recipe = TrainConfig(num_epochs=8, batch_size=16, learning_rate=0.5, schedule="constant")
     fitted = fit(network(), train, HardLabels(), recipe=recipe, validation=validation, runtime=CPU)
     keys = [(record.validation["errors"], record.validation["nll"]) for record in fitted.history]
     assert fitted.selected_epoch == 1 + keys.index(min(keys))
@@ -243,9 +243,9 @@ def test_validation_selects_the_epoch_and_the_last_is_kept_beside_it():
 def test_patience_stops_early_only_when_asked():
     train, validation = images(), images(seed=1, count=30)
     settings = {"num_epochs": 30, "batch_size": 16, "learning_rate": 1e-9, "schedule": "constant"}
-    plain = fit(network(), train, HardLabels(), recipe=Recipe(**settings), validation=validation, runtime=CPU)
+    plain = fit(network(), train, HardLabels(), recipe=TrainConfig(**settings), validation=validation, runtime=CPU)
     assert len(plain.history) == 30
-    recipe = Recipe(**settings, patience_epochs=3)
+    recipe = TrainConfig(**settings, patience_epochs=3)
     patient = fit(network(), train, HardLabels(), recipe=recipe, validation=validation, runtime=CPU)
     assert len(patient.history) == patient.selected_epoch + 3 < 30
 
@@ -261,7 +261,7 @@ def test_a_diverging_loss_stops_at_its_step_and_keeps_the_last_good_checkpoint(t
             return self.layer(x.flatten(1)) * (float("nan") if self.calls == 8 else 1.0)
 
     path = tmp_path / "student.pt"
-    recipe = Recipe(num_epochs=4, batch_size=16)
+    recipe = TrainConfig(num_epochs=4, batch_size=16)
     with pytest.raises(TrainingDiverged, match="at step 8 of 20") as diverged:
         fit(Diverging(), images(), HardLabels(), recipe=recipe, runtime=CPU, checkpoint=path, checkpoint_seconds=0.0)
     assert str(path) in str(diverged.value)
@@ -313,7 +313,7 @@ def test_label_smoothing_is_part_of_every_loss_of_labels():
         torch.manual_seed(0)
         network = nn.Linear(4, 3)
         samples = Samples("toy", torch.arange(12), torch.randn(12, 4), torch.arange(12) % 3, ("a", "b", "c"))
-        recipe = Recipe(num_epochs=2, batch_size=6, label_smoothing=smoothing, **more)
+        recipe = TrainConfig(num_epochs=2, batch_size=6, label_smoothing=smoothing, **more)
         teacher = ModuleTeacher(nn.Linear(4, 3)) if objective.needs_teacher else None
         return fit(network, samples, objective, recipe=recipe, teacher=teacher).student.weight
 
@@ -329,6 +329,6 @@ def test_label_smoothing_is_part_of_every_loss_of_labels():
     torch.manual_seed(0)
     other = nn.Linear(4, 3)
     samples = Samples("toy", torch.arange(12), torch.randn(12, 4), labels, ("a", "b", "c"))
-    sgd = Recipe(num_epochs=1, batch_size=12, learning_rate=0.5, momentum=0.0, nesterov=False, weight_decay=0.0)
+    sgd = TrainConfig(num_epochs=1, batch_size=12, learning_rate=0.5, momentum=0.0, nesterov=False, weight_decay=0.0)
     recipe = dataclasses.replace(sgd, schedule="constant", label_smoothing=0.1)
     assert_close(fit(other, samples, HardLabels(), recipe=recipe).student.weight.detach(), expected)

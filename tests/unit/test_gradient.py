@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from limbeck.data import Batch
 from limbeck.errors import InvalidValue, ShapeMismatch
 from limbeck.losses import distillation_gradient, hard_label_gradient, hard_label_loss, soft_target_loss
-from limbeck.objectives import Distillation, HardLabels, Objective, UnreadLoss, count_valid
+from limbeck.objectives import DeferredLoss, Distillation, HardLabels, Objective, count_valid
 from limbeck.targets import DenseTargets
 
 SETTINGS = {"temperature": 3.0, "soft_weight": 0.7, "hard_weight": 0.2}
@@ -131,7 +131,7 @@ def test_backward_is_the_calls_backward_and_read_gives_its_values(objective: Obj
     left = objective.backward(student, DenseTargets(teacher), batch, counts=counts, scale=lambda values: 8 * values)
     assert student.grad is not None
     assert_close(student.grad, 8 * expected)
-    values = objective.read([left])[0] if isinstance(left, UnreadLoss) else left
+    values = objective.read([left])[0] if isinstance(left, DeferredLoss) else left
     assert not values.requires_grad
     assert_close(values, torch.stack([loss.total.detach(), *(loss.means[name] for name in objective.part_names)]))
 
@@ -146,5 +146,5 @@ def test_batches_of_different_sizes_are_read_together():
         loss = objective(student, DenseTargets(teacher), batch, counts=counts)
         expected.append(torch.stack([loss.total.detach(), loss.means["soft"], loss.means["hard"]]))
         left.append(objective.backward(student, DenseTargets(teacher), batch, counts=counts))
-    assert all(isinstance(loss, UnreadLoss) for loss in left)
+    assert all(isinstance(loss, DeferredLoss) for loss in left)
     assert_close(objective.read(left), torch.stack(expected))

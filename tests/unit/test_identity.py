@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from limbeck.objectives import Distillation, HardLabels
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 from limbeck.training.identity import settings_that_differ
 
 
@@ -19,7 +19,7 @@ def with_one_more(kind: type) -> type:
 
 @pytest.mark.parametrize(
     ("kind", "given"),
-    [(Recipe, {"num_epochs": 3}), (Distillation, {"temperature": 4.0}), (HardLabels, {})],
+    [(TrainConfig, {"num_epochs": 3}), (Distillation, {"temperature": 4.0}), (HardLabels, {})],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_setting_added_with_its_default_changes_nothing(kind, given):
@@ -29,8 +29,8 @@ def test_a_setting_added_with_its_default_changes_nothing(kind, given):
 
 
 def test_every_value_that_is_not_the_default_counts():
-    assert settings_that_differ(Recipe(learning_rate=0.1)) != settings_that_differ(Recipe())
-    assert settings_that_differ(Recipe(clip_norm=1.0)) != settings_that_differ(Recipe(clip_norm=2.0))
+    assert settings_that_differ(TrainConfig(learning_rate=0.1)) != settings_that_differ(TrainConfig())
+    assert settings_that_differ(TrainConfig(clip_norm=1.0)) != settings_that_differ(TrainConfig(clip_norm=2.0))
     assert settings_that_differ(Distillation(temperature=1.0)) != settings_that_differ(Distillation(temperature=2.0))
 
 

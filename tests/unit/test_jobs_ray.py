@@ -60,11 +60,11 @@ def cluster():
 
 
 @pytest.fixture
-def errands(cluster, monkeypatch):
+def job_functions(cluster, monkeypatch):
     for name, value in {**TOKEN, "RAY_ADDRESS": cluster}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(HERE)
-    return importlib.import_module("errands")
+    return importlib.import_module("job_functions")
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def no_cluster(monkeypatch):
     folder = tempfile.mkdtemp(prefix="ray")  # tmp_path is too long for the sockets in it
     monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.syspath_prepend(HERE)
-    yield importlib.import_module("errands")
+    yield importlib.import_module("job_functions")
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -95,7 +95,7 @@ def test_a_ray_that_dies_costs_attempts_and_not_this_process(no_cluster, tmp_pat
 SCRIPT = """
 import sys
 from pathlib import Path
-import errands, ray
+import job_functions, ray
 from limbeck.jobs import Job, run_jobs
 ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
 
@@ -112,14 +112,14 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_needs_failures_and_lost_workers(errands, tmp_path):
-    first = Job("first", "0a", errands.write, ("one",))
+def test_needs_failures_and_lost_workers(job_functions, tmp_path):
+    first = Job("first", "0a", job_functions.write, ("one",))
     jobs = [
-        Job("after", "0a", errands.join, (first.place(tmp_path),), needs=("first",)),
+        Job("after", "0a", job_functions.join, (first.place(tmp_path),), needs=("first",)),
         first,
-        Job("second-time", "0a", errands.fail_at_first, ("whole", "exit")),
-        Job("raises", "0a", errands.fail, ("raise",)),
-        Job("never", "0a", errands.write, ("x",), needs=("raises",)),
+        Job("second-time", "0a", job_functions.fail_at_first, ("whole", "exit")),
+        Job("raises", "0a", job_functions.fail, ("raise",)),
+        Job("never", "0a", job_functions.write, ("x",), needs=("raises",)),
     ]
     with pytest.raises(JobsFailed) as caught:
         run_jobs(jobs, tmp_path, runner="ray")
@@ -131,14 +131,14 @@ def test_needs_failures_and_lost_workers(errands, tmp_path):
     assert (tmp_path / "second-time-0a" / "text").read_text() == "half, whole"
 
 
-def test_a_lost_worker_is_named(errands, tmp_path):
+def test_a_lost_worker_is_named(job_functions, tmp_path):
     with pytest.raises(JobsFailed) as caught:
-        run_jobs([Job("one", "0a", errands.fail, ("exit",))], tmp_path, runner="ray", retries=0)
+        run_jobs([Job("one", "0a", job_functions.fail, ("exit",))], tmp_path, runner="ray", retries=0)
     assert caught.value.failures[0].problem == "WorkerCrashedError"
     assert names_in(tmp_path) == ["one-0a.partial"]
 
 
-def test_a_function_of_a_script_is_sent_whole_and_threads_are_bounded(errands, tmp_path):
+def test_a_function_of_a_script_is_sent_whole_and_threads_are_bounded(job_functions, tmp_path):
     def note(folder):
         import os
 
@@ -148,27 +148,27 @@ def test_a_function_of_a_script_is_sent_whole_and_threads_are_bounded(errands, t
     assert (outcome.folder / "text").read_text() == "2"
 
 
-def test_more_threads_than_a_node_has_are_refused(errands, tmp_path):
+def test_more_threads_than_a_node_has_are_refused(job_functions, tmp_path):
     with pytest.raises(InvalidValue, match=r"enough CPUs(.|\n)*at most 2"):
-        run_jobs([Job("one", "0a", errands.write, ("x",))], tmp_path, runner="ray", threads_per_job=3)
+        run_jobs([Job("one", "0a", job_functions.write, ("x",))], tmp_path, runner="ray", threads_per_job=3)
 
 
-def test_closing_interrupts_what_runs_and_leaves_a_ray_that_was_there(errands, tmp_path):
+def test_closing_interrupts_what_runs_and_leaves_a_ray_that_was_there(job_functions, tmp_path):
     runner = RayRunner()
     assert runner.open(None) is None
-    runner.start(Job("one", "0a", errands.work_until_stopped), tmp_path)
-    workplace = tmp_path / "one-0a.partial"
+    runner.start(Job("one", "0a", job_functions.work_until_stopped), tmp_path)
+    work_dir = tmp_path / "one-0a.partial"
     deadline = time.monotonic() + 60
-    while not (workplace / "pid").exists():
+    while not (work_dir / "pid").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     runner.close()
-    assert (workplace / "checkpoint").read_text() == "stopped 1 time"
-    (outcome,) = run_jobs([Job("two", "0b", errands.write, ("x",))], tmp_path, runner="ray")
+    assert (work_dir / "checkpoint").read_text() == "stopped 1 time"
+    (outcome,) = run_jobs([Job("two", "0b", job_functions.write, ("x",))], tmp_path, runner="ray")
     assert outcome.num_attempts == 1
 
 
-def test_the_ray_that_a_script_is_connected_to_is_used_and_left(errands, cluster, tmp_path):
+def test_the_ray_that_a_script_is_connected_to_is_used_and_left(job_functions, cluster, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), cluster, str(tmp_path / "jobs")]
@@ -178,8 +178,8 @@ def test_the_ray_that_a_script_is_connected_to_is_used_and_left(errands, cluster
     assert run.stdout.splitlines()[-1:] == [f"True {cluster}"], run.stderr
 
 
-def test_every_runner_makes_the_same_bytes(errands, tmp_path):
-    job = Job("net", "0a", errands.train, (1,))
+def test_every_runner_makes_the_same_bytes(job_functions, tmp_path):
+    job = Job("net", "0a", job_functions.train, (1,))
     weights = [
         (run_jobs([job], tmp_path / runner, runner=runner, threads_per_job=1)[0].folder / name).read_bytes()
         for runner in ("serial", "ray")
@@ -188,7 +188,7 @@ def test_every_runner_makes_the_same_bytes(errands, tmp_path):
     assert weights[:2] == weights[2:]
 
 
-def test_what_cannot_be_sent_is_a_failure(errands, tmp_path):
+def test_what_cannot_be_sent_is_a_failure(job_functions, tmp_path):
     with pytest.raises(JobsFailed, match="cannot be sent to Ray"):
         run_jobs([Job("one", "0a", print, (threading.Lock(),))], tmp_path, runner="ray", retries=0)
 

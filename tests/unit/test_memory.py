@@ -10,8 +10,8 @@ import pytest
 
 FAULTS = """
 import resource, torch
-from limbeck.memory import keep_freed_memory
-kept = keep_freed_memory()
+from limbeck.memory import set_malloc_thresholds
+kept = set_malloc_thresholds()
 def step():
     blocks = [torch.ones(600_000) for _ in range(8)]  # 2.4 MB each
 step()
@@ -41,7 +41,7 @@ def test_freed_blocks_are_used_again_without_the_kernel(monkeypatch):
 
 @pytest.mark.parametrize(
     "variable",
-    [("LIMBECK_KEEP_MEMORY", "0"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("GLIBC_TUNABLES", "glibc.malloc.top_pad=1")],
+    [("LIMBECK_MALLOC", "0"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("GLIBC_TUNABLES", "glibc.malloc.top_pad=1")],
 )
 def test_the_users_own_choice_stands(monkeypatch, variable):
     kept, _ = _run(monkeypatch, **dict([variable]))

@@ -17,7 +17,7 @@ from limbeck.jobs import WorkAndSpan, work_and_span
 from limbeck.models import MixtureOfExperts, build, fingerprint, load_model, mixture_of_experts, save_model
 from limbeck.objectives import HardLabels, count_valid
 from limbeck.teachers import ModuleTeacher
-from limbeck.training import Recipe, Runtime, fit, predict
+from limbeck.training import Runtime, TrainConfig, fit, predict
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 
@@ -103,7 +103,7 @@ def accuracy(network: nn.Module, samples: Samples) -> float:
 
 
 def test_linear_experts_divide_a_plane_that_none_of_them_can_class_alone():
-    samples, recipe = crossed(), Recipe(num_epochs=60, batch_size=32, learning_rate=0.5)
+    samples, recipe = crossed(), TrainConfig(num_epochs=60, batch_size=32, learning_rate=0.5)
     alone = build("mlp:widths=none", input_shape=(2,), num_classes=2, seed=0)
     fit(alone, samples, HardLabels(), recipe=recipe, runtime=CPU)
     mixture = mixture_of_experts("mlp:widths=none", num_experts=2)(input_shape=(2,), num_classes=2, seed=0)
@@ -140,7 +140,7 @@ def test_experts_start_from_a_network_and_become_different():
     samples = crossed(60)
     with torch.no_grad():
         assert_close(mixture(samples.inputs), torch.log_softmax(start(samples.inputs), dim=1))
-    fit(mixture, samples, HardLabels(), recipe=Recipe(num_epochs=1, batch_size=16), runtime=CPU)
+    fit(mixture, samples, HardLabels(), recipe=TrainConfig(num_epochs=1, batch_size=16), runtime=CPU)
     first, second = mixture.experts
     assert fingerprint(first) != fingerprint(second)
     assert fingerprint(start) == own

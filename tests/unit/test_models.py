@@ -289,8 +289,9 @@ def test_check_output_tells_of_shapes_and_types_that_are_no_logits():
     with pytest.raises(ModelError) as caught:
         check_output(nn.Identity(), input_shape=(3, 4), num_classes=3)
     assert "(2, 3, 4)" in caught.value.received
-    with pytest.raises(ModelError, match="does not return a tensor"):
-        check_output(_Pair(), input_shape=(4,), num_classes=4)
+    check_output(_Pair(), input_shape=(4,), num_classes=4)  # the first of a tuple
+    with pytest.raises(ModelError, match="No logits were found"):
+        check_output(_Text(), input_shape=(4,), num_classes=4)
 
 
 def test_check_output_tells_why_the_model_cannot_run():
@@ -298,6 +299,11 @@ def test_check_output_tells_why_the_model_cannot_run():
         check_output(nn.Linear(5, 3), input_shape=(4,), num_classes=3)
     assert "(4,)" in caught.value.fact
     assert "mat1 and mat2" in caught.value.received
+
+
+class _Text(nn.Module):
+    def forward(self, inputs):
+        return "a cat"
 
 
 class _Pair(nn.Module):

@@ -14,7 +14,7 @@ from limbeck.models import multi_head_network
 from limbeck.objectives import Distillation, MultiTeacher, count_valid
 from limbeck.targets import DenseTargets
 from limbeck.teachers import EnsembleTeacher, LogitsTeacher, ModuleTeacher, PooledTargets
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT = torch.randn(6, 4, generator=GENERATOR)
@@ -127,7 +127,7 @@ def test_a_student_with_heads_learns_every_teacher_and_is_used_as_their_mean():
     student = multi_head_network("mlp:widths=32", num_heads=2)(input_shape=(5,), num_classes=3)
     fit(
         student, samples, MultiTeacher(temperature=2.0, hard_weight=0.0), seed=0,
-        recipe=Recipe(num_epochs=150, batch_size=8, learning_rate=0.1, weight_decay=0.0),
+        recipe=TrainConfig(num_epochs=150, batch_size=8, learning_rate=0.1, weight_decay=0.0),
         teacher=EnsembleTeacher([ModuleTeacher(teacher) for teacher in teachers]),
         runtime=Runtime.resolve("cpu", "fp32"),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError
 from limbeck.objectives import Distillation, HardLabels, LogitMatching, count_valid
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import ModuleTeacher
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT = torch.randn(6, 4, generator=GENERATOR)
@@ -98,7 +98,7 @@ def test_logit_matching_trains_a_student_without_any_label():
     images = Samples("toy", torch.arange(32), inputs, unlabelled, ("a", "b", "c"))
     torch.manual_seed(0)
     teacher, student = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
-    recipe = Recipe(num_epochs=60, batch_size=8, learning_rate=0.3, weight_decay=0.0)
+    recipe = TrainConfig(num_epochs=60, batch_size=8, learning_rate=0.3, weight_decay=0.0)
     runtime = Runtime.resolve("cpu", "fp32")
     fit(student, images, LogitMatching(), recipe=recipe, teacher=ModuleTeacher(teacher), seed=0, runtime=runtime)
     with torch.no_grad():

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck.training import Recipe, Runtime
+from limbeck.training import Runtime, TrainConfig
 from limbeck.training.lion import Lion
-from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, forget_faint_traces
+from limbeck.training.optimiser import FLUSH_STEPS, build_optimiser, flush_subnormal_state
 from limbeck.training.recipe import OPTIMISERS
 from limbeck.training.updates import WeightUpdates
 
 TINIEST = torch.finfo(torch.float32).tiny  # of the normal numbers
-RECIPE = Recipe(num_epochs=1, batch_size=1, weight_decay=0.0)
+RECIPE = TrainConfig(num_epochs=1, batch_size=1, weight_decay=0.0)
 
 
-def updates_of(network: nn.Module, recipe: Recipe) -> WeightUpdates:
+def updates_of(network: nn.Module, recipe: TrainConfig) -> WeightUpdates:
     """Return a network's updates at a constant learning rate."""
     constant = dataclasses.replace(recipe, schedule="constant", learning_rate=0.1)
     return WeightUpdates(network, recipe=constant, runtime=Runtime(torch.device("cpu"), "fp32"), num_steps=10**6)
@@ -37,7 +37,7 @@ def test_momentum_of_a_dead_unit_ends_at_zero_and_not_below_the_normal_numbers()
     network = nn.Linear(4, 2, bias=False)
     state = updates_of(network, RECIPE)
     one_gradient_then_none(network)
-    for _ in range(12 * FORGET_STEPS):
+    for _ in range(12 * FLUSH_STEPS):
         state.update()
         buffer = momentum(state.optimiser, network.weight)
         assert ((buffer == 0) | (buffer.abs() >= TINIEST)).all()
@@ -45,7 +45,7 @@ def test_momentum_of_a_dead_unit_ends_at_zero_and_not_below_the_normal_numbers()
     assert buffer.count_nonzero() == 0
 
 
-def test_without_forgetting_it_stays_subnormal_for_good():
+def test_without_flushing_it_stays_subnormal_for_good():
     network = nn.Linear(4, 2, bias=False)
     optimiser = build_optimiser(network, RECIPE)
     one_gradient_then_none(network)
@@ -60,11 +60,11 @@ def test_without_forgetting_it_stays_subnormal_for_good():
 def test_nothing_else_is_forgotten(optimiser):
     torch.manual_seed(0)
     network = nn.Linear(30, 20)
-    built = build_optimiser(network, Recipe(num_epochs=1, optimiser=optimiser))
+    built = build_optimiser(network, TrainConfig(num_epochs=1, optimiser=optimiser))
     network(torch.randn(8, 30)).square().sum().backward()
     built.step()
     before = {key: value.clone() for state in built.state.values() for key, value in state.items()}
-    forget_faint_traces(built)
+    flush_subnormal_state(built)
     after = {key: value for state in built.state.values() for key, value in state.items()}
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert {"sgd": "momentum_buffer", "adamw": "exp_avg_sq", "lion": "momentum"}[optimiser] in after
@@ -75,7 +75,7 @@ def test_nan_is_not_hidden():
     optimiser = build_optimiser(network, RECIPE)
     network.weight.grad = torch.tensor([[float("nan"), 1e-30]])
     optimiser.step()
-    forget_faint_traces(optimiser)
+    flush_subnormal_state(optimiser)
     assert momentum(optimiser, network.weight).isnan().tolist() == [[True, False]]
     assert momentum(optimiser, network.weight)[0, 1] == 0
 
@@ -105,7 +105,7 @@ class OverflowingScaler(torch.amp.GradScaler):
 
 def test_a_step_skipped_in_float16_moves_neither_schedule_nor_averages():
     network = nn.Linear(2, 2)
-    recipe = Recipe(num_epochs=1, ema_decay=0.9)
+    recipe = TrainConfig(num_epochs=1, ema_decay=0.9)
     state = updates_of(network, recipe)
     state.scaler = OverflowingScaler(skipped={0, 2})
     seen = []
@@ -142,7 +142,7 @@ def test_lion_follows_its_formula_for_several_steps():
 def test_every_optimiser_goes_on_from_a_checkpoint_to_the_bit(optimiser):
     def state() -> WeightUpdates:
         torch.manual_seed(0)
-        recipe = Recipe(num_epochs=1, optimiser=optimiser, learning_rate=0.01)
+        recipe = TrainConfig(num_epochs=1, optimiser=optimiser, learning_rate=0.01)
         return updates_of(nn.Linear(3, 2), recipe)
 
     def step(current: WeightUpdates, number: int) -> None:

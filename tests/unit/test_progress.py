@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.transfer import showing_collection
+from limbeck.distillation.target_source import showing_collection
 from limbeck.errors import UnknownName
 from limbeck.records import EpochRecord
 from limbeck.teachers import LogitsTeacher, collect
@@ -44,16 +44,16 @@ def epoch(number: int) -> EpochRecord:
 def test_plain_lines_of_a_count_say_how_far_how_fast_and_how_long(clock):
     stream = io.StringIO()
     plain = PlainProgress(stream)
-    plain.begin("soft targets", num_steps=60_000, done_steps=10_000, unit="answers")
+    plain.begin("soft targets", num_steps=60_000, done_steps=10_000, unit="samples")
     for second in range(1, 9):
         clock.now = 100.0 + second
         plain.advance(10_000 + 1000 * second, {}, samples_per_second=1000.0, data_wait=0.0)
     plain.end()
     plain.end()
     assert stream.getvalue().splitlines() == [
-        "soft targets: 60,000 answers, going on after 10,000",
-        "soft targets: 15,000 of 60,000 answers  1,000/s  5.0 s, 45 s left",
-        "soft targets: 18,000 of 60,000 answers  1,000/s  8.0 s, 42 s left",
+        "soft targets: 60,000 samples, going on after 10,000",
+        "soft targets: 15,000 of 60,000 samples  1,000/s  5.0 s, 45 s left",
+        "soft targets: 18,000 of 60,000 samples  1,000/s  8.0 s, 42 s left",
     ]
 
 
@@ -74,7 +74,7 @@ def test_plain_lines_of_training_come_with_epochs_alone(clock):
 @pytest.mark.parametrize(
     ("unit", "losses", "words"),
     [
-        ("answers", {}, ["soft targets", "75%", "30/40 answers", "1,234/s"]),
+        ("samples", {}, ["soft targets", "75%", "30/40 samples", "1,234/s"]),
         ("steps", {"total": 0.75, "hard": 0.5}, ["soft targets", "75%", "hard 0.500", "1,234/s", "data 2%"]),
     ],
 )
@@ -134,10 +134,10 @@ def shown(path: Path, **settings: object) -> Seen:
 
 def test_a_collection_is_shown_from_where_it_goes_on_to_its_end(tmp_path):
     first = shown(tmp_path, shards=[1, 3])
-    assert first.begun == [("soft targets", 16, 0, "answers")]
+    assert first.begun == [("soft targets", 16, 0, "samples")]
     assert first.steps == [4, 8, 12, 16]
     second = shown(tmp_path)
-    assert second.begun == [("soft targets", 40, 16, "answers")]
+    assert second.begun == [("soft targets", 40, 16, "samples")]
     assert second.steps == [20, 24, 28, 32, 36, 40]
     assert (first.num_ends, second.num_ends) == (1, 1)
     assert shown(tmp_path).begun == []  # all was finished

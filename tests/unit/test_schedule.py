@@ -1,4 +1,4 @@
-"""learning_rate_at follows its formulas; a Recipe refuses what cannot be trained with."""
+"""learning_rate_at follows its formulas; a TrainConfig refuses what cannot be trained with."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import math
 import pytest
 
 from limbeck.errors import InvalidValue, UnknownName
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 from limbeck.training.schedule import learning_rate_at
 
 
 def test_cosine_falls_from_the_peak_to_almost_zero():
-    recipe = Recipe(learning_rate=0.2, schedule="cosine")
+    recipe = TrainConfig(learning_rate=0.2, schedule="cosine")
     rates = [learning_rate_at(recipe, step, 100) for step in range(100)]
     assert rates[0] == 0.2
     assert rates[50] == pytest.approx(0.1)
@@ -22,20 +22,20 @@ def test_cosine_falls_from_the_peak_to_almost_zero():
 
 
 def test_warmup_rises_linearly_to_the_peak_and_never_starts_at_zero():
-    recipe = Recipe(learning_rate=1.0, schedule="constant", warmup_fraction=0.1)
+    recipe = TrainConfig(learning_rate=1.0, schedule="constant", warmup_fraction=0.1)
     rates = [learning_rate_at(recipe, step, 100) for step in range(12)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10:] == [1.0, 1.0]
 
 
 def test_step_schedule_multiplies_at_each_milestone():
-    recipe = Recipe(learning_rate=1.0, schedule="step", step_milestones=(0.5, 0.75), step_factor=0.1)
+    recipe = TrainConfig(learning_rate=1.0, schedule="step", step_milestones=(0.5, 0.75), step_factor=0.1)
     rates = [learning_rate_at(recipe, step, 8) for step in range(8)]
     assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_one_cycle_peaks_once_and_ends_far_below_its_start():
-    recipe = Recipe(learning_rate=1.0, schedule="one_cycle")
+    recipe = TrainConfig(learning_rate=1.0, schedule="one_cycle")
     rates = [learning_rate_at(recipe, step, 1000) for step in range(1000)]
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 300
@@ -62,9 +62,9 @@ def test_one_cycle_peaks_once_and_ends_far_below_its_start():
 )
 def test_settings_outside_their_range_are_refused(settings):
     with pytest.raises(InvalidValue):
-        Recipe(**settings)
+        TrainConfig(**settings)
 
 
 def test_unknown_schedule_lists_the_near_one():
     with pytest.raises(UnknownName, match="did you mean cosine"):
-        Recipe(schedule="cosin")
+        TrainConfig(schedule="cosin")

@@ -22,9 +22,9 @@ from limbeck.teachers import (
     collect,
     collect_logits,
     store_teacher,
-    verify_answers,
+    verify_store,
 )
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 SETS = [["bee", "ant"], ["cat", "dog", "ant"]]
@@ -59,16 +59,16 @@ INPUTS = VIEWS.batch(images(), torch.arange(23), view=None).inputs
 IDS = torch.arange(23)
 
 
-def test_answers_are_the_combination_at_temperature_one() -> None:
+def test_outputs_are_the_combination_at_temperature_one() -> None:
     teacher = committee()
     with torch.no_grad():
         general, *special = (module.eval()(INPUTS) for module in teacher.modules)
     assert active_specialists(general, NUMBERS).sum(dim=1).unique().numel() > 1, "images concern different specialists"
     expected = combine_specialists(general, special, NUMBERS)
-    answer = teacher(IDS, INPUTS)
-    assert isinstance(answer, DenseTargets)
+    output = teacher(IDS, INPUTS)
+    assert isinstance(output, DenseTargets)
     for temperature in (1.0, 8.0):
-        assert_close(answer.logits_at(temperature), expected)
+        assert_close(output.logits_at(temperature), expected)
     assert_close(expected.exp().sum(dim=1), torch.ones(23))
     assert (expected - torch.log_softmax(general, dim=1)).abs().max() > 0.1, "specialists have a say"
 
@@ -112,7 +112,7 @@ def test_the_fingerprint_is_of_everything_that_decides_the_answers() -> None:
 def test_says_what_it_is() -> None:
     teacher = committee()
     assert teacher.name == "generalist and 2 specialists"
-    assert (teacher.answers_any_view, teacher.num_views, teacher.num_classes) == (True, None, 5)
+    assert (teacher.reads_inputs, teacher.num_views, teacher.num_classes) == (True, None, 5)
     assert committee(name="committee").name == "committee"
 
 
@@ -136,15 +136,15 @@ def test_collected_into_a_store_and_read_back(tmp_path) -> None:
         live = torch.softmax(teacher(order, INPUTS[order]).logits_at(temperature) / temperature, dim=1)
         kept = torch.softmax(stored(order, INPUTS[order]).logits_at(temperature) / temperature, dim=1)
         assert_close(kept, live, rtol=2e-3, atol=1e-4)
-    assert verify_answers(store, teacher, images(), VIEWS, batch_size=7) < 1e-3
+    assert verify_store(store, teacher, images(), VIEWS, batch_size=7) < 1e-3
     with pytest.raises(LimbeckError, match="other teacher"):
-        verify_answers(store, committee(num_top_classes=2), images(), VIEWS)
+        verify_store(store, committee(num_top_classes=2), images(), VIEWS)
 
 
 def test_collected_in_memory() -> None:
     teacher = committee()
     collected = collect_logits(teacher, images(), VIEWS, batch_size=4)
-    assert (collected.fingerprint, collected.answers_any_view) == (teacher.fingerprint, False)
+    assert (collected.fingerprint, collected.reads_inputs) == (teacher.fingerprint, False)
     order = torch.tensor([7, 0, 22])
     assert_close(collected(order, INPUTS[order]).logits_at(2.0), teacher(order, INPUTS[order]).logits_at(2.0))
 
@@ -168,7 +168,7 @@ def test_the_whole_job(tmp_path) -> None:
             [teacher],
             splits,
             temperature=2.0,
-            recipe=Recipe(num_epochs=1, batch_size=128),
+            recipe=TrainConfig(num_epochs=1, batch_size=128),
             seeds=[0],
             out=folder,
             progress="silent",

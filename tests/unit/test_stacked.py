@@ -15,7 +15,7 @@ from limbeck.errors import InvalidValue, ModelError, ShapeMismatch, TeacherError
 from limbeck.models import build
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher
-from limbeck.training import Progress, Recipe, Runtime, fit, fit_stacked
+from limbeck.training import Progress, Runtime, TrainConfig, fit, fit_stacked
 from limbeck.training.stacked_linear import stacked_layers, stacked_linear
 
 CPU = Runtime(torch.device("cpu"), "fp32")
@@ -54,7 +54,7 @@ def teacher() -> ModuleTeacher:
 
 def compare(objectives, *, seeds=SEEDS, recipe=None, make=mlp, train=None, views=None, **settings):
     """Train in one pass and one by one, and see that everything is equal; return the results of the one pass."""
-    recipe = recipe or Recipe(**SETTINGS)
+    recipe = recipe or TrainConfig(**SETTINGS)
     train = train or images()
     settings = {"recipe": recipe, "runtime": CPU, "validation": images(seed=1, count=40), **settings}
     students = [make(k) for k in range(len(seeds))]
@@ -95,7 +95,7 @@ def compare(objectives, *, seeds=SEEDS, recipe=None, make=mlp, train=None, views
     ids=lambda changes: ",".join(changes) or "sgd",
 )
 def test_each_network_equals_its_separate_run(changes):
-    compare(OBJECTIVES, recipe=Recipe(**{**SETTINGS, **changes}), teacher=teacher())
+    compare(OBJECTIVES, recipe=TrainConfig(**{**SETTINGS, **changes}), teacher=teacher())
 
 
 @pytest.mark.parametrize("seeds", [[5, 6, 7, 8], [5, 5, 5, 5], [5, 6, 6, 6], [6, 5, 5, 6]], ids=str)
@@ -110,7 +110,7 @@ def test_labels_alone_and_soft_targets_train_side_by_side():
 
 
 def test_one_objective_for_all_without_a_teacher():
-    compare(HardLabels(), recipe=Recipe(**SETTINGS, label_smoothing=0.1))
+    compare(HardLabels(), recipe=TrainConfig(**SETTINGS, label_smoothing=0.1))
 
 
 def test_unlabelled_samples_have_a_soft_part_alone():
@@ -139,7 +139,7 @@ def test_units_stay_within_their_max_norm():
 
 
 def test_any_module_without_randomness_can_be_stacked():
-    recipe = Recipe(**{**SETTINGS, "learning_rate": 0.05}, ema_decay=0.9)
+    recipe = TrainConfig(**{**SETTINGS, "learning_rate": 0.05}, ema_decay=0.9)
     compare(OBJECTIVES, make=convnet, teacher=teacher(), recipe=recipe)
     compare(OBJECTIVES[0], seeds=[1, 2, 3], make=convnet, teacher=teacher(), recipe=recipe)
 
@@ -155,7 +155,7 @@ def test_frozen_layers_stay():
 
 
 def test_patience_stops_each_network_at_its_own_epoch():
-    recipe = Recipe(num_epochs=12, batch_size=16, learning_rate=0.6, schedule="constant", patience_epochs=2)
+    recipe = TrainConfig(num_epochs=12, batch_size=16, learning_rate=0.6, schedule="constant", patience_epochs=2)
     results = compare(OBJECTIVES, recipe=recipe, teacher=teacher())
     assert len({len(result.history) for result in results}) > 1
 
@@ -226,7 +226,7 @@ def test_no_network_depends_on_another():
     def trained(last):
         objectives = [*OBJECTIVES[:3], last]
         students = [mlp(k) for k in range(4)]
-        recipe = Recipe(**SETTINGS, clip_norm=0.5)
+        recipe = TrainConfig(**SETTINGS, clip_norm=0.5)
         results = fit_stacked(
             students, images(), objectives, recipe=recipe, teacher=teacher(), seeds=SEEDS, runtime=CPU
         )
@@ -244,7 +244,7 @@ def test_a_network_that_diverges_is_named(make):
     next(students[2].parameters()).data.view(-1)[0] = float("nan")
     with pytest.raises(TrainingDiverged, match=r"student 2 \(seed 5.* at step 1 of 15") as raised:
         fit_stacked(
-            students, images(), OBJECTIVES, recipe=Recipe(**SETTINGS), teacher=teacher(), seeds=SEEDS, runtime=CPU
+            students, images(), OBJECTIVES, recipe=TrainConfig(**SETTINGS), teacher=teacher(), seeds=SEEDS, runtime=CPU
         )
     assert all(f"student {k}" not in str(raised.value) for k in (0, 1, 3))
 
@@ -252,7 +252,7 @@ def test_a_network_that_diverges_is_named(make):
 def test_networks_of_different_shapes_are_refused_with_the_first_difference():
     def refused(students, message):
         with pytest.raises(ModelError, match=message):
-            fit_stacked(students, images(), HardLabels(), recipe=Recipe(**SETTINGS), seeds=range(3), runtime=CPU)
+            fit_stacked(students, images(), HardLabels(), recipe=TrainConfig(**SETTINGS), seeds=range(3), runtime=CPU)
 
     wider = build("mlp:widths=12x9", input_shape=(1, 6, 6), num_classes=NUM_CLASSES, seed=0)
     refused([mlp(0), mlp(1), wider], r"student 0 has features.linear2 .*=8.*, student 2 has .*=9")
@@ -274,7 +274,7 @@ def test_counts_that_differ_are_refused():
     def refused(error, message, **changes):
         settings = {"objectives": OBJECTIVES[:2], "seeds": [0, 1], "teacher": teacher(), "runtime": CPU, **changes}
         with pytest.raises(error, match=message):
-            fit_stacked([mlp(0), mlp(1)], images(), recipe=Recipe(**SETTINGS), **settings)
+            fit_stacked([mlp(0), mlp(1)], images(), recipe=TrainConfig(**SETTINGS), **settings)
 
     refused(InvalidValue, "3 seeds for 2 students", seeds=[0, 1, 2])
     refused(InvalidValue, "3 objectives for 2 students", objectives=OBJECTIVES[:3])
@@ -288,7 +288,7 @@ def test_the_loss_of_a_teacher_of_other_classes_is_refused():
     other = ModuleTeacher(nn.Sequential(nn.Flatten(), nn.Linear(36, 5)))
     with pytest.raises(ShapeMismatch, match="do not agree on the classes"):
         fit_stacked(
-            [mlp(0), mlp(1)], images(), OBJECTIVES[1], recipe=Recipe(**SETTINGS), teacher=other, seeds=[0, 1],
+            [mlp(0), mlp(1)], images(), OBJECTIVES[1], recipe=TrainConfig(**SETTINGS), teacher=other, seeds=[0, 1],
             runtime=CPU,
         )  # fmt: skip
 
@@ -297,7 +297,7 @@ def test_bfloat16_networks_train_as_their_separate_runs():
     def errors(results):
         return [result.history[-1].train["hard"] for result in results]
 
-    settings = {"recipe": Recipe(**SETTINGS), "runtime": Runtime(torch.device("cpu"), "bf16")}
+    settings = {"recipe": TrainConfig(**SETTINGS), "runtime": Runtime(torch.device("cpu"), "bf16")}
     together = fit_stacked([mlp(0), mlp(1)], images(), HardLabels(), seeds=[0, 1], **settings)
     alone = [fit(mlp(k), images(), HardLabels(), seed=k, **settings) for k in range(2)]
     assert errors(together) == pytest.approx(errors(alone), rel=0.05)
@@ -327,7 +327,7 @@ def test_a_person_sees_means_over_the_networks():
     seen = Seen()
     students = [mlp(k) for k in range(2)]
     results = fit_stacked(
-        students, images(), HardLabels(), recipe=Recipe(**SETTINGS), seeds=[0, 1], runtime=CPU, progress=seen
+        students, images(), HardLabels(), recipe=TrainConfig(**SETTINGS), seeds=[0, 1], runtime=CPU, progress=seen
     )
     both = [sum(result.history[epoch].train["hard"] for result in results) / 2 for epoch in range(3)]
     assert [record.train["hard"] for record in seen.records] == pytest.approx(both)

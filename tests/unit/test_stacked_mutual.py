@@ -14,10 +14,10 @@ from limbeck.errors import InvalidValue
 from limbeck.models import build
 from limbeck.objectives import Distillation, HardLabels, MutualLearning
 from limbeck.teachers import ModuleTeacher
-from limbeck.training import Recipe, Runtime, fit_cohort, fit_stacked
+from limbeck.training import Runtime, TrainConfig, fit_cohort, fit_stacked
 
 CPU = Runtime(torch.device("cpu"), "fp32")
-RECIPE = Recipe(num_epochs=3, batch_size=16, learning_rate=0.2)
+RECIPE = TrainConfig(num_epochs=3, batch_size=16, learning_rate=0.2)
 
 
 def images(*, seed: int = 0, count: int = 70, labelled: bool = True) -> Samples:

@@ -127,7 +127,7 @@ def test_members_are_pooled_when_read_with_any_weights(store):
 def test_a_stored_teacher_says_what_it_is(store):
     opened = open_for_training(store)
     guide = StoreTeacher(opened, member=1)
-    assert (guide.num_views, guide.num_classes, guide.answers_any_view, guide.modules) == (2, 4, False, ())
+    assert (guide.num_views, guide.num_classes, guide.reads_inputs, guide.modules) == (2, 4, False, ())
     assert guide.name == "linear 1 (stored)"
     assert guide.fingerprint != StoreTeacher(opened, member=0).fingerprint
     guide.check_fits(images(), VIEWS)

@@ -17,10 +17,10 @@ from limbeck.metrics.tasks import compare_task, labelled_rows, measure_task
 from limbeck.objectives import BinaryDistillation, Distillation, HardLabels, valid_rows
 from limbeck.targets import DenseTargets
 from limbeck.teachers import ModuleTeacher, prepare_collection
-from limbeck.training import Recipe, fit
+from limbeck.training import TrainConfig, fit
 
 NAMES = ("a", "b", "c")
-FAST = {"seeds": 1, "progress": "silent", "recipe": Recipe(num_epochs=2, batch_size=16)}
+FAST = {"seeds": 1, "progress": "silent", "recipe": TrainConfig(num_epochs=2, batch_size=16)}
 
 
 def features(count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,7 +121,7 @@ def test_trap_29_a_weight_of_zero_is_as_good_as_leaving_the_sample_out():
     def trained(samples: Samples) -> torch.Tensor:
         torch.manual_seed(0)
         network = nn.Linear(5, 3)
-        recipe = Recipe(num_epochs=3, batch_size=24, momentum=0.0, nesterov=False, weight_decay=0.0)
+        recipe = TrainConfig(num_epochs=3, batch_size=24, momentum=0.0, nesterov=False, weight_decay=0.0)
         fit(network, samples, HardLabels(), recipe=recipe)
         return network.weight.detach()
 
@@ -139,7 +139,7 @@ def test_class_weights_are_those_of_torch():
     expected = F.cross_entropy(scores, labels, weight=weights)
     assert_close(objective(scores, None, batch, counts=counts).total, expected)
     with pytest.raises(InvalidValue, match="class_weights"):
-        limbeck.train("mlp:widths=4", (inputs, labels), recipe=Recipe(num_epochs=1, class_weights=[1.0, 2.0]))
+        limbeck.train("mlp:widths=4", (inputs, labels), recipe=TrainConfig(num_epochs=1, class_weights=[1.0, 2.0]))
 
 
 def test_distributions_as_labels_are_learned_from_and_evaluated():
@@ -208,7 +208,7 @@ def test_an_objective_for_other_labels_is_refused_before_training():
     inputs, scores = features(24)
     several = Samples("labels", torch.arange(24), inputs, (scores > 0).float(), NAMES, task="multi_label")
     one = Samples("classes", torch.arange(24), inputs, scores.argmax(dim=1), NAMES)
-    recipe = Recipe(num_epochs=1, batch_size=8)
+    recipe = TrainConfig(num_epochs=1, batch_size=8)
     with pytest.raises(InvalidValue, match="another kind"):
         fit(nn.Linear(5, 3), several, HardLabels(), recipe=recipe)
     with pytest.raises(InvalidValue, match="another kind"):

@@ -25,7 +25,7 @@ from limbeck.models import fingerprint, load_model, save_model
 from limbeck.models.foreign import build_foreign, is_foreign
 from limbeck.teachers import as_teacher, load_estimator, load_exported
 from limbeck.teachers.resolve import names_teacher, resolve_teacher
-from limbeck.training import Recipe, Runtime, predict
+from limbeck.training import Runtime, TrainConfig, predict
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -281,7 +281,7 @@ def test_a_job_measures_and_learns_from_any_kind(kind, tmp_path):
             kinds.KINDS[kind].make(0, tmp_path),
             data,
             test=data,
-            recipe=Recipe(num_epochs=1, batch_size=8),
+            recipe=TrainConfig(num_epochs=1, batch_size=8),
             seeds=1,
             progress="silent",
             device="cpu",
@@ -302,7 +302,7 @@ def test_a_timm_student_is_trained_saved_and_loaded(tmp_path):
             kinds.network(0),
             data,
             test=data,
-            recipe=Recipe(num_epochs=1, batch_size=8),
+            recipe=TrainConfig(num_epochs=1, batch_size=8),
             seeds=1,
             progress="silent",
             device="cpu",

@@ -26,7 +26,7 @@ from limbeck.teachers import (
     collect,
 )
 from limbeck.teachers.outputs import log_of_probs, look_like_probs
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 IDS = torch.arange(5)
 LOGITS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
@@ -134,7 +134,7 @@ def test_outputs_are_part_of_the_fingerprint():
 
 
 def distil(teachers, train, **settings):
-    defaults = {"recipe": Recipe(num_epochs=1, batch_size=32), "seeds": 1, "progress": "silent", "device": "cpu"}
+    defaults = {"recipe": TrainConfig(num_epochs=1, batch_size=32), "seeds": 1, "progress": "silent", "device": "cpu"}
     return limbeck.distill("mlp:widths=6", teachers, train, **defaults | settings)
 
 

@@ -37,7 +37,7 @@ def inputs(count: int = 5) -> torch.Tensor:
 IDS = torch.arange(5)
 
 
-def test_answers_in_eval_mode_without_gradient():
+def test_outputs_in_eval_mode_without_gradient():
     module = network()
     expected = module.eval()(inputs()).detach()
     module.train()
@@ -64,7 +64,7 @@ def test_a_module_that_returns_something_else_is_named():
     assert_close(ModuleTeacher(Other(pair), logits=1)(IDS, inputs()).logits, pair[1])
 
 
-def test_nan_weights_and_nan_answers_are_refused():
+def test_nan_weights_and_nan_outputs_are_refused():
     module = network()
     with torch.no_grad():
         module[0].weight[0, 0] = float("nan")
@@ -147,12 +147,12 @@ def test_stored_logits_without_an_id_are_refused():
         LogitsTeacher(torch.zeros(2, 3), ids=torch.tensor([1, 2, 3]))
 
 
-def test_collected_answers_are_the_live_ones_at_every_temperature():
+def test_collected_outputs_are_the_live_ones_at_every_temperature():
     samples = as_samples((inputs(), torch.tensor([0, 1, 2, 0, 1])))
     ensemble = EnsembleTeacher([ModuleTeacher(network(seed=s)) for s in range(2)], weights=[1, 3])
     collected = collect_logits(ensemble, samples, Views(), batch_size=2)
     assert collected.fingerprint == ensemble.fingerprint
-    assert not collected.answers_any_view
+    assert not collected.reads_inputs
     order = torch.tensor([3, 0, 4])
     for temperature in (1.0, 8.0):
         live = ensemble(samples.ids[order], inputs()[order]).logits_at(temperature)
@@ -176,7 +176,7 @@ def test_only_what_runs_is_collected():
     ready = LogitsTeacher(torch.randn(5, 3))
     mixed = EnsembleTeacher([ModuleTeacher(network()), ready])
     assert mixed.runs
-    assert not mixed.answers_any_view
+    assert not mixed.reads_inputs
     collected = collect_logits(mixed, samples, Views())
     assert collected.members[1] is ready
     assert not collected.runs
@@ -236,11 +236,11 @@ def moved(image: torch.Tensor, down: int, right: int, fill: float) -> torch.Tens
 
 @pytest.mark.parametrize("pooling", ["geometric", "arithmetic"])
 @pytest.mark.parametrize("fill", [0.0, -0.4])
-def test_answers_averaged_over_shifts_are_the_mean_over_all_of_them(pooling, fill):
+def test_outputs_averaged_over_shifts_are_the_mean_over_all_of_them(pooling, fill):
     teacher, temperature, pictures = shift_sensitive(), 2.0, images()
     averaged = ShiftAveragedTeacher(teacher, max_shift_pixels=1, pooling=pooling, fill=fill)
-    answered = averaged(torch.arange(3), pictures).logits_at(temperature)
-    for picture, logits in zip(pictures, answered, strict=True):
+    collected_targets = averaged(torch.arange(3), pictures).logits_at(temperature)
+    for picture, logits in zip(pictures, collected_targets, strict=True):
         one = [
             teacher(torch.arange(1), moved(picture[0], down, right, fill)[None, None]).logits_at(temperature)[0]
             for down in (-1, 0, 1)

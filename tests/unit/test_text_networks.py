@@ -52,7 +52,7 @@ def run(transformers, tmp_path_factory):
         teachers=network(transformers),
         train=texts([4, 9, 6]),
         test=texts([7, 3]),
-        recipe=limbeck.Recipe(num_epochs=1, batch_size=16),
+        recipe=limbeck.TrainConfig(num_epochs=1, batch_size=16),
         seeds=1,
         out=out,
         progress="silent",

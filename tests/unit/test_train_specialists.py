@@ -26,11 +26,11 @@ from limbeck.objectives import HardSpecialSoftRest
 from limbeck.pooling import combine_specialists
 from limbeck.specialists import SpecialistPlan
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 NAMES = ("a", "b", "c", "d", "e", "f")
-RECIPE = Recipe(num_epochs=4, batch_size=16, learning_rate=0.05)
+RECIPE = TrainConfig(num_epochs=4, batch_size=16, learning_rate=0.05)
 SPEC = "mlp:widths=12"
 
 
@@ -135,11 +135,11 @@ def test_full_softmax_specialists_learn_from_labels_and_the_generalist(monkeypat
     assert samples.class_names == ("d", "c", DUSTBIN)
     positions = settings["order"].positions(samples, seed=0, epoch=0, batch_size=16)
     assert ((samples.labels[positions] < 2).view(-1, 16).sum(dim=1) == 8).all()
-    answers = settings["teacher"]
-    assert isinstance(answers, LogitsTeacher)
-    assert answers.fingerprint == own
+    outputs = settings["teacher"]
+    assert isinstance(outputs, LogitsTeacher)
+    assert outputs.fingerprint == own
     with torch.no_grad():
-        assert_close(answers(samples.ids, samples.inputs).logits_at(1.0), network(data().inputs))
+        assert_close(outputs(samples.ids, samples.inputs).logits_at(1.0), network(data().inputs))
     for one, plain in zip(specialists, trained(network), strict=True):
         assert one.class_set == plain.class_set
         assert one.dustbin_offset == plain.dustbin_offset
@@ -190,7 +190,7 @@ def test_a_full_softmax_specialist_is_right_for_the_frequencies_of_its_data():
         network,
         plan,
         samples,
-        recipe=Recipe(num_epochs=1500, batch_size=2 * 10, learning_rate=0.5, schedule="cosine", weight_decay=0.0),
+        recipe=TrainConfig(num_epochs=1500, batch_size=2 * 10, learning_rate=0.5, schedule="cosine", weight_decay=0.0),
         variant="full_softmax",
         runtime=CPU,
     )
@@ -211,7 +211,7 @@ def test_what_is_there_is_not_trained_again_and_other_settings_are_other_special
         patched.setattr(training, "collect_logits", None)  # nobody is asked for what is there
         again = trained(network, out=tmp_path, variant=variant)
     assert not calls
-    assert all(one.was_there for one in again)
+    assert all(one.was_cached for one in again)
     inputs = data().inputs
     for one, other in zip(first, again, strict=True):
         assert_close(one.module(inputs), other.module(inputs))
@@ -293,10 +293,10 @@ def test_the_committee_is_the_combination_of_its_parts_and_better_than_the_gener
             logits[:, -1] += one.dustbin_offset
             parts.append(logits)
         expected = combine_specialists(network(test.inputs), parts, plan.class_numbers())
-    answered = teacher(test.ids, test.inputs).logits_at(1.0)
-    assert_close(answered, expected, rtol=1e-4, atol=1e-4)
+    collected_targets = teacher(test.ids, test.inputs).logits_at(1.0)
+    assert_close(collected_targets, expected, rtol=1e-4, atol=1e-4)
     alone = int((network(test.inputs).argmax(dim=1) != test.labels).sum())
-    together = int((answered.argmax(dim=1) != test.labels).sum())
+    together = int((collected_targets.argmax(dim=1) != test.labels).sum())
     assert together < alone
 
 

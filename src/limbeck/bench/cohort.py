@@ -12,7 +12,7 @@ from limbeck.data import Samples
 from limbeck.errors import require_positive
 from limbeck.models import build
 from limbeck.objectives import HardLabels, MutualLearning
-from limbeck.training import Recipe, Runtime, fit, fit_cohort, fit_stacked
+from limbeck.training import Runtime, TrainConfig, fit, fit_cohort, fit_stacked
 
 FLOOR, SMALL_FLOOR = "one_by_one", "small_one_by_one"
 TARGETS = {"simultaneous": 1.05, "stacked": 0.70}  # of the floor's time; alternating asks all but one a second time
@@ -57,7 +57,7 @@ def run(
         ['simultaneous', 'alternating', 'stacked']
     """
     require_positive("num_samples", num_samples)
-    recipe, runtime = Recipe(num_epochs=1, batch_size=batch_size), Runtime.resolve("cpu", "fp32")
+    recipe, runtime = TrainConfig(num_epochs=1, batch_size=batch_size), Runtime.resolve("cpu", "fp32")
     images, digits = (_random_images(shape, num_samples, seed=seed) for shape in ((3, 32, 32), (1, 28, 28)))
 
     def networks(spec: str, count: int, samples: Samples) -> list[nn.Module]:

@@ -63,7 +63,7 @@ def run(
             f"{num_images} images in the loop",
             expected="0 < set_size < num_classes, num_specialists <= num_classes, num_looped <= num_images",
         )
-    generalist, specialists, sets = _answers(num_images, num_classes, num_specialists, set_size, seed)
+    generalist, specialists, sets = _outputs(num_images, num_classes, num_specialists, set_size, seed)
 
     def one_by_one() -> None:
         for i in range(num_looped):
@@ -105,7 +105,7 @@ def run(
     }
 
 
-def _answers(
+def _outputs(
     num_images: int, num_classes: int, num_specialists: int, set_size: int, seed: int
 ) -> tuple[Tensor, list[Tensor], list[list[int]]]:
     generator = torch.Generator().manual_seed(seed)

@@ -13,13 +13,13 @@ from limbeck.errors import require_positive
 from limbeck.models import build
 from limbeck.objectives import Distillation
 from limbeck.teachers import LogitsTeacher
-from limbeck.training import Recipe, Runtime, fit, fit_stacked
+from limbeck.training import Runtime, TrainConfig, fit, fit_stacked
 
 FLOOR = "one_by_one"
 TARGETS = {"stacked": 0.20, "stacked_own_seeds": 0.20}  # of the floor's time
 TEMPERATURES = (1.0, 2.5, 4.0, 20.0)
 SPEC = "mlp:widths=30x30"
-RECIPE = Recipe(num_epochs=1, batch_size=128)
+RECIPE = TrainConfig(num_epochs=1, batch_size=128)
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
     require_positive("num_samples", num_samples)
     samples, logits = _data(num_samples, seed)
     runtime = Runtime.resolve("cpu", "fp32")
-    recipe = Recipe(num_epochs=num_epochs, batch_size=RECIPE.batch_size)
+    recipe = TrainConfig(num_epochs=num_epochs, batch_size=RECIPE.batch_size)
     objectives = [
         Distillation(temperature=TEMPERATURES[k % len(TEMPERATURES)], hard_weight=0.1) for k in range(num_networks)
     ]

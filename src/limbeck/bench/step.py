@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from limbeck.bench.timing import Timing, interleaved, machine_facts, reached, seconds_by_way
 from limbeck.data import Normalise, Samples, Views, augmentations_from
 from limbeck.errors import require_positive
-from limbeck.memory import keep_freed_memory
+from limbeck.memory import set_malloc_thresholds
 from limbeck.models import build
 from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.teachers import ModuleTeacher, Teacher, collect, store_teacher
-from limbeck.training import Recipe, Runtime, fit
+from limbeck.training import Runtime, TrainConfig, fit
 
 FLOOR = "plain"
 BATCH_SIZE = 128
@@ -30,7 +30,7 @@ NUM_CLASSES = 10
 TARGETS = {"stored": 1.02, "views_replayed": 1.10, "mapping": 1.05}
 MAPPING_FLOOR = "plain_mapping"
 TINY_STEPS, TINY_BATCH = 1000, 32
-RECIPE = Recipe(num_epochs=1, batch_size=BATCH_SIZE, schedule="constant", learning_rate=0.01, weight_decay=0.0)
+RECIPE = TrainConfig(num_epochs=1, batch_size=BATCH_SIZE, schedule="constant", learning_rate=0.01, weight_decay=0.0)
 
 
 def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> di
 
     The floor is a bare loop over tensors in memory: index, forward, cross-entropy, backward, SGD with Nesterov
     momentum, in the optimiser that ``fit`` uses and, like it, in memory that is kept from step to step (see
-    :func:`limbeck.memory.keep_freed_memory`). ``supervised`` is ``fit`` on labels; ``stored`` is ``fit`` on a
+    :func:`limbeck.memory.set_malloc_thresholds`). ``supervised`` is ``fit`` on labels; ``stored`` is ``fit`` on a
     store of soft targets; ``views_replayed`` shifts 8-bit images by up to 2 pixels and looks the targets of that view
     up; ``teacher_online`` runs the teacher in every step. Each way's epoch contains everything: the optimiser's
     making, the order, the losses' reading. ``overhead`` is what a step of ``fit`` on labels takes longer than one of
@@ -56,7 +56,7 @@ def run(*, num_samples: int = 12_800, num_rounds: int = 15, seed: int = 0) -> di
         InvalidValue: no samples.
     """
     require_positive("num_samples", num_samples)
-    keep_freed_memory()
+    set_malloc_thresholds()
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (num_samples, 1, 28, 28), generator=generator, dtype=torch.uint8)
     inputs = images.flatten(1) / 255
@@ -145,7 +145,7 @@ def _overhead_microseconds(*, num_rounds: int, seed: int) -> float:
     inputs = torch.randn(TINY_STEPS * TINY_BATCH, 8, generator=generator)
     labels = torch.randint(0, 4, (len(inputs),), generator=generator)
     samples = _samples(inputs, labels)
-    recipe = Recipe(num_epochs=1, batch_size=TINY_BATCH, schedule="constant", learning_rate=0.01, weight_decay=0.0)
+    recipe = TrainConfig(num_epochs=1, batch_size=TINY_BATCH, schedule="constant", learning_rate=0.01, weight_decay=0.0)
     timings = interleaved(
         {
             "bare": lambda: _plain_epoch(nn.Linear(8, NUM_CLASSES), inputs, labels, TINY_BATCH, seed),
@@ -193,7 +193,7 @@ def _epoch(
     seed: int,
     *,
     views: Views | None = None,
-    recipe: Recipe = RECIPE,
+    recipe: TrainConfig = RECIPE,
 ) -> None:
     runtime = Runtime.resolve("cpu", "fp32")
     fit(student, samples, objective, recipe=recipe, teacher=teacher, views=views, runtime=runtime, seed=seed)

@@ -100,7 +100,7 @@ def _time_reading(
     generator = torch.Generator().manual_seed(seed)
     ids = _ids_with_gaps(num_samples, generator)
     logits = torch.randn(num_samples, 32, generator=generator) @ torch.randn(32, num_classes, generator=generator)
-    teacher = _answers_by_id(ids, logits)
+    teacher = _logits_by_id(ids, logits)
     samples = _samples(ids, torch.zeros(num_samples, 1), num_classes)
     order = torch.randperm(num_samples, generator=generator)
     positions = torch.split(order, batch_size)
@@ -167,7 +167,7 @@ def _ids_with_gaps(num_samples: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(num_samples + num_samples // 9, generator=generator)[:num_samples].sort().values
 
 
-def _answers_by_id(ids: Tensor, logits: Tensor) -> LogitsTeacher:
+def _logits_by_id(ids: Tensor, logits: Tensor) -> LogitsTeacher:
     rows = torch.zeros(int(ids[-1]) + 1, logits.shape[1])
     rows[ids] = logits
     return LogitsTeacher(rows)

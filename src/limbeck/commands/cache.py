@@ -11,11 +11,11 @@ from limbeck.commands.collection_summary import break_even, counted, summarise
 from limbeck.commands.networks import trained_teacher
 from limbeck.commands.settings import prepare
 from limbeck.data import Normalise, Views, augmentations_from
-from limbeck.distillation.transfer import showing_collection
+from limbeck.distillation.target_source import showing_collection
 from limbeck.errors import ConfigError, InvalidValue
 from limbeck.settings import DistillConfig
 from limbeck.targets import Plan
-from limbeck.targets.writer import shard_is_whole
+from limbeck.targets.writer import shard_is_complete
 from limbeck.teachers import CollectionProgress, collect, prepare_collection
 from limbeck.training import Runtime, progress_for
 
@@ -40,7 +40,7 @@ class CollectionInterrupted(KeyboardInterrupt):
         self.checkpoint = None if plan is None else folder
         text = "stopped before the first record"
         if plan is not None:
-            whole = _num_whole(folder, plan, digest)
+            whole = _num_complete(folder, plan, digest)
             text = f"stopped with {whole} of {counted(plan.num_shards, 'shard')} finished"
         super().__init__(text)
 
@@ -95,7 +95,7 @@ def run(
             store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=report)
     except KeyboardInterrupt:
         raise CollectionInterrupted(out, plan, digest) from None
-    result = summarise(plan, out, num_whole=_num_whole(out, plan, digest), progress=reached)
+    result = summarise(plan, out, num_complete=_num_complete(out, plan, digest), progress=reached)
     if store is not None:
         result["num_bytes"] = store.num_bytes
         result["break_even"] = break_even(
@@ -149,13 +149,13 @@ def _check_views(flags: dict[str, Any], collection: Collection) -> None:
         )
 
 
-def _num_whole(folder: Path, plan: Plan, digest: str) -> int:
-    return sum(shard_is_whole(folder, plan, digest, shard) for shard in range(plan.num_shards))
+def _num_complete(folder: Path, plan: Plan, digest: str) -> int:
+    return sum(shard_is_complete(folder, plan, digest, shard) for shard in range(plan.num_shards))
 
 
 def _describe(plan: Plan, folder: Path, digest: str) -> str:
     kept = "the clean view" if plan.num_views is None else f"{plan.num_views} views"
     codecs = ", ".join(f"{member.codec} ({member.record_bytes} bytes)" for member in plan.members)
     text = f"{kept} as {codecs}: {plan.num_records:,} records in {counted(plan.num_shards, 'shard')}"
-    whole = _num_whole(folder, plan, digest)
+    whole = _num_complete(folder, plan, digest)
     return text + (f", {whole} of them finished before" if whole else "")

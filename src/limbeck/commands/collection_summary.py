@@ -20,24 +20,24 @@ TIMED_SECONDS = 0.5  # for which the teacher, and reading, are timed
 TIMED_BATCHES = 64  # at most
 
 
-def summarise(plan: Plan, folder: Path, *, num_whole: int, progress: CollectionProgress | None) -> dict[str, Any]:
+def summarise(plan: Plan, folder: Path, *, num_complete: int, progress: CollectionProgress | None) -> dict[str, Any]:
     """Return what a collection is and how far it has come, JSON-able.
 
     Args:
         plan: of the collection.
         folder: the store's.
-        num_whole: shards that are finished, by any process.
+        num_complete: shards that are finished, by any process.
         progress: of this process at its end; None where it found everything finished.
     """
     return {
         "store": str(folder),
-        "finished": num_whole == plan.num_shards,
+        "finished": num_complete == plan.num_shards,
         "data": plan.data_name,
         "num_samples": plan.num_samples,
         "num_views": plan.num_views,
         "precision": plan.precision,
         "num_shards": plan.num_shards,
-        "num_shards_finished": num_whole,
+        "num_shards_finished": num_complete,
         "members": [
             {
                 "name": member.name,
@@ -91,7 +91,7 @@ def break_even(
     batches = list(iterate_batches(samples, views, positions, batch_size=batch_size, view=view))
     forward = Forward(members_of(teacher), precision=plan.precision)
 
-    def answer(index: int) -> None:
+    def output(index: int) -> None:
         with torch.no_grad():
             for logits in forward(batches[index]):
                 logits.cpu()
@@ -101,7 +101,7 @@ def break_even(
             store.targets(batches[index].ids, view=view, member=member).logits_at(1.0)
 
     sizes = [len(batch) for batch in batches]
-    teacher_seconds = len(samples) * _seconds_per_sample(answer, sizes)
+    teacher_seconds = len(samples) * _seconds_per_sample(output, sizes)
     reading_seconds = len(samples) * _seconds_per_sample(read, sizes)
     speed = _records_per_second(progress)
     collecting = plan.num_records / speed if speed else teacher_seconds * (plan.num_views or 1)

@@ -31,7 +31,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
+class _Outputs:
     """What a saved network says of samples, and what is measured of it beside that."""
 
     network: str
@@ -84,18 +84,18 @@ def run(
     if samples is None:
         raise DataError(f"{data} has no {split} split.", expected="one of " + ", ".join(_present(splits)))
     samples = samples.take(samples.labelled_positions())
-    answers = (
-        _answers_of_network(saved, samples, threshold=threshold, runtime=runtime)
+    outputs = (
+        _outputs_of_network(saved, samples, threshold=threshold, runtime=runtime)
         if saved
-        else _answers_of_committee(model, samples, num_top_classes=num_top_classes, runtime=runtime)
+        else _outputs_of_committee(model, samples, num_top_classes=num_top_classes, runtime=runtime)
     )
-    found = Predictions(answers.logits, samples.labels, samples.class_names, samples.task)
-    measured = found.measured() | answers.measurements
+    found = Predictions(outputs.logits, samples.labels, samples.class_names, samples.task)
+    measured = found.measured() | outputs.measurements
     rows = found.labelled
     confusion = confusion_matrix(rows.logits, rows.labels) if found.has_classes else None
     return {
         "model": str(model),
-        "network": answers.network,
+        "network": outputs.network,
         "data": data,
         "split": split,
         "num_samples": len(samples),
@@ -107,7 +107,7 @@ def run(
                 "change_in_right": row.change,
                 "relative_change": row.relative_change,
             }
-            for row in answers.by_coverage
+            for row in outputs.by_coverage
         ],
         "most_confused": [
             {"true": true, "predicted": predicted, "count": count}
@@ -136,20 +136,20 @@ def _coverage_text(row: dict[str, Any]) -> str:
     return f"  true class known to {known}: {row['num_samples']:,} samples, {change:+d} right{told}"
 
 
-def _answers_of_network(saved: SavedModel, samples: Samples, *, threshold: float | None, runtime: Runtime) -> _Answers:
+def _outputs_of_network(saved: SavedModel, samples: Samples, *, threshold: float | None, runtime: Runtime) -> _Outputs:
     normalise = normalise_from(saved)
     module = module_for(saved, train=samples, normalise=normalise).to(runtime.device)
     views = Views(normalise=normalise)
     if threshold is None:
-        return _Answers(saved.spec, predict(module, samples, views, runtime=runtime), {})
+        return _Outputs(saved.spec, predict(module, samples, views, runtime=runtime), {})
     assert isinstance(module, ExitNetwork)
     logits = predict(EveryExit(module), samples, views, runtime=runtime)
     exits = first_confident_exit(logits, threshold=threshold)
     logits = logits[torch.arange(len(logits)), exits]
-    return _Answers(saved.spec, logits, _exit_measurements(module, exits, samples.input_shape))
+    return _Outputs(saved.spec, logits, _exit_measurements(module, exits, samples.input_shape))
 
 
-def _answers_of_committee(folder: Path, samples: Samples, *, num_top_classes: int | None, runtime: Runtime) -> _Answers:
+def _outputs_of_committee(folder: Path, samples: Samples, *, num_top_classes: int | None, runtime: Runtime) -> _Outputs:
     """Ask generalist and specialists, which take inputs as they are."""
     committee = committee_for(folder, train=samples, normalise=None, num_top_classes=num_top_classes)
     committee.check_fits(samples, Views())
@@ -163,7 +163,7 @@ def _answers_of_committee(folder: Path, samples: Samples, *, num_top_classes: in
         "generalist_accuracy": accuracy(alone, labels),
         "generalist_conditional_accuracy": among[1],
     }
-    return _Answers(
+    return _Outputs(
         f"{committee.name}, n = {committee.num_top_classes}",
         together,
         {name: (value, "fraction") for name, value in accuracies.items()},

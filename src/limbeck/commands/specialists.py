@@ -147,7 +147,7 @@ def train(
                 "selected_epoch": one.selected_epoch,
                 "balanced_validation_accuracy": _validation_accuracy(one),
                 "training_seconds": one.elapsed_seconds,
-                "was_there": one.was_there,
+                "was_cached": one.was_cached,
             }
             for one in specialists
         ],
@@ -160,7 +160,7 @@ def trained_as_text(summary: dict[str, Any]) -> str:
     for number, one in enumerate(summary["specialists"]):
         accuracy = one["balanced_validation_accuracy"]
         reached = "" if accuracy is None else f", {100 * accuracy:.1f} % of its validation samples right"
-        how = "was there" if one["was_there"] else f"epoch {one['selected_epoch']}"
+        how = "was there" if one["was_cached"] else f"epoch {one['selected_epoch']}"
         lines.append(f"  {number}: {len(one['class_set'])} classes, {how}{reached}")
     lines.append(f"committee: {summary['committee']}")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from limbeck.errors import ConfigError, LimbeckError, require_positive
 from limbeck.settings import DistillConfig
 from limbeck.targets import Plan, TargetStore
 from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
-from limbeck.teachers import Teacher, verify_answers
+from limbeck.teachers import Teacher, verify_store
 from limbeck.teachers.collecting import members_of
 from limbeck.teachers.comparing import TOLERANCE
 from limbeck.training import Runtime
@@ -111,7 +111,7 @@ def _teachers(
     check_teachers(plan, [member.fingerprint for member in members])
     yield Check("teachers", ", ".join(f"{member.name}, fingerprint {member.fingerprint[:12]}" for member in members))
     count = min(count, plan.num_records)
-    largest = verify_answers(store, teacher, samples, views, count=count, batch_size=batch_size)
+    largest = verify_store(store, teacher, samples, views, count=count, batch_size=batch_size)
     limit = TOLERANCE[plan.precision]
     yield Check(
         "answers",

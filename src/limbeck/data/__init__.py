@@ -1,6 +1,5 @@
 """Data: samples with stable ids, their order, their views, and where they come from."""
 
-from limbeck.data.adopt import as_samples, as_splits, is_data_set_dict
 from limbeck.data.archives import unpack
 from limbeck.data.augmentation_words import augmentations_from
 from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup
@@ -12,6 +11,7 @@ from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
 from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
+from limbeck.data.from_arrays import as_samples, as_splits, is_data_set_dict
 from limbeck.data.hub import load_hf
 from limbeck.data.image_files import ImageFiles
 from limbeck.data.images import load_image_folder

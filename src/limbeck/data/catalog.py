@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.data.adopt import as_samples
 from limbeck.data.archives import archive_key, is_archive, unpack
 from limbeck.data.cifar import (
     CIFAR10_BINARY,
@@ -25,6 +24,7 @@ from limbeck.data.cifar import (
 )
 from limbeck.data.decoded import read_decoded, write_decoded
 from limbeck.data.downloads import cache_folder, download, find_file, missing
+from limbeck.data.from_arrays import as_samples
 from limbeck.data.hub import load_hf
 from limbeck.data.idx import FASHION_MNIST, MNIST, load_idx_set
 from limbeck.data.images import image_root, load_image_folder

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limbeck.data.adopt import as_samples, as_splits
 from limbeck.data.collate import Collate, pad_collate
+from limbeck.data.from_arrays import as_samples, as_splits
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError, MissingPackage
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.data.adopt import as_samples
+from limbeck.data.from_arrays import as_samples
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError, near_names
 

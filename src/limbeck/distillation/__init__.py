@@ -11,8 +11,8 @@ from limbeck.distillation.run_directory import RunDirectory, dump_config
 from limbeck.distillation.self_distillation import distill_self
 from limbeck.distillation.single import train
 from limbeck.distillation.sources import NetworkSource, network_from
+from limbeck.distillation.specialist_task import TrainedSpecialist
 from limbeck.distillation.specialists import train_specialists
-from limbeck.distillation.specialty import TrainedSpecialist
 from limbeck.distillation.trained import TrainedNetwork
 
 __all__ = [

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from limbeck.data import augmentations_from
 from limbeck.distillation.job_arguments import JobArguments
+from limbeck.distillation.prepared_teachers import TeacherSource
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.sources import NetworkSource
-from limbeck.distillation.staff import TeacherSource
 from limbeck.errors import InvalidValue, near_names
 from limbeck.objectives import MutualLearning, Objective, SelfDistillation, named_objective
 from limbeck.settings import (
@@ -21,7 +21,7 @@ from limbeck.settings import (
     MutualSettings,
     SelfSettings,
     SingleSettings,
-    TaughtSettings,
+    TeacherSettings,
     documented,
 )
 
@@ -211,6 +211,6 @@ def job(
     return decorate
 
 
-def _check_taught(settings: TaughtSettings) -> None:
+def _check_taught(settings: TeacherSettings) -> None:
     augmentations_from(settings.augmentations)
     augmentations_from(settings.teacher_augmentations or ())

@@ -89,7 +89,7 @@ class NetworkCache:
             retries=retries,
             progress=self.progress.say,
         )
-        return [self._load(task, was_cached=done.was_there) for task, done in zip(tasks, outcomes, strict=True)]
+        return [self._load(task, was_cached=done.was_cached) for task, done in zip(tasks, outcomes, strict=True)]
 
     def train_stacked(self, tasks: Sequence[TrainingTask]) -> list[TrainedNetwork]:
         """Return networks of one shape, samples, recipe and validation; those missing are trained in one pass."""
@@ -119,12 +119,12 @@ class NetworkCache:
         """
         if all(self.has(task) for task in tasks):
             return [self._load(task, was_cached=True) for task in tasks]
-        first, objective, workplace = tasks[0], tasks[0].objective, None
+        first, objective, work_dir = tasks[0], tasks[0].objective, None
         assert isinstance(objective, MutualLearning), "peers learn from each other"
         if self.folder is not None:
             key = hashlib.sha256(" ".join(task.key for task in tasks).encode()).hexdigest()[:KEY_DIGITS]
-            workplace = make_folder(self.folder / f"{title}-cohort-{key}.partial", remedy="choose another folder")
-        events = self.events or (workplace / EVENTS if workplace else None)
+            work_dir = make_folder(self.folder / f"{title}-cohort-{key}.partial", remedy="choose another folder")
+        events = self.events or (work_dir / EVENTS if work_dir else None)
         fitted = fit_cohort(
             [task.student for task in tasks],
             first.samples,
@@ -139,7 +139,7 @@ class NetworkCache:
             steps_per_epoch=first.steps_per_epoch,
             runtime=self.runtime,
             name=title,
-            checkpoint=workplace / CHECKPOINT if workplace else None,
+            checkpoint=work_dir / CHECKPOINT if work_dir else None,
             events=EventLog(events),
             progress=self.progress,
         )
@@ -148,8 +148,8 @@ class NetworkCache:
             self._put(task, result, num_together=len(tasks), events=own_events)
             for task, result in zip(tasks, fitted.members, strict=True)
         ]
-        if workplace is not None:
-            shutil.rmtree(workplace, ignore_errors=True)
+        if work_dir is not None:
+            shutil.rmtree(work_dir, ignore_errors=True)
         return trained
 
     def _place(self, task: TrainingTask) -> Path:

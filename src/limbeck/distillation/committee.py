@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.distillation.specialty import TrainedSpecialist, as_specialist, load_specialist
+from limbeck.distillation.specialist_task import TrainedSpecialist, as_specialist, load_specialist
 from limbeck.errors import ModelError, RecordError
 from limbeck.models import SavedModel, load_model, save_model
 from limbeck.pooling import require_num_top_classes

@@ -89,8 +89,8 @@ def cached_exit_costs(
         make_folder(folder, remedy="choose another --networks folder")
         content = {"costs": costs, "environment": plain(environment_facts(runtime))}
         write_text(path, json.dumps(content, indent=1) + "\n")
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return [decode_plain(ExitCost, cost, str(path)) for cost in kept["costs"]]
+    cached = json.loads(path.read_text(encoding="utf-8"))
+    return [decode_plain(ExitCost, cost, str(path)) for cost in cached["costs"]]
 
 
 def measured_on(runtime: Runtime) -> str:

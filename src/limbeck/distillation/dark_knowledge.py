@@ -35,7 +35,7 @@ def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature
     """
     if data.train.task != "single_label" or data.train.labels.ndim > 1:
         return []
-    samples = data.validation if data.validation is not None and teacher.answers_any_view else data.labelled
+    samples = data.validation if data.validation is not None and teacher.reads_inputs else data.labelled
     samples = samples.take(samples.labelled_positions()[:NUM_CANDIDATES])
     temperatures = sorted({*TEMPERATURES, float(temperature)})
     log_probs = _tempered(teacher, samples, views, temperatures)

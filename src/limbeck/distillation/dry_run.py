@@ -37,7 +37,7 @@ def dry_run(experiment: Experiment, networks: Mapping[str, nn.Module | Teacher |
         network = experiment.data.build(network, seed=0) if isinstance(network, Network) else network
         if not isinstance(network, Teacher):
             _walk(experiment, role, network, is_saved=experiment.directory.path is not None)
-        elif network.answers_any_view:
+        elif network.reads_inputs:
             _walk(experiment, role, PooledNetwork(network), is_saved=False)
 
 

@@ -22,7 +22,7 @@ from limbeck.objectives import MutualLearning, Objective
 from limbeck.records import DataRecord
 from limbeck.reproduction import NetworkFacts, Results
 from limbeck.teachers import Teacher
-from limbeck.training import Progress, Recipe, Runtime, count_batches
+from limbeck.training import Progress, Runtime, TrainConfig, count_batches
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -165,7 +165,7 @@ class Experiment:
         seed: int,
         weights_seeds: Sequence[int],
         update: str = "alternating",
-        recipes: Sequence[Recipe] | None = None,
+        recipes: Sequence[TrainConfig] | None = None,
         **training: Unpack[SharedTraining],
     ) -> list[TrainedNetwork]:
         """Return the members of a cohort that learned from each other, "NAME-1", "NAME-2", ...: see ``fit_cohort``.
@@ -215,7 +215,7 @@ class Experiment:
         seed: int,
         samples: Samples,
         objective: Objective,
-        recipe: Recipe,
+        recipe: TrainConfig,
         augmentations: Sequence[str],
         num_views: int | None = None,
         view_seed: int = 0,

@@ -18,13 +18,13 @@ from limbeck.distillation.costs import first_inputs
 from limbeck.distillation.dark_knowledge import dark_knowledge
 from limbeck.distillation.dry_run import dry_run
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.prepared_teachers import PreparedTeachers, TeacherSource, prepare_teachers, teacher_sources
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import job_data
-from limbeck.distillation.staff import Staff, TeacherSource, hire, teacher_sources
+from limbeck.distillation.target_source import choose_target_source, open_store
 from limbeck.distillation.trained import TrainedNetwork
-from limbeck.distillation.transfer import open_store, transfer_for
 from limbeck.errors import DataError, StoreError, TeacherError
 from limbeck.inputs import move
 from limbeck.objectives import Objective, objective_of_labels
@@ -75,14 +75,14 @@ def distill(settings: DistillJob) -> RunResult:
     if store is not None:
         ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
         stored = open_store(store, experiment, settings, ready)
-    staff = hire(sources if stored is None or sources else [stored], experiment, settings)
-    _refuse_softmax_pool(staff.teacher, data.train.task)
-    transfer = transfer_for(stored or staff.teacher, experiment, settings)
-    experiment.results.notes += [*staff.notes, *transfer.notes]
+    prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
+    _refuse_softmax_pool(prepared.teacher, data.train.task)
+    target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
+    experiment.results.notes += [*prepared.notes, *target_source.notes]
     if network.shares_start:
         experiment.results.note("The student was given as a module: every seed starts from its weights.")
-    students = _train_students(experiment, network, transfer.teacher, settings)
-    return _finish(experiment, staff, students, settings)
+    students = _train_students(experiment, network, target_source.teacher, settings)
+    return _finish(experiment, prepared, students, settings)
 
 
 def _refuse_softmax_pool(teacher: Teacher, task: str) -> None:
@@ -123,12 +123,14 @@ def _train_students(
     ]
 
 
-def _finish(experiment: Experiment, staff: Staff, students: list[TrainedNetwork], settings: DistillJob) -> RunResult:
+def _finish(
+    experiment: Experiment, prepared: PreparedTeachers, students: list[TrainedNetwork], settings: DistillJob
+) -> RunResult:
     """Prove the teacher unchanged, read the test set once, and write the record."""
-    staff.teacher.check_unchanged()
+    prepared.teacher.check_unchanged()
     data, views = experiment.data, experiment.clean_views()
-    teacher_logits = _teacher_logits(experiment, staff)
-    networks, measurements = evaluate_all(experiment, [*staff.networks, *students], teacher_logits=teacher_logits)
+    teacher_logits = _teacher_logits(experiment, prepared)
+    networks, measurements = evaluate_all(experiment, [*prepared.networks, *students], teacher_logits=teacher_logits)
     return finish_run(
         experiment,
         "distill",
@@ -136,20 +138,20 @@ def _finish(experiment: Experiment, staff: Staff, students: list[TrainedNetwork]
         seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
-        dark=dark_knowledge(staff.teacher, data, views, temperature=settings.temperature) if data.has_labels else (),
+        dark=dark_knowledge(prepared.teacher, data, views, temperature=settings.temperature) if data.has_labels else (),
         comparisons=[Comparison("baseline", "distilled", "the teacher")] if data.has_labels else (),
     )
 
 
-def _teacher_logits(experiment: Experiment, staff: Staff) -> Tensor | None:
+def _teacher_logits(experiment: Experiment, prepared: PreparedTeachers) -> Tensor | None:
     """Return the teacher's logits of the test samples, run or looked up by id; None where it has none of these."""
     test, views = experiment.data.test, experiment.clean_views()
-    if staff.networks and staff.networks[0].role == "teacher":
-        return predict(staff.networks[0].module, test, views, runtime=experiment.runtime)
-    if staff.teacher.answers_any_view or staff.teacher.num_views is not None or not experiment.data.test_is_held_out:
+    if prepared.networks and prepared.networks[0].role == "teacher":
+        return predict(prepared.networks[0].module, test, views, runtime=experiment.runtime)
+    if prepared.teacher.reads_inputs or prepared.teacher.num_views is not None or not experiment.data.test_is_held_out:
         return None
     try:
-        return staff.teacher(test.ids.cpu(), test.ids.cpu()).logits_at(1.0).float().cpu()
+        return prepared.teacher(test.ids.cpu(), test.ids.cpu()).logits_at(1.0).float().cpu()
     except (TeacherError, StoreError):
         return None
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from limbeck.distillation.arguments import MutualJob, job
 from limbeck.distillation.dry_run import dry_run
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import Network, network_from
 from limbeck.distillation.splits import JobData, job_data
-from limbeck.distillation.staff import Staff, hire, teacher_sources
+from limbeck.distillation.target_source import choose_target_source
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
-from limbeck.distillation.transfer import transfer_for
 from limbeck.errors import InvalidValue, TeacherError
 from limbeck.models import fingerprint
 from limbeck.objectives import HardLabels
@@ -70,16 +70,16 @@ def distill_mutual(settings: MutualJob) -> RunResult:
     numbered = enumerate(networks, start=1)
     students = {f"student {k}": data.build(one, seed=settings.seed_numbers[0]) for k, one in numbered}
     dry_run(experiment, {**students, **{f"teacher {source.name}": source for source in sources}})
-    staff, teacher = None, None
+    prepared, teacher = None, None
     if sources:
-        staff = hire(sources, experiment, settings)
-        transfer = transfer_for(staff.teacher, experiment, settings)
-        teacher = transfer.teacher
-        experiment.results.notes += [*staff.notes, *transfer.notes]
+        prepared = prepare_teachers(sources, experiment, settings)
+        target_source = choose_target_source(prepared.teacher, experiment, settings)
+        teacher = target_source.teacher
+        experiment.results.notes += [*prepared.notes, *target_source.notes]
     if any(network.shares_start for network in networks):
         experiment.results.note("A student was given as a module: every seed starts from its weights.")
     alone, mutual = _train(experiment, networks, teacher, settings)
-    return _finish(experiment, staff, alone, mutual, settings)
+    return _finish(experiment, prepared, alone, mutual, settings)
 
 
 def _check_cohort(data: JobData, networks: Sequence[Network], seed: int) -> None:
@@ -149,22 +149,22 @@ def _train(
 
 def _finish(
     experiment: Experiment,
-    staff: Staff | None,
+    prepared: PreparedTeachers | None,
     alone: list[TrainedNetwork],
     mutual: list[TrainedNetwork],
     settings: MutualJob,
 ) -> RunResult:
     """Pool each way's networks, read the test set once, and write the record."""
-    if staff is not None:
-        staff.teacher.check_unchanged()
+    if prepared is not None:
+        prepared.teacher.check_unchanged()
     ensembles = [
         _ensemble(way, seed, [network for network in networks if network.seed == seed])
         for way, networks in (("alone", alone), ("mutual", mutual))
         for seed in settings.seed_numbers
     ]
-    given = staff.networks if staff is not None else []
+    given = prepared.networks if prepared is not None else []
     networks, measurements = evaluate_all(experiment, [*given, *alone, *mutual, *ensembles])
-    effect = "its peers" if staff is None else "its peers and the teacher"
+    effect = "its peers" if prepared is None else "its peers and the teacher"
     numbers = range(1, len(mutual) // len(settings.seed_numbers) + 1)
     return finish_run(
         experiment,

@@ -20,14 +20,14 @@ from torch import nn
 from limbeck.calibration import dustbin_offset
 from limbeck.data import BalancedOrder, Samples, Views
 from limbeck.distillation.cache import NetworkCache
-from limbeck.distillation.specialty import VARIANTS, TrainedSpecialist
+from limbeck.distillation.specialist_task import VARIANTS, TrainedSpecialist
 from limbeck.distillation.task import TrainingTask
 from limbeck.errors import TeacherError, unknown_name
 from limbeck.models import FullSoftmaxSpecialist, check_output, fingerprint, specialist_network
 from limbeck.objectives import HardLabels, HardSpecialSoftRest, Objective
 from limbeck.specialists import SpecialistPlan
 from limbeck.teachers import ModuleTeacher, collect_logits
-from limbeck.training import Progress, Recipe, Runtime, SilentProgress
+from limbeck.training import Progress, Runtime, SilentProgress, TrainConfig
 
 DUSTBIN = "(dustbin)"  # name of the class of all others
 
@@ -37,7 +37,7 @@ def train_specialists(
     plan: SpecialistPlan,
     train: Samples,
     *,
-    recipe: Recipe,
+    recipe: TrainConfig,
     validation: Samples | None = None,
     views: Views | None = None,
     variant: Literal["dustbin", "full_softmax"] = "dustbin",
@@ -149,7 +149,7 @@ def train_specialists(
         )
     return [
         TrainedSpecialist(
-            network, list(task.samples.class_names[:-1]), task.extra["dustbin_offset"], is_kept=out is not None
+            network, list(task.samples.class_names[:-1]), task.extra["dustbin_offset"], is_cached=out is not None
         )
         for task, network in zip(tasks, networks, strict=True)
     ]
@@ -193,8 +193,8 @@ def _with_soft_targets(tasks: list[TrainingTask], cache: NetworkCache, labelled:
     if not first.views.is_constant or not labelled.is_replayable:
         return tasks
     guide = copy.deepcopy(first.teacher).to(cache.runtime.device)
-    answers = collect_logits(ModuleTeacher(guide), labelled, first.views)
-    return [dataclasses.replace(task, teacher=answers) for task in tasks]
+    collected = collect_logits(ModuleTeacher(guide), labelled, first.views)
+    return [dataclasses.replace(task, teacher=collected) for task in tasks]
 
 
 def _relabelled(samples: Samples, members: Sequence[int]) -> Samples:

@@ -19,7 +19,7 @@ from limbeck.models import FullSoftmaxSpecialist, fingerprint
 from limbeck.models.constraints import max_norm_of
 from limbeck.objectives import Objective
 from limbeck.teachers import Teacher, as_teacher
-from limbeck.training import Recipe, count_batches, training_identity
+from limbeck.training import TrainConfig, count_batches, training_identity
 
 if TYPE_CHECKING:
     from typing_extensions import Required, Unpack
@@ -32,7 +32,7 @@ class SharedTraining(TypedDict, total=False):
     """What networks that are trained together share; all but samples and recipe may be left out."""
 
     samples: Required[Samples]  # what is learned from
-    recipe: Required[Recipe]
+    recipe: Required[TrainConfig]
     views: Views | None  # normalisation and augmentation; neither where not given. Their seed is theirs
     num_views: int | None  # show views 0 .. n - 1 in turn; new ones in every pass where not given
     teacher: Teacher | None  # of objectives that need one
@@ -60,7 +60,7 @@ class TrainingTask:
         spec: of the architecture.
         teacher: a frozen module or a Teacher; None where the objective needs none.
         way: "alone", "stacked" (equal up to the rounding of sums) or "cohort".
-        company: of a cohort's member: which one it is, its peers, and the order of their updates.
+        cohort: of a cohort's member: which one it is, its peers, and the order of their updates.
         title: names its folder and its progress; "NAME-seedSEED" where not given.
         class_names: of what is saved; those of the samples where not given.
         extra: more facts for ``model.json``, which decide the weights, or follow from what does.
@@ -74,7 +74,7 @@ class TrainingTask:
     student: nn.Module
     samples: Samples
     objective: Objective
-    recipe: Recipe
+    recipe: TrainConfig
     seed: int
     views: Views
     num_views: int | None
@@ -83,7 +83,7 @@ class TrainingTask:
     steps_per_epoch: int
     precision: str
     way: str = "alone"
-    company: str = ""
+    cohort: str = ""
     order: BalancedOrder | None = None
     title: str = ""
     class_names: tuple[str, ...] | None = None
@@ -141,7 +141,7 @@ class TrainingTask:
     def in_cohort(self, *, member: int, peers: Sequence[TrainingTask], update: str) -> TrainingTask:
         """Return the task of one member of a cohort; its identity holds those of all members, in order."""
         keys = [peer.key for peer in peers]
-        return replace(self, company=json.dumps({"member": member, "of": keys, "update": update}))
+        return replace(self, cohort=json.dumps({"member": member, "of": keys, "update": update}))
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -161,7 +161,7 @@ class TrainingTask:
             "meaning": MEANING,
             "way": self.way,
             "spec": self.spec,
-            "company": self.company,
+            "company": self.cohort,
             "class names": "" if self.class_names is None else json.dumps(self.class_names),
             "extra": json.dumps(self.extra) if self.extra else "",
             "start": fingerprint(self.student),

@@ -65,7 +65,7 @@ class TrainedNetwork:
             num_parameters=count_parameters(self.module),
             num_epochs=len(self.history),
             training_seconds=self.elapsed_seconds,
-            was_there=self.was_cached,
+            was_cached=self.was_cached,
             environment=self.environment,
         )
 

@@ -58,7 +58,7 @@ class Job:
         """Return the folder of the output. The job is done if and only if it is there."""
         return root / f"{self.name}-{self.key}"
 
-    def workplace(self, root: Path) -> Path:
+    def work_dir(self, root: Path) -> Path:
         """Return the folder that the output is made in, renamed to :meth:`place` when it is whole."""
         return root / f"{self.name}-{self.key}.partial"
 

@@ -39,7 +39,7 @@ class JobOutcome:
     elapsed_seconds: float
 
     @property
-    def was_there(self) -> bool:
+    def was_cached(self) -> bool:
         """Whether nothing had to be done."""
         return self.num_attempts == 0
 
@@ -183,8 +183,8 @@ class _Run:
         if attempts < self.num_attempts:
             self.waiting.insert(0, job)
             return
-        workplace = str(job.workplace(self.root))
-        self.failures[job.name] = JobFailure(job.name, report.problem, report.message, attempts, workplace)
+        work_dir = str(job.work_dir(self.root))
+        self.failures[job.name] = JobFailure(job.name, report.problem, report.message, attempts, work_dir)
 
     def not_run(self) -> dict[str, str]:
         """Return the jobs that could not begin, each with a need that is not done."""

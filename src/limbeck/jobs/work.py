@@ -45,7 +45,7 @@ def perform(job: Job, root: Path) -> Report:
         make(job, root)
     except (Exception, SystemExit) as error:
         with contextlib.suppress(OutputError):
-            write_text(job.workplace(root) / TRACEBACK, traceback.format_exc())
+            write_text(job.work_dir(root) / TRACEBACK, traceback.format_exc())
         return Report(time.perf_counter() - clock, type(error).__name__, str(error))
     return Report(time.perf_counter() - clock)
 
@@ -59,41 +59,41 @@ def make(job: Job, root: Path) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    place, workplace = job.place(root), job.workplace(root)
+    place, work_dir = job.place(root), job.work_dir(root)
     while not place.is_dir():
-        with _held(make_folder(workplace, remedy="choose another folder for the jobs")) as is_ours:
+        with _held(make_folder(work_dir, remedy="choose another folder for the jobs")) as is_ours:
             if is_ours and place.is_dir():  # done between the two looks
-                shutil.rmtree(workplace, ignore_errors=True)
+                shutil.rmtree(work_dir, ignore_errors=True)
             elif is_ours:
-                (workplace / TRACEBACK).unlink(missing_ok=True)
-                job.work(workplace, *job.arguments)
-                _put(workplace, place)
+                (work_dir / TRACEBACK).unlink(missing_ok=True)
+                job.work(work_dir, *job.arguments)
+                _put(work_dir, place)
 
 
-def _put(workplace: Path, place: Path) -> None:
+def _put(work_dir: Path, place: Path) -> None:
     try:
-        os.replace(workplace, place)
+        os.replace(work_dir, place)
     except OSError as error:
         if not place.is_dir():
-            raise OutputError(f"Cannot rename {workplace}.", received=error.strerror, expected=str(place)) from error
-        shutil.rmtree(workplace, ignore_errors=True)
+            raise OutputError(f"Cannot rename {work_dir}.", received=error.strerror, expected=str(place)) from error
+        shutil.rmtree(work_dir, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _held(workplace: Path) -> Iterator[bool]:
+def _held(work_dir: Path) -> Iterator[bool]:
     """Lock a folder while the block runs, and tell whether it is still in its place when the lock is had."""
     if sys.platform == "win32":
         yield True
         return
     try:
-        folder = os.open(workplace, os.O_RDONLY)
+        folder = os.open(work_dir, os.O_RDONLY)
     except FileNotFoundError:
         yield False
         return
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(folder, fcntl.LOCK_EX)
-        yield workplace.is_dir() and os.path.samestat(os.fstat(folder), workplace.stat())
+        yield work_dir.is_dir() and os.path.samestat(os.fstat(folder), work_dir.stat())
     finally:
         os.close(folder)
 

@@ -149,8 +149,8 @@ def _chunk_losses(
     temperature = chunking.temperature[block] if isinstance(chunking.temperature, Tensor) else chunking.temperature
     chunk = features[block].to(chunking.compute_dtype)
     logits = widened(F.linear(chunk, weight, bias))
-    answers = teacher.rows(block, len(weight), temperature)
-    ready = soft_target_pass(logits, answers, teacher.is_probs, temperature, in_place=True)
+    teacher_rows = teacher.rows(block, len(weight), temperature)
+    ready = soft_target_pass(logits, teacher_rows, teacher.is_probs, temperature, in_place=True)
     if scale is not None:
         _add_gradients(gradients, block, chunk, weight, ready.gap, ready.slope / temperature, scale)
     return ready.loss

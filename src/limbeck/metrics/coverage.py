@@ -68,8 +68,8 @@ def conditional_accuracy(
     num_samples = num_correct = 0
     for members in tasks:
         concerned = members[labels]
-        answers = logits[concerned].masked_fill(~members, -torch.inf).argmax(dim=1)
-        num_correct += int((answers == labels[concerned]).sum())
+        predicted = logits[concerned].masked_fill(~members, -torch.inf).argmax(dim=1)
+        num_correct += int((predicted == labels[concerned]).sum())
         num_samples += int(concerned.sum())
     if not num_samples:
         raise InvalidValue(

@@ -109,6 +109,6 @@ class _UntilExit(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the exit's logits alone; on the way, the confidences of the exits up to it."""
         if self.alone:
-            return self.network.answer_at(self.exit_name, inputs)
+            return self.network.logits_at(self.exit_name, inputs)
         logits = self.network.all_logits(inputs, until=self.exit_name)
         return torch.softmax(logits.float(), dim=2).amax(dim=2)

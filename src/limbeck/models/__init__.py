@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from limbeck.models.constraints import constrain_max_norm, max_norm_of, project_max_norm
 from limbeck.models.dropout import Dropout
+from limbeck.models.early_exit import EarlyExitOutput
 from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.full_softmax import FullSoftmaxSpecialist, class_columns, logits_with_dustbin
 from limbeck.models.heads import MultiHeadClassifier, logits_layer, multi_head_network, specialist_network
 from limbeck.models.hints import FeatureOutputs, TappedNetwork, add_taps
-from limbeck.models.leaving import EarlyAnswers
 from limbeck.models.mixture import MixtureOfExperts, mixture_of_experts
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.placing_exits import add_exits, exit_network
@@ -27,7 +27,7 @@ from limbeck.models.zoo import ZOO
 __all__ = [
     "ZOO",
     "Dropout",
-    "EarlyAnswers",
+    "EarlyExitOutput",
     "EveryExit",
     "ExitNetwork",
     "ExitOutputs",

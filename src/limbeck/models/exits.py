@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import ModelError, require_fraction, unknown_name
 from limbeck.models.calling import StructuredOutputs
-from limbeck.models.leaving import EarlyAnswers, leave_early
+from limbeck.models.early_exit import EarlyExitOutput, exit_early
 from limbeck.models.taps import outputs_until, tapped
 
 
@@ -34,7 +34,7 @@ class ExitNetwork(nn.Module):
     """A network and a branch with a classifier at each of some stages. Made by ``add_exits``.
 
     In train mode it returns :class:`ExitOutputs`; in eval mode the network's own logits, so that it is measured, saved
-    and used as the network itself. ``all_logits`` gives every exit's; ``answer_at`` and ``early_answers`` stop on the
+    and used as the network itself. ``all_logits`` gives every exit's; ``logits_at`` and ``early_exit`` stop on the
     way. ``network`` is the network without exits.
 
     Args:
@@ -77,7 +77,7 @@ class ExitNetwork(nn.Module):
         outputs = outputs_until(self.network, paths, inputs)
         return torch.stack([self._branch(path)(outputs[path])[0] for path in paths], dim=1)
 
-    def answer_at(self, exit_name: str, inputs: Tensor) -> Tensor:
+    def logits_at(self, exit_name: str, inputs: Tensor) -> Tensor:
         """Return one exit's logits, shape (batch, classes): the network runs up to it, and its branch alone.
 
         Args:
@@ -92,7 +92,7 @@ class ExitNetwork(nn.Module):
         logits, _ = self._branch(exit_name)(outputs_until(self.network, [exit_name], inputs)[exit_name])
         return logits
 
-    def early_answers(self, inputs: Tensor, *, threshold: float) -> EarlyAnswers:
+    def early_exit(self, inputs: Tensor, *, threshold: float) -> EarlyExitOutput:
         """Let every sample leave at the first exit whose largest probability reaches the threshold, else at the head.
 
         A sample that has left is not computed any further: later modules see the others alone, and the pass ends
@@ -110,7 +110,7 @@ class ExitNetwork(nn.Module):
         if self.training:
             raise ModelError("Samples leave early in eval mode only.", received="train mode", remedy="call .eval()")
         branches = dict(zip(self.paths, self.branches, strict=True))
-        return leave_early(self.network, branches, inputs, threshold=threshold)
+        return exit_early(self.network, branches, inputs, threshold=threshold)
 
     def extra_repr(self) -> str:
         """Return where the exits are, for ``repr`` and fingerprints."""

@@ -14,7 +14,7 @@ from limbeck.objectives.logit_matching import LogitMatching
 from limbeck.objectives.multi_teacher import MultiTeacher
 from limbeck.objectives.mutual import CohortTargets, MutualLearning
 from limbeck.objectives.named import OBJECTIVES, named_objective, objective_of_labels
-from limbeck.objectives.objective import Counts, LossParts, Objective, UnreadLoss, count_valid
+from limbeck.objectives.objective import Counts, DeferredLoss, LossParts, Objective, count_valid
 from limbeck.objectives.positions import valid_rows
 from limbeck.objectives.self_distillation import SelfDistillation
 from limbeck.objectives.stacked import StackedObjective
@@ -27,6 +27,7 @@ __all__ = [
     "CorrelationDistillation",
     "Counts",
     "DecoupledDistillation",
+    "DeferredLoss",
     "Distillation",
     "FeatureHints",
     "HardLabels",
@@ -40,7 +41,6 @@ __all__ = [
     "StackedMutual",
     "StackedObjective",
     "StandardisedDistillation",
-    "UnreadLoss",
     "count_valid",
     "named_objective",
     "objective_of_labels",

@@ -14,9 +14,9 @@ from limbeck.losses import distillation_gradient, hard_label_gradient, soft_targ
 from limbeck.objectives.hard_labels import ignored_label, is_small, mean_hard_label_loss, never_zero, read_hard_means
 from limbeck.objectives.objective import (
     Counts,
+    DeferredLoss,
     LossParts,
     Objective,
-    UnreadLoss,
     as_it_is,
     backward_by_autograd,
     count_valid,
@@ -87,7 +87,7 @@ class Distillation(Objective):
         *,
         counts: Counts,
         scale: Callable[[Tensor], Tensor] = as_it_is,
-    ) -> Tensor | UnreadLoss:
+    ) -> Tensor | DeferredLoss:
         if not is_small(outputs, batch, counts):
             return backward_by_autograd(self, outputs, targets, batch, counts, scale)
         labelled, ignored = never_zero(counts.labelled), ignored_label(counts)
@@ -110,9 +110,9 @@ class Distillation(Objective):
                 ignore_label=ignored,
             )
         outputs.backward(scale(gradient))  # type: ignore[no-untyped-call]
-        return UnreadLoss(outputs.detach(), teacher_logits, batch.labels, counts)
+        return DeferredLoss(outputs.detach(), teacher_logits, batch.labels, counts)
 
-    def read(self, losses: Sequence[UnreadLoss]) -> Tensor:
+    def read(self, losses: Sequence[DeferredLoss]) -> Tensor:
         means = {}
         if self.soft_weight > 0:
             means["soft"] = self._read_soft_means(losses)
@@ -122,7 +122,7 @@ class Distillation(Objective):
         total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum(dim=0)
         return torch.stack([total, *means.values()], dim=1)
 
-    def _read_soft_means(self, losses: Sequence[UnreadLoss]) -> Tensor:
+    def _read_soft_means(self, losses: Sequence[DeferredLoss]) -> Tensor:
         outputs = torch.cat([loss.outputs for loss in losses])
         teacher_logits = torch.cat([loss.teacher_logits for loss in losses if loss.teacher_logits is not None])
         values = soft_target_loss(outputs, teacher_logits, temperature=self.temperature)

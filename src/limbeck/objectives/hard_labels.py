@@ -12,9 +12,9 @@ from limbeck.data import UNLABELLED, Batch
 from limbeck.losses import hard_label_gradient, hard_label_loss
 from limbeck.objectives.objective import (
     Counts,
+    DeferredLoss,
     LossParts,
     Objective,
-    UnreadLoss,
     as_it_is,
     backward_by_autograd,
     count_valid,
@@ -53,16 +53,16 @@ class HardLabels(Objective):
         *,
         counts: Counts,
         scale: Callable[[Tensor], Tensor] = as_it_is,
-    ) -> Tensor | UnreadLoss:
+    ) -> Tensor | DeferredLoss:
         if not is_small(outputs, batch, counts):
             return backward_by_autograd(self, outputs, targets, batch, counts, scale)
         gradient = hard_label_gradient(
             outputs, batch.labels, num_labelled=never_zero(counts.labelled), ignore_label=ignored_label(counts)
         )
         outputs.backward(scale(gradient))  # type: ignore[no-untyped-call]
-        return UnreadLoss(outputs.detach(), None, batch.labels, counts)
+        return DeferredLoss(outputs.detach(), None, batch.labels, counts)
 
-    def read(self, losses: Sequence[UnreadLoss]) -> Tensor:
+    def read(self, losses: Sequence[DeferredLoss]) -> Tensor:
         return read_hard_means(losses).unsqueeze(1).expand(-1, 2)  # the total and its only part
 
 
@@ -94,7 +94,7 @@ def never_zero(labelled: Tensor | float) -> Tensor | float:
     return labelled if isinstance(labelled, float) else labelled.clamp(min=1e-6)
 
 
-def read_hard_means(losses: Sequence[UnreadLoss]) -> Tensor:
+def read_hard_means(losses: Sequence[DeferredLoss]) -> Tensor:
     """Return each batch's mean cross-entropy over its labelled examples, shape (losses,)."""
     outputs, labels = torch.cat([loss.outputs for loss in losses]), torch.cat([loss.labels for loss in losses])
     values = hard_label_loss(outputs.unsqueeze(0), labels.unsqueeze(0), ignore_label=UNLABELLED)[0]

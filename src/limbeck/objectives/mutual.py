@@ -104,10 +104,10 @@ class MutualLearning(Objective):
         peers = (of_peers if self.targets == "each" else one_teacher)(outputs, targets, batch, counts=counts).total
         terms = {"peers": (self.soft_weight, peers)}
         if self.teacher_weight > 0:
-            answer = targets.teacher if isinstance(targets, CohortTargets) else None
-            if answer is None:
+            output = targets.teacher if isinstance(targets, CohortTargets) else None
+            if output is None:
                 raise TeacherError("teacher_weight needs a teacher beside the peers.", remedy="pass teacher=")
-            teacher = one_teacher(outputs, answer, batch, counts=counts).total
+            teacher = one_teacher(outputs, output, batch, counts=counts).total
             terms["teacher"] = (self.teacher_weight, teacher)
         if self.hard_weight > 0:
             terms["hard"] = (self.hard_weight, mean_hard_label_loss(outputs, batch, counts))

@@ -57,7 +57,7 @@ class LossParts:
 
 
 @dataclass(frozen=True)
-class UnreadLoss:
+class DeferredLoss:
     """All that a batch's loss is a function of: few numbers, kept until many batches' values are computed together.
 
     ``outputs`` are detached; ``teacher_logits`` are None where there is no teacher.
@@ -69,7 +69,7 @@ class UnreadLoss:
     counts: Counts
 
 
-def sums_by_batch(values: Tensor, losses: Sequence[UnreadLoss]) -> Tensor:
+def sums_by_batch(values: Tensor, losses: Sequence[DeferredLoss]) -> Tensor:
     """Sum one value per example over each batch, all batches' examples lying in a row: shape (losses,)."""
     sizes = torch.tensor([len(loss.labels) for loss in losses])
     batch = torch.arange(len(losses)).repeat_interleave(sizes).to(values.device)
@@ -138,7 +138,7 @@ class Objective(ABC):
         *,
         counts: Counts,
         scale: Callable[[Tensor], Tensor] = as_it_is,
-    ) -> Tensor | UnreadLoss:
+    ) -> Tensor | DeferredLoss:
         """Add the gradient of a batch's loss to the student's weights; the same as ``self(...).total.backward()``.
 
         An objective whose gradient in the outputs is known may give it to them at once, and leave the value for later.
@@ -155,7 +155,7 @@ class Objective(ABC):
         """
         return backward_by_autograd(self, outputs, targets, batch, counts, scale)
 
-    def read(self, losses: Sequence[UnreadLoss]) -> Tensor:
+    def read(self, losses: Sequence[DeferredLoss]) -> Tensor:
         """Return the values that :meth:`backward` left for later, one row each: shape (losses, 1 + parts).
 
         Only for objectives whose ``backward`` leaves them.

@@ -98,18 +98,18 @@ def combine_specialists(
     active = active_specialists(generalist_logits, numbers, num_top_classes=num_top_classes)
     wide = any(logits.dtype == torch.float64 for logits in (generalist_logits, *specialist_logits))
     dtype, device = torch.float64 if wide else torch.float32, generalist_logits.device
-    workplace = torch.device("cpu") if device.type == "mps" else device  # which has no float64
-    outside = torch.ones(len(numbers), generalist_logits.shape[1], dtype=torch.float64, device=workplace)
+    work_dir = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    outside = torch.ones(len(numbers), generalist_logits.shape[1], dtype=torch.float64, device=work_dir)
     for k, members in enumerate(numbers):
         outside[k, members] = 0.0
     solve = find_fixed_point if method == "fixed_point" else descend
     log_q = torch.empty(generalist_logits.shape, dtype=dtype, device=device)
-    excess = torch.zeros(len(log_q), dtype=torch.float64, device=workplace)
+    excess = torch.zeros(len(log_q), dtype=torch.float64, device=work_dir)
     for rows in _chunks(generalist_logits):
-        log_p = _log_probs(generalist_logits[rows], temperature, workplace)
-        parts = [_log_probs(logits[rows], temperature, workplace) for logits in specialist_logits]
-        concerned = active[rows].any(dim=1).to(workplace)
-        problem = _pose(log_p, parts, numbers, active[rows].to(workplace), outside).rows(concerned)
+        log_p = _log_probs(generalist_logits[rows], temperature, work_dir)
+        parts = [_log_probs(logits[rows], temperature, work_dir) for logits in specialist_logits]
+        concerned = active[rows].any(dim=1).to(work_dir)
+        problem = _pose(log_p, parts, numbers, active[rows].to(work_dir), outside).rows(concerned)
         if len(problem.said):
             q, bounds = solve(problem, tolerance=tolerance, max_iterations=max_iterations)
             log_p[concerned], excess[rows][concerned] = q.log(), bounds

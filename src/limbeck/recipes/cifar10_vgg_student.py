@@ -25,7 +25,7 @@ from limbeck.recipes.data import open_data
 from limbeck.recipes.evaluation import evaluate, predict
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = (
     "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531; beside it, Tian, "
@@ -45,8 +45,8 @@ DEPARTURES = [
     f"No table of a paper: CIFAR-10, a VGG-16 with batch norm and a student of three double blocks. {SUBSET}",
     "Every student sees 20 numbered views of each image, so that the teacher's answers can be stored.",
 ]
-TEACHER_RECIPE = Recipe(num_epochs=30, batch_size=64, learning_rate=0.05, schedule="one_cycle")
-STUDENT_RECIPE = Recipe(num_epochs=20, batch_size=64, learning_rate=0.05, schedule="one_cycle")
+TEACHER_RECIPE = TrainConfig(num_epochs=30, batch_size=64, learning_rate=0.05, schedule="one_cycle")
+STUDENT_RECIPE = TrainConfig(num_epochs=20, batch_size=64, learning_rate=0.05, schedule="one_cycle")
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Settings:
     num_train: int = 10_000  # training images, 0 for all that are not validation
     num_validation: int = 5000  # training images that the sweep is measured on
     teacher: str = "vgg16:width=0.25"
-    teacher_recipe: Recipe = TEACHER_RECIPE
+    teacher_recipe: TrainConfig = TEACHER_RECIPE
     teacher_seed: int = 0
     student: str = "three_block:width=0.25"
-    student_recipe: Recipe = STUDENT_RECIPE  # the same with and without the teacher
+    student_recipe: TrainConfig = STUDENT_RECIPE  # the same with and without the teacher
     temperature: float = 4.0
     soft_weight: float = 0.9  # of T² KL(teacher || student)
     hard_weight: float = 0.1
@@ -99,9 +99,9 @@ def run(settings: Settings, experiment: Experiment) -> None:
         views=augmented(images, settings.augmentations, seed=settings.view_seed + 1), seed=settings.teacher_seed,
     )  # fmt: skip
     views = augmented(images, settings.augmentations, seed=settings.view_seed)
-    answers = collect_targets(experiment, teacher, images, views=views, num_views=settings.num_views)
+    collected = collect_targets(experiment, teacher, images, views=views, num_views=settings.num_views)
     student = partial(
-        experiment.train, source=settings.student, samples=images, recipe=settings.student_recipe, teacher=answers,
+        experiment.train, source=settings.student, samples=images, recipe=settings.student_recipe, teacher=collected,
         views=views, num_views=settings.num_views,
     )  # fmt: skip
     soft_targets = Distillation(

@@ -14,7 +14,7 @@ from limbeck.recipes.comparing import observe_difference, observe_gain
 from limbeck.reproduction import Figure, Series
 
 MOST_COVERAGE = 10  # so many specialists of a class and more are one row, as in the paper's table
-Exams = Mapping[int, Predictions]  # by seed
+Evaluations = Mapping[int, Predictions]  # by seed
 PLACES = {  # condition: its name in figures
     "generalist": "generalist",
     "committee": "with\nspecialists",
@@ -28,7 +28,7 @@ PLACES = {  # condition: its name in figures
 
 
 def observe_tables(
-    experiment: Experiment, predictions: Mapping[str, Exams], class_sets: Sequence[Sequence[int]]
+    experiment: Experiment, predictions: Mapping[str, Evaluations], class_sets: Sequence[Sequence[int]]
 ) -> None:
     """Record tables 3 and 4: what specialists add, among their classes too, and by how many know the true class.
 
@@ -49,7 +49,7 @@ def observe_tables(
 
 
 def observe_gain_over_generalist(
-    experiment: Experiment, generalist: Predictions, predictions: Exams, *, condition: str
+    experiment: Experiment, generalist: Predictions, predictions: Evaluations, *, condition: str
 ) -> None:
     """Record how much better than the one generalist others are: "accuracy_gained" in points, and "relative_gain".
 
@@ -82,7 +82,7 @@ def observe_conditional(
 
 
 def observe_coverage(
-    experiment: Experiment, before: Predictions, after: Exams, class_sets: Sequence[Sequence[int]]
+    experiment: Experiment, before: Predictions, after: Evaluations, class_sets: Sequence[Sequence[int]]
 ) -> None:
     """Record and draw the change in right answers by how many specialists know the true class: "known_to_2", ...
 

@@ -24,7 +24,7 @@ from limbeck.recipes.evaluation import predict
 from limbeck.reports import save_class_sets_picture
 from limbeck.specialists import SpecialistPlan, plan_specialists, prediction_covariance, require_set_sizes
 from limbeck.teachers import SpecialistsTeacher
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 UNLABELLED_METHODS = ("kmeans", "spectral")
 
@@ -154,7 +154,7 @@ def trained_committee(
     plan: SpecialistPlan,
     *,
     samples: Samples,
-    recipe: Recipe,
+    recipe: TrainConfig,
     views: Views,
     seed: int,
     jobs: str,

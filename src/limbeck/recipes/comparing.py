@@ -87,7 +87,7 @@ def observe_gain(
 ) -> None:
     """Record how much more accurate one condition is than another, in points, paired by seed.
 
-    It is ``observe_difference`` of what ``examine`` recorded, and is called "test_accuracy_gained", or "held_out_...".
+    It is ``observe_difference`` of what ``evaluate`` recorded, and is called "test_accuracy_gained", or "held_out_...".
 
     Args:
         experiment: where both are recorded.

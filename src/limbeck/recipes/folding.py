@@ -14,7 +14,7 @@ from limbeck.recipes.committee_tables import observe_gain_over_generalist
 from limbeck.recipes.comparing import observe_gain, observe_gain_kept
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.teachers import Teacher
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 STUDENTS = ("student_alone", "from_generalist", "folded", "folded_large")
 
@@ -26,7 +26,7 @@ def folded_students(
     committee: Teacher,
     *,
     student: str,
-    recipe: Recipe,
+    recipe: TrainConfig,
     views: Views,
     num_views: int,
     temperature: float,
@@ -54,9 +54,9 @@ def folded_students(
         hard_weight: of the labels, beside a teacher.
         seeds: of all kinds.
     """
-    answers = partial(collect_targets, experiment, samples=images, views=views, num_views=num_views)
+    collected = partial(collect_targets, experiment, samples=images, views=views, num_views=num_views)
     soft_targets = Distillation(temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight)
-    of_generalist, of_committee = answers(generalist), answers(committee)
+    of_generalist, of_committee = collected(generalist), collected(committee)
     kinds: list[tuple[str, Objective, Teacher | None]] = [
         (student, HardLabels(), None),
         (student, soft_targets, of_generalist),

@@ -31,7 +31,7 @@ from limbeck.recipes.mnist_teacher import (
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.teachers import ShiftAveragedTeacher, Teacher
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 3"
 CLAIMS = [
@@ -47,7 +47,7 @@ DEPARTURES = [
     "The paper states neither the student's optimiser and length of training nor the weight of the labels beside the "
     "soft targets: they are ours, and the labels' weight is 0, which was better on held-out images than a tenth.",
 ]
-STUDENT_RECIPE = Recipe(
+STUDENT_RECIPE = TrainConfig(
     num_epochs=30, batch_size=64, learning_rate=0.1, schedule="one_cycle", weight_decay=0.0, clip_norm=1.0
 )
 
@@ -58,10 +58,10 @@ class Settings:
 
     teacher: str = TEACHER  # paper: 1200-1200, dropout, squared norm of incoming weights at most 15
     jitter_pixels: int = 2  # paper; of the teacher's images, in any direction
-    teacher_recipe: Recipe = TEACHER_RECIPE  # ours
+    teacher_recipe: TrainConfig = TEACHER_RECIPE  # ours
     teacher_seed: int = 0  # ours; the paper has one teacher
     student: str = "mlp:widths=800x800"  # paper; no regularisation
-    student_recipe: Recipe = STUDENT_RECIPE  # ours; the same with and without the teacher
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours; the same with and without the teacher
     temperature: float = 20.0  # paper
     soft_weight: float = 1.0  # ours; of T² KL(teacher || student)
     hard_weight: float = 0.0  # ours; "considerably lower" in the paper
@@ -103,9 +103,9 @@ def train_students(
     settings: Settings, experiment: Experiment, images: Samples, teacher: TrainedNetwork
 ) -> list[TrainedNetwork]:
     """Ask the teacher once about every image, and train each student from the labels alone and from its answers."""
-    answers = collect_targets(experiment, teacher, images)
+    collected = collect_targets(experiment, teacher, images)
     return [
-        _student(name, objective, settings, experiment, images, answers, seed)
+        _student(name, objective, settings, experiment, images, collected, seed)
         for seed in settings.seeds
         for name, objective in (("hard_labels", HardLabels()), ("distilled", soft_targets(settings)))
     ]
@@ -116,9 +116,9 @@ def train_averaged(
 ) -> list[TrainedNetwork]:
     """Ask the teacher once about every image in all its places, and train each student from the mean answers."""
     averaged = ShiftAveragedTeacher(pooled_teacher(teacher), max_shift_pixels=settings.average_shift_pixels)
-    answers = collect_targets(experiment, averaged, images)
+    collected = collect_targets(experiment, averaged, images)
     return [
-        _student("distilled_averaged", soft_targets(settings), settings, experiment, images, answers, seed)
+        _student("distilled_averaged", soft_targets(settings), settings, experiment, images, collected, seed)
         for seed in settings.seeds
     ]
 
@@ -136,10 +136,10 @@ def _student(
     settings: Settings,
     experiment: Experiment,
     images: Samples,
-    answers: Teacher,
+    collected: Teacher,
     seed: int,
 ) -> TrainedNetwork:
     return experiment.train(
-        name, settings.student, samples=images, objective=objective, recipe=settings.student_recipe, teacher=answers,
+        name, settings.student, samples=images, objective=objective, recipe=settings.student_recipe, teacher=collected,
         seed=seed,
     )  # fmt: skip

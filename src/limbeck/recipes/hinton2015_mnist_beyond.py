@@ -24,7 +24,7 @@ from limbeck.recipes.data import open_data
 from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, beyond section 3"
 CLAIMS = [
@@ -38,10 +38,10 @@ DEPARTURES = [
     "Everything but the student's shape: the teachers are convnets and an ensemble, both see warped images, and the "
     "student trains longer. The paper's transfer set is not even jittered.",
 ]
-TEACHER_RECIPE = Recipe(
+TEACHER_RECIPE = TrainConfig(
     num_epochs=12, batch_size=128, optimiser="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=1e-4
 )
-STUDENT_RECIPE = Recipe(
+STUDENT_RECIPE = TrainConfig(
     num_epochs=120, batch_size=256, optimiser="adamw", learning_rate=1e-3, schedule="one_cycle", weight_decay=0.0
 )
 WARPS = ("affine:10:0.12:0.1:0.6", "elastic:2:5:0.6", "jitter:1")  # a sixth stays sharp
@@ -52,13 +52,13 @@ class Settings:
     """What a run is made of, all of it ours. A network's architecture is text of the zoo."""
 
     teacher: str = "three_block:width=0.25"
-    teacher_recipe: Recipe = TEACHER_RECIPE
+    teacher_recipe: TrainConfig = TEACHER_RECIPE
     teacher_seeds: tuple[int, ...] = (0, 1, 2)
     warps: tuple[str, ...] = WARPS  # of the teachers' images and of the replayed views
     num_views: int = 40  # of each image; each is shown three times in 120 epochs
     view_seed: int = 0  # of the replayed views; each teacher's own are of another
     student: str = "mlp:widths=800x800"  # paper
-    student_recipe: Recipe = STUDENT_RECIPE  # the same with and without the teachers
+    student_recipe: TrainConfig = STUDENT_RECIPE  # the same with and without the teachers
     temperature: float = 4.0  # lower than the paper's: warped images leave more to be said by the large logits
     soft_weight: float = 1.0  # of T² KL(teachers || student)
     hard_weight: float = 0.0  # that of the table

@@ -31,7 +31,7 @@ from limbeck.recipes.mnist_teacher import (
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.teachers import Teacher
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, sections 2 and 4"
 DISTILLED = {  # condition: the student of what
@@ -61,7 +61,7 @@ DEPARTURES = [
 
 MEMBER = "mlp:widths=800x800,input_dropout=0.1,hidden_dropout=0.25,max_norm=3.87"
 MEMBER_RECIPE = replace(TEACHER_RECIPE, num_epochs=60)
-STUDENT_RECIPE = Recipe(num_epochs=60, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=0.0)
+STUDENT_RECIPE = TrainConfig(num_epochs=60, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Settings:
     teacher: str = MEMBER  # ours; the student's shape, regularised
     num_teachers: int = 10  # paper
     jitter_pixels: int = 2  # paper; of the teachers' images, in any direction
-    teacher_recipe: Recipe = MEMBER_RECIPE  # ours; the table's teacher takes 200 epochs
+    teacher_recipe: TrainConfig = MEMBER_RECIPE  # ours; the table's teacher takes 200 epochs
     teacher_seed: int = 0  # of the first; the others follow
     student: str = "mlp:widths=800x800"  # paper; no regularisation
-    student_recipe: Recipe = STUDENT_RECIPE  # ours
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours
     temperature: float = 20.0  # paper, section 3
     soft_weight: float = 0.9  # ours; of the sum, too, in which each teacher's loss weighs a tenth of it
     hard_weight: float = 0.1  # ours; "considerably lower" in the paper

@@ -27,7 +27,7 @@ from limbeck.recipes.evaluation import evaluate, predict
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 6"
 KEPT, GAP, DIFFERENCE = "test_accuracy_kept", "test_accuracy_gap", "test_accuracy_difference"
@@ -56,12 +56,12 @@ class Settings:
 
     teacher: str = TEACHER  # ours; section 3's
     jitter_pixels: int = 2  # ours; section 3's, of the teacher's images
-    teacher_recipe: Recipe = TEACHER_RECIPE  # ours
+    teacher_recipe: TrainConfig = TEACHER_RECIPE  # ours
     teacher_seed: int = 0  # ours
     student: str = "mlp:widths=800x800"  # ours; section 3's
-    student_recipe: Recipe = table.STUDENT_RECIPE  # ours; on all images
+    student_recipe: TrainConfig = table.STUDENT_RECIPE  # ours; on all images
     fraction: float = 0.03  # paper; of the training images
-    few_recipe: Recipe = FEW_RECIPE  # ours; on that fraction
+    few_recipe: TrainConfig = FEW_RECIPE  # ours; on that fraction
     temperature: float = 20.0  # ours; section 3's
     soft_weight: float = table.Settings.soft_weight  # ours; of T² KL(teacher || student)
     hard_weight: float = table.Settings.hard_weight  # ours
@@ -86,12 +86,12 @@ def run(settings: Settings, experiment: Experiment) -> None:
     soft_targets = Distillation(
         temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
     )
-    answers = collect_targets(experiment, teacher, images)
+    collected = collect_targets(experiment, teacher, images)
     trained = []
     for seed in settings.seeds:
         rest, few = hold_out(images, fraction=settings.fraction, seed=seed)
         validation = hold_out(rest, count=settings.num_validation, seed=seed)[1]
-        train = partial(experiment.train, source=settings.student, teacher=answers, seed=seed)
+        train = partial(experiment.train, source=settings.student, teacher=collected, seed=seed)
         on_all = partial(train, samples=images, recipe=settings.student_recipe)
         on_few = partial(train, samples=few, recipe=settings.few_recipe)
         trained += [

@@ -32,7 +32,7 @@ from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 2.1"
 CLAIMS = [
@@ -46,7 +46,7 @@ CLAIMS = [
     Claim("wide", "test_errors_saved", "With 300 units, what T = 4 saves against logit matching."),
 ]  # fmt: skip
 DEPARTURES = [*table.DEPARTURES, "The section argues without an experiment: data, networks, temperatures are ours."]
-Exams = dict[str, dict[int, Predictions]]  # by condition, then by seed
+Evaluations = dict[str, dict[int, Predictions]]  # by condition, then by seed
 MATCHING, OTHER = "logit matching", "logit matching, another seed"  # in place of a temperature
 STUDENT_RECIPE = replace(table.STUDENT_RECIPE, num_epochs=table.STUDENT_RECIPE.num_epochs // 2)
 
@@ -57,14 +57,14 @@ class Settings:
 
     teacher: str = TEACHER  # paper
     jitter_pixels: int = 2  # paper; of the teacher's images
-    teacher_recipe: Recipe = TEACHER_RECIPE  # ours
+    teacher_recipe: TrainConfig = TEACHER_RECIPE  # ours
     teacher_seed: int = 0  # ours
     narrow: int = 30  # paper, section 3; units in each of two layers
     wide: int = 300  # paper, section 3
     temperatures: tuple[float, ...] = (1, 2, 4, 8, 20, 50, 100, 300, 1000)  # ours
     intermediate: float = 4  # paper, section 3; among the temperatures, as the next
     high: float = 1000  # ours; held against logit matching
-    student_recipe: Recipe = STUDENT_RECIPE  # ours
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours
     held_out: int = 0  # training images measured in place of the test set
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
@@ -80,20 +80,20 @@ SMOKE = Settings(
 def run(settings: Settings, experiment: Experiment) -> None:
     """Train students at every temperature and by logit matching, read the test set, and compare."""
     images = open_data(experiment, "mnist", held_out=settings.held_out)
-    answers = collect_targets(experiment, section_teacher(settings, experiment, images), images)
+    collected = collect_targets(experiment, section_teacher(settings, experiment, images), images)
     soft = [Distillation(temperature=t, soft_weight=1.0, hard_weight=0.0) for t in settings.temperatures]
     matching, recipe, students = LogitMatching(centred=True), settings.student_recipe, []
     for units, seed in itertools.product((settings.narrow, settings.wide), settings.seeds):
         spec, seeds = f"mlp:widths={units}x{units}", [seed] * len(soft)
         networks = experiment.train_stacked(
-            "student", spec, samples=images, objectives=soft, seeds=seeds, recipe=recipe, teacher=answers
+            "student", spec, samples=images, objectives=soft, seeds=seeds, recipe=recipe, teacher=collected
         )
         matched = experiment.train(
-            "student", spec, samples=images, objective=matching, seed=seed, recipe=recipe, teacher=answers
+            "student", spec, samples=images, objective=matching, seed=seed, recipe=recipe, teacher=collected
         )
         names = [*(condition(units, t) for t in settings.temperatures), condition(units, MATCHING)]
         students += [(name, seed, network) for name, network in zip(names, [*networks, matched], strict=True)]
-    predictions: Exams = defaultdict(dict)
+    predictions: Evaluations = defaultdict(dict)
     for name, seed, network in students:
         predictions[name][seed] = evaluate(experiment, network, condition=name, seed=seed)
     compare(settings, experiment, predictions, size="narrow", units=settings.narrow)
@@ -106,7 +106,7 @@ def condition(units: int, place: float | str) -> str:
     return f"{units} units, {place if isinstance(place, str) else f'T = {place:g}'}"
 
 
-def compare(settings: Settings, experiment: Experiment, predictions: Exams, *, size: str, units: int) -> None:
+def compare(settings: Settings, experiment: Experiment, predictions: Evaluations, *, size: str, units: int) -> None:
     """Observe how near to logit matching the students of one width come, and what a lower temperature saves."""
     quantities = "agreement", "logit_distance", "agreement_gained", "errors_margin", "errors_saved"
     agreement, distance, gained, margin, saved = map(experiment.quantity, quantities)

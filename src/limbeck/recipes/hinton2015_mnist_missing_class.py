@@ -28,7 +28,7 @@ from limbeck.recipes.evaluation import evaluate, observe_predictions, predict
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe, count_batches
+from limbeck.training import TrainConfig, count_batches
 
 PAPER = table.PAPER
 ERRORS, ON_3, TUNED = "test_errors", "test_errors_on_3", "The same, tuned on the test set as in the paper."
@@ -65,11 +65,11 @@ class Settings:
 
     teacher: str = TEACHER  # paper: 1200-1200, dropout, squared norm of incoming weights at most 15
     jitter_pixels: int = 2  # paper; of the teacher's images, in any direction
-    teacher_recipe: Recipe = TEACHER_RECIPE  # ours
+    teacher_recipe: TrainConfig = TEACHER_RECIPE  # ours
     teacher_seed: int = 0  # ours; the paper has one teacher
     student: str = "mlp:widths=800x800"  # paper; no regularisation
-    student_recipe: Recipe = table.STUDENT_RECIPE  # ours; on all digits
-    lacking_recipe: Recipe = LACKING_RECIPE  # ours; on some
+    student_recipe: TrainConfig = table.STUDENT_RECIPE  # ours; on all digits
+    lacking_recipe: TrainConfig = LACKING_RECIPE  # ours; on some
     temperature: float = 20.0  # paper
     soft_weight: float = table.Settings.soft_weight  # ours; of T² KL(teacher || student)
     hard_weight: float = table.Settings.hard_weight  # ours; "considerably lower" in the paper

@@ -27,7 +27,7 @@ from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.mnist_teacher import SMOKE_TEACHER_RECIPE, TEACHER, TEACHER_RECIPE, section_teacher
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = table.PAPER
 CLAIMS = [
@@ -53,7 +53,7 @@ class Settings:
 
     teacher: str = TEACHER  # paper
     jitter_pixels: int = 2  # paper; of the teacher's images
-    teacher_recipe: Recipe = TEACHER_RECIPE  # ours
+    teacher_recipe: TrainConfig = TEACHER_RECIPE  # ours
     teacher_seed: int = 0  # ours
     widths: tuple[int, ...] = (30, 100, 300, 800)  # paper: 30, "300 or more"
     narrow: int = 30  # paper; units of the narrow students
@@ -63,7 +63,7 @@ class Settings:
     best: tuple[float, ...] = (2.5, 3, 4)  # paper: 2.5 to 4; of narrow students
     high: tuple[float, ...] = (8, 12, 16, 20, 32)  # ours; what the best are better than
     alike: tuple[float, ...] = (12, 16, 20, 32)  # paper: above 8; of wide students
-    student_recipe: Recipe = STUDENT_RECIPE  # ours
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours
     soft_weight: float = table.Settings.soft_weight  # ours
     hard_weight: float = table.Settings.hard_weight  # ours
     held_out: int = 0  # training images measured in place of the test set
@@ -82,7 +82,7 @@ SMOKE = Settings(
 def run(settings: Settings, experiment: Experiment) -> None:
     """Train every width at every temperature, read the test set, and test the two trends."""
     images = open_data(experiment, "mnist", held_out=settings.held_out)
-    answers = collect_targets(experiment, section_teacher(settings, experiment, images), images)
+    collected = collect_targets(experiment, section_teacher(settings, experiment, images), images)
     weights = {"soft_weight": settings.soft_weight, "hard_weight": settings.hard_weight}
     soft_targets = {f"{t:g}": Distillation(temperature=t, **weights) for t in settings.temperatures}
     objectives: dict[str, Objective] = {"labels": HardLabels(), **soft_targets}
@@ -94,7 +94,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
             objectives=list(objectives.values()),
             seeds=[seed] * len(objectives),
             recipe=settings.student_recipe,
-            teacher=answers,
+            teacher=collected,
         )
         for width in settings.widths
         for seed in settings.seeds

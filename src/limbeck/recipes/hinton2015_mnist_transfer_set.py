@@ -31,7 +31,7 @@ from limbeck.recipes.mnist_teacher import (
 from limbeck.recipes.soft_targets import collect_targets
 from limbeck.recipes.transfer_sets import from_elsewhere, noise_images, without_labels
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe, count_batches
+from limbeck.training import TrainConfig, count_batches
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 2"
 CLAIMS = [
@@ -56,10 +56,10 @@ class Settings:
 
     teacher: str = TEACHER  # paper: 1200-1200, dropout, squared norm of incoming weights at most 15
     jitter_pixels: int = 2  # paper; of the teacher's images, and of the jittered transfer set
-    teacher_recipe: Recipe = TEACHER_RECIPE  # ours; that of hinton2015-mnist
+    teacher_recipe: TrainConfig = TEACHER_RECIPE  # ours; that of hinton2015-mnist
     teacher_seed: int = 0  # ours; the paper has one teacher
     student: str = "mlp:widths=800x800"  # paper; no regularisation
-    student_recipe: Recipe = STUDENT_RECIPE  # ours; its epochs are counted in passes over MNIST, whatever is shown
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours; its epochs are counted in passes over MNIST, whatever is shown
     temperature: float = 20.0  # paper
     soft_weight: float = 0.9  # ours
     hard_weight: float = 0.1  # ours; of the one condition with labels
@@ -96,11 +96,11 @@ def run(settings: Settings, experiment: Experiment) -> None:
     for name, (samples, views) in sets.items():
         num_views = None if views.is_constant else settings.num_views
         objective = {"hard_labels": HardLabels(), "distilled": labelled}.get(name, without)
-        answers = collect_targets(experiment, teacher, samples, views=views, num_views=num_views)
+        collected = collect_targets(experiment, teacher, samples, views=views, num_views=num_views)
         students += [
             experiment.train(
                 name, settings.student, samples=samples, views=views, num_views=num_views, objective=objective,
-                teacher=answers, recipe=recipe, steps_per_epoch=steps, seed=seed,
+                teacher=collected, recipe=recipe, steps_per_epoch=steps, seed=seed,
             )
             for seed in settings.seeds
         ]  # fmt: skip

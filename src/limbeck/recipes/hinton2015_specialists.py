@@ -30,7 +30,7 @@ from limbeck.recipes.data import open_data
 from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.folding import folded_students, observe_folding
 from limbeck.reproduction import Claim
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, sections 5 to 8"
 Fraction, Points = partial(Claim, unit="fraction"), partial(Claim, unit="points")
@@ -57,9 +57,9 @@ DEPARTURES = [
     "The dustbin's offset is by Bayes' rule, off the paper's words by log 2; validation chooses a specialist's epoch.",
     "The fold is ours, of the first seed's committee with a dustbin.",
 ]
-RECIPE = Recipe(num_epochs=30, batch_size=128, learning_rate=0.1, schedule="one_cycle")
+RECIPE = TrainConfig(num_epochs=30, batch_size=128, learning_rate=0.1, schedule="one_cycle")
 STUDENT_RECIPE = replace(RECIPE, num_epochs=12)
-SPECIAL_RECIPE = Recipe(num_epochs=3, batch_size=128, learning_rate=0.05, schedule="cosine")
+SPECIAL_RECIPE = TrainConfig(num_epochs=3, batch_size=128, learning_rate=0.05, schedule="cosine")
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,17 @@ class Settings:
     num_train: int = 60_000  # ours; training images, 0 for all that are not validation
     num_validation: int = 5000  # ours; training images that choose epochs and n
     generalist: str = "resnet:depth=8"  # ours; specialists and experts have its shape
-    generalist_recipe: Recipe = RECIPE  # ours
+    generalist_recipe: TrainConfig = RECIPE  # ours
     generalist_seed: int = 0  # of the mixture, too
     plan: str = "kmeans:10x30"  # ours; paper: 61 sets of 300 classes, K-means on the columns of the covariance
-    specialist_recipe: Recipe = SPECIAL_RECIPE  # ours; of the mixture, too; half of a specialist's batch is special
+    specialist_recipe: TrainConfig = (
+        SPECIAL_RECIPE  # ours; of the mixture, too; half of a specialist's batch is special
+    )
     nums_top_classes: tuple[int, ...] = (1, 2, 3, 5, 8)  # of which validation chooses n; paper: 1
     sweep: tuple[str, ...] = ("kmeans:5x30", "kmeans:20x30", "kmeans:10x60", "spectral:10x30")  # of the first seed
     gate: str = "resnet:depth=8,width=0.5"  # ours; of the mixture
     student: str = "three_block:width=0.25"  # ours
-    student_recipe: Recipe = STUDENT_RECIPE  # ours; of every student, with and without a teacher
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours; of every student, with and without a teacher
     num_views: int = 4  # ours; of each image, for students; all others see new ones
     temperature: float = 2.0  # ours; of the fold, and of 6.1's soft targets
     soft_weight: float = 0.9  # ours; of T² KL(teacher || student)

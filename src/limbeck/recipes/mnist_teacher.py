@@ -9,10 +9,10 @@ from limbeck.data import Samples, Views, augmentations_from
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import HardLabels
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 TEACHER = "mlp:widths=1200x1200,input_dropout=0.1,hidden_dropout=0.25,max_norm=3.87"  # 3.87 = sqrt(15)
-TEACHER_RECIPE = Recipe(
+TEACHER_RECIPE = TrainConfig(
     num_epochs=200, batch_size=256, optimiser="adamw", learning_rate=1e-3, schedule="one_cycle", weight_decay=0.0
 )
 SMOKE_TEACHER_RECIPE = replace(TEACHER_RECIPE, num_epochs=3, batch_size=100)
@@ -35,7 +35,7 @@ class TeacherSettings(Protocol):
         """How far the teacher's images are moved at most, in any direction."""
 
     @property
-    def teacher_recipe(self) -> Recipe:
+    def teacher_recipe(self) -> TrainConfig:
         """How it is trained."""
 
     @property

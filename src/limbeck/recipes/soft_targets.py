@@ -8,8 +8,8 @@ from functools import partial
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.target_source import collect_visibly
 from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
-from limbeck.distillation.transfer import collect_visibly
 from limbeck.errors import InvalidValue
 from limbeck.jobs import Job
 from limbeck.jobs.job import KEY_DIGITS

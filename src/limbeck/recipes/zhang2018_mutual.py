@@ -27,7 +27,7 @@ from limbeck.recipes.data import open_data
 from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.learning import draw_learning
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Zhang, Xiang, Hospedales, Lu 2018, Deep Mutual Learning, arXiv:1706.00384, sections 3.2 to 3.6"
 GAIN = "test_accuracy_gained"
@@ -58,7 +58,7 @@ DEPARTURES = [
     "The unequal pair is of two residual networks.",
     "A one-cycle schedule of 15 epochs instead of 200 epochs in steps; the same for peers and twins.",
 ]
-RECIPE = Recipe(num_epochs=15, batch_size=64, learning_rate=0.1, schedule="one_cycle")
+RECIPE = TrainConfig(num_epochs=15, batch_size=64, learning_rate=0.1, schedule="one_cycle")
 CURVES = {"alone_1": "small, alone", "pair_1": "small, with its equal", "alone_larger": "larger, alone",
           "mixed_larger": "larger, with a small one"}  # fmt: skip
 
@@ -72,7 +72,7 @@ class Settings:
     network: str = "resnet:depth=8,width=0.5"  # ours; paper: ResNet-32 and others
     larger: str = "resnet:depth=14,width=0.5"  # ours; beside one of the small ones
     num_peers: int = 2  # paper: 2 to 5; small peers of one shape
-    recipe: Recipe = RECIPE  # ours; batch size and peak of the learning rate: paper
+    recipe: TrainConfig = RECIPE  # ours; batch size and peak of the learning rate: paper
     temperature: float = 1.0  # paper
     soft_weight: float = 1.0  # paper; of the mean KL(peer || network)
     hard_weight: float = 1.0  # paper

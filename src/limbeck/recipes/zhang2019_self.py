@@ -25,10 +25,10 @@ from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
 from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.data import open_data
+from limbeck.recipes.early_exits import EarlyExits
 from limbeck.recipes.evaluation import evaluate, evaluate_exits, find_exit_costs, predict_exits
-from limbeck.recipes.leaving_early import EarlyExits
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.training import Recipe
+from limbeck.training import TrainConfig
 
 PAPER = "Zhang et al. 2019, Be Your Own Teacher, arXiv:1905.08094, sections 3 and 4"
 OVER_SUPERVISION, OVER_PLAIN = "test_accuracy_over_supervision", "test_accuracy_over_plain"
@@ -56,7 +56,7 @@ DEPARTURES = [
     "by orders of magnitude. Its weight here is 0.03 on the mean; temperature and the other weights are that code's.",
     "A one-cycle schedule of 20 epochs; the same in all conditions.",
 ]
-RECIPE = Recipe(num_epochs=20, batch_size=64, learning_rate=0.1, schedule="one_cycle")
+RECIPE = TrainConfig(num_epochs=20, batch_size=64, learning_rate=0.1, schedule="one_cycle")
 OBJECTIVE = SelfDistillation(temperature=3.0, hard_weight=0.7, soft_weight=0.3, hint_weight=0.03)
 
 
@@ -69,7 +69,7 @@ class Settings:
     num_validation: int = 5000  # ours; training images that choose the threshold
     network: str = "resnet:depth=14,width=0.5"  # ours; paper: ResNet-18 and others
     exits: tuple[str, ...] = ("layer1", "layer2")  # paper: behind each stage but the last
-    recipe: Recipe = RECIPE  # ours; of all conditions
+    recipe: TrainConfig = RECIPE  # ours; of all conditions
     objective: SelfDistillation = OBJECTIVE  # of published code, but for the hint
     augmentations: tuple[str, ...] = AUGMENTATIONS  # ours
     thresholds: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # ours; tried on validation

@@ -37,7 +37,7 @@ class NetworkFacts:
     num_parameters: int
     num_epochs: int
     training_seconds: float
-    was_there: bool  # trained by an earlier command
+    was_cached: bool  # trained by an earlier command
     environment: dict[str, Any]  # of its training
 
 

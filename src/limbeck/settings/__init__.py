@@ -15,7 +15,7 @@ from limbeck.settings.jobs import (
     RunSettings,
     SelfSettings,
     SingleSettings,
-    TaughtSettings,
+    TeacherSettings,
     TrainSettings,
 )
 from limbeck.settings.setting import GROUPS, Argument, Declared, Doc, Setting, declared, documented
@@ -38,7 +38,7 @@ __all__ = [
     "SelfSettings",
     "Setting",
     "SingleSettings",
-    "TaughtSettings",
+    "TeacherSettings",
     "TrainConfig",
     "TrainJobConfig",
     "TrainSettings",

@@ -62,7 +62,7 @@ class JobConfig(TrainSettings, SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaughtConfig(JobConfig):
+class TeacherConfig(JobConfig):
     """Keys of the methods that can have teachers."""
 
     teachers: Teachers = ()
@@ -74,7 +74,7 @@ class TrainJobConfig(SingleSettings, JobConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillConfig(DistillSettings, TaughtConfig):
+class DistillConfig(DistillSettings, TeacherConfig):
     """Keys of ``limbeck distill``; every one is optional."""
 
     method: Annotated[Literal["teacher"], MethodSetting] = "teacher"
@@ -82,7 +82,7 @@ class DistillConfig(DistillSettings, TaughtConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutualConfig(MutualSettings, TaughtConfig):
+class MutualConfig(MutualSettings, TeacherConfig):
     """Keys of ``limbeck distill --method mutual``; every one is optional."""
 
     method: Annotated[Literal["mutual"], MethodSetting] = "mutual"

@@ -149,7 +149,7 @@ class SingleSettings(TrainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaughtSettings(TrainSettings):
+class TeacherSettings(TrainSettings):
     """Settings of the jobs that can have teachers: how teachers are made, pooled and stored."""
 
     teacher_weights: Annotated[
@@ -173,7 +173,7 @@ class TaughtSettings(TrainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillSettings(TaughtSettings):
+class DistillSettings(TeacherSettings):
     """Settings of ``limbeck.distill``: a student from teachers."""
 
     objective: Annotated[
@@ -195,7 +195,7 @@ class DistillSettings(TaughtSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutualSettings(TaughtSettings):
+class MutualSettings(TeacherSettings):
     """Settings of ``limbeck.distill_mutual``: students that learn from each other."""
 
     temperature: Temperature = 1.0

@@ -19,7 +19,7 @@ from limbeck.targets.matching import check_class_names, check_samples, check_tea
 from limbeck.targets.records import MemberRecords
 from limbeck.targets.sample_ids import RankOfId
 from limbeck.targets.soft_targets import SoftTargets
-from limbeck.targets.writer import read_plan, shard_is_whole
+from limbeck.targets.writer import read_plan, shard_is_complete
 
 Verify = Literal["sizes", "hashes"]
 VERIFY = ("sizes", "hashes")
@@ -190,7 +190,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not (folder / MANIFEST).exists():
         if (folder / PLAN).exists():
             plan, digest = read_plan(folder)
-            whole = sum(shard_is_whole(folder, plan, digest, shard) for shard in range(plan.num_shards))
+            whole = sum(shard_is_complete(folder, plan, digest, shard) for shard in range(plan.num_shards))
             raise StoreError(
                 f"The store {folder} is unfinished.",
                 received=f"{whole} of {plan.num_shards} shards",

@@ -96,7 +96,7 @@ def read_plan(folder: Path) -> tuple[Plan, str]:
     return read_sealed(Plan, folder / PLAN, format_name=PLAN_FORMAT)
 
 
-def shard_is_whole(folder: Path, plan: Plan, plan_sha256: str, shard: int) -> bool:
+def shard_is_complete(folder: Path, plan: Plan, plan_sha256: str, shard: int) -> bool:
     """Return whether every member's file of a shard is written, for this plan."""
     return all(_sidecar(folder, plan, plan_sha256, member, shard) for member in range(len(plan.members)))
 

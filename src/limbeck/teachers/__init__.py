@@ -1,7 +1,7 @@
 """Teachers: ``(ids, inputs, view) -> SoftTargets``, in eval mode, frozen, without autograd, unchanged by a run."""
 
 from limbeck.teachers.class_map import ClassMap, MappedTeacher, keeps_own_classes
-from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_answers
+from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_store
 from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
 from limbeck.teachers.estimator import estimator_teacher, load_estimator
@@ -52,5 +52,5 @@ __all__ = [
     "onnx_teacher",
     "prepare_collection",
     "store_teacher",
-    "verify_answers",
+    "verify_store",
 ]

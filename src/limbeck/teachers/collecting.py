@@ -23,13 +23,13 @@ from limbeck.targets.writer import (
     SHARD_BYTES,
     ShardWriter,
     read_plan,
-    shard_is_whole,
+    shard_is_complete,
     write_manifest,
 )
-from limbeck.teachers.answer_block import AnswerBlock
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
 from limbeck.teachers.precision import Forward
 from limbeck.teachers.probe import check_probe
+from limbeck.teachers.record_buffer import RecordBuffer
 from limbeck.teachers.teacher import Teacher
 
 BATCH_SIZE = 512
@@ -42,7 +42,7 @@ class CollectionProgress:
     num_done: int  # records of each member, of ``num_records``
     num_records: int  # that this process has to collect
     elapsed_seconds: float
-    num_kept: int = 0  # of its shards' records, those that it found finished
+    num_cached: int = 0  # of its shards' records, those that it found finished
 
     @property
     def seconds_left(self) -> float:
@@ -101,7 +101,7 @@ def collect(
     settings = CollectionSettings(num_views, codec, max_kl, batch_size, precision, shard_bytes)
     plan, digest = _prepare(teacher, samples, views, folder, settings)
     wanted = _wanted_shards(plan, shards)
-    missing = [shard for shard in wanted if not shard_is_whole(folder, plan, digest, shard)]
+    missing = [shard for shard in wanted if not shard_is_complete(folder, plan, digest, shard)]
 
     def count(shards: Iterable[int]) -> int:
         return sum(len(plan.shard_range(shard)) for shard in shards)
@@ -114,7 +114,7 @@ def collect(
             views=views,
             plan=plan,
             batch_size=batch_size,
-            report=_Reporter(progress, num_records=count(missing), num_kept=count(wanted) - count(missing)),
+            report=_Reporter(progress, num_records=count(missing), num_cached=count(wanted) - count(missing)),
         )
         collection.report(0)
         for shard in missing:
@@ -209,7 +209,7 @@ def is_nested(teacher: Teacher) -> bool:
     return len(teacher.members) > 1 and any(len(part.members) > 1 for part in teacher.parts)
 
 
-def verify_answers(
+def verify_store(
     store: TargetStore, teacher: Teacher, samples: Samples, views: Views, *, count: int = 256, batch_size: int = 64
 ) -> float:
     """Run the teacher again on some records, and see that it still says what is stored.
@@ -226,9 +226,9 @@ def verify_answers(
     Raises:
         StoreError: the store is of other teachers, samples or views, or an answer differs by more than rounding.
     """
-    from limbeck.teachers.comparing import compare_answers
+    from limbeck.teachers.comparing import compare_outputs
 
-    return compare_answers(store, members_of(teacher), samples, views, count=count, batch_size=batch_size)
+    return compare_outputs(store, members_of(teacher), samples, views, count=count, batch_size=batch_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +245,7 @@ class _Collection:
 
     def write(self, shard: int, writer: ShardWriter) -> None:
         """Run the teachers over a shard's records, in order, and write them."""
-        block = AnswerBlock(self.codecs, batch_size=self.batch_size)
+        block = RecordBuffer(self.codecs, batch_size=self.batch_size)
         with torch.no_grad():
             for batch in self._batches(self.plan.shard_range(shard)):
                 if not block.has_room(len(batch)):
@@ -274,15 +274,15 @@ class _Collection:
 class _Reporter:
     """Counts records and tells the callback."""
 
-    def __init__(self, progress: ProgressCallback | None, *, num_records: int, num_kept: int) -> None:
-        self._progress, self._num_records, self._num_kept = progress, num_records, num_kept
+    def __init__(self, progress: ProgressCallback | None, *, num_records: int, num_cached: int) -> None:
+        self._progress, self._num_records, self._num_cached = progress, num_records, num_cached
         self._done, self._start = 0, time.perf_counter()
 
     def __call__(self, count: int) -> None:
         self._done += count
         if self._progress is not None:
             elapsed_seconds = time.perf_counter() - self._start
-            self._progress(CollectionProgress(self._done, self._num_records, elapsed_seconds, self._num_kept))
+            self._progress(CollectionProgress(self._done, self._num_records, elapsed_seconds, self._num_cached))
 
 
 def _wanted_shards(plan: Plan, shards: Iterable[int] | None) -> list[int]:

@@ -17,10 +17,10 @@ from limbeck.teachers.teacher import Teacher
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 1e-2}  # nats, KL(stored || now) at T = 1: rounding of the passes
 
 
-def compare_answers(
+def compare_outputs(
     store: TargetStore, members: Sequence[Teacher], samples: Samples, views: Views, *, count: int, batch_size: int
 ) -> float:
-    """Return the largest divergence over ``count`` records; see ``verify_answers``."""
+    """Return the largest divergence over ``count`` records; see ``verify_store``."""
     plan = store.manifest.plan
     shown = views if plan.num_views is not None else views.clean
     check_teachers(plan, [member.fingerprint for member in members])
@@ -37,8 +37,8 @@ def compare_answers(
                 samples, chosen[start : start + batch_size], view=None if plan.num_views is None else view
             )
             with torch.no_grad():
-                answers = forward(batch)
-            for member, logits in enumerate(answers):
+                outputs = forward(batch)
+            for member, logits in enumerate(outputs):
                 codec = store.codecs[member]
                 now = codec.decode(codec.encode(logits).cpu()).logits_at(1.0)
                 kept = store.targets(batch.ids, view=view, member=member).logits_at(1.0)

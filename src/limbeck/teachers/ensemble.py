@@ -30,19 +30,19 @@ class PooledTargets(SoftTargets):
         z = \sum_k \mu_k z_k / \sum_k \mu_k \quad\text{(geometric, on logits)}
 
     Args:
-        answers: soft targets of one batch, one for each teacher.
+        outputs: soft targets of one batch, one for each teacher.
         weights: mu_k >= 0, one for each; None for equal ones.
         pooling: "arithmetic" or "geometric".
     References:
         Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 1 (both means); Wu, Chiu, Wu 2019 (the weights).
     """
 
-    answers: tuple[SoftTargets, ...]
+    outputs: tuple[SoftTargets, ...]
     weights: tuple[float, ...] | None
     pooling: Pooling
 
     def logits_at(self, temperature: float) -> Tensor:
-        logits = [member.logits_at(temperature) for member in self.answers]
+        logits = [member.logits_at(temperature) for member in self.outputs]
         if len({z.shape for z in logits}) > 1:
             raise ShapeMismatch(
                 "The teachers know different numbers of classes.",
@@ -56,9 +56,9 @@ class PooledTargets(SoftTargets):
 
     def members(self) -> tuple[tuple[float, SoftTargets], ...]:
         """Return the teachers' answers with the shares of their weights, without those of weight 0."""
-        weights = self.weights or (1.0,) * len(self.answers)
+        weights = self.weights or (1.0,) * len(self.outputs)
         total = math.fsum(weights)
-        return tuple((weight / total, answer) for weight, answer in zip(weights, self.answers, strict=True) if weight)
+        return tuple((weight / total, output) for weight, output in zip(weights, self.outputs, strict=True) if weight)
 
 
 class EnsembleTeacher(Teacher):
@@ -127,8 +127,8 @@ class EnsembleTeacher(Teacher):
         )
 
     def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
-        answers = tuple(teacher(ids, inputs, view=view) for teacher in self.teachers)
-        return PooledTargets(answers, self.weights, self.pooling)
+        outputs = tuple(teacher(ids, inputs, view=view) for teacher in self.teachers)
+        return PooledTargets(outputs, self.weights, self.pooling)
 
 
 def check_weights(weights: Sequence[float], *, num_teachers: int) -> None:

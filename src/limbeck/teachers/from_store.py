@@ -38,7 +38,7 @@ class StoreTeacher(Teacher):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
-    def answers_any_view(self) -> bool:
+    def reads_inputs(self) -> bool:
         return False
 
     @property

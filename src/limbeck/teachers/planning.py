@@ -140,14 +140,14 @@ def _draw(forward: Forward, samples: Samples, views: Views, settings: Collection
     if settings.codec != "auto" and not settings.codec.startswith("lowrank"):
         num_records = len(samples) * (settings.num_views or 1)
         count = min(len(order), NUM_MEASURED, max(LEAST_MEASURED, int(MEASURED_SHARE * num_records)))
-        logits = _answers(forward, samples, views, order[:count], settings)
+        logits = _outputs(forward, samples, views, order[:count], settings)
         return logits, logits
-    logits = _answers(forward, samples, views, order[: NUM_FITTED + NUM_MEASURED], settings)
+    logits = _outputs(forward, samples, views, order[: NUM_FITTED + NUM_MEASURED], settings)
     num_measured = min(NUM_MEASURED, len(logits) // 4)
     return (logits[num_measured:], logits[:num_measured]) if num_measured else (logits, logits)
 
 
-def _answers(
+def _outputs(
     forward: Forward, samples: Samples, views: Views, positions: Tensor, settings: CollectionSettings
 ) -> Tensor:
     """Return one teacher's logits, float32, on the host; fewer than asked for where they would fill the memory."""

@@ -52,7 +52,7 @@ class ShiftAveragedTeacher(Teacher):
             )
         if pooling not in POOLINGS:
             raise unknown_name("pooling", pooling, POOLINGS)
-        if not teacher.answers_any_view:
+        if not teacher.reads_inputs:
             raise TeacherError(
                 "Only a teacher that looks at its inputs can be asked about moved ones.",
                 received=f"{teacher.name}, which answers by sample id",
@@ -100,10 +100,10 @@ class ShiftAveragedTeacher(Teacher):
         return [(self._reach, top, left, self._fill) for top in starts for left in starts]
 
     def __call__(self, ids: Tensor, inputs: Inputs, *, view: int | None = None) -> SoftTargets:
-        answers = [_Shifted(self.teacher, *place)(ids, inputs, view=view) for place in self._places]
-        if self._mean_of_logits and all(isinstance(answer, DenseTargets) for answer in answers):
-            return DenseTargets(geometric_mean([answer.logits_at(1.0) for answer in answers]))
-        return PooledTargets(tuple(answers), None, self._pooling)
+        outputs = [_Shifted(self.teacher, *place)(ids, inputs, view=view) for place in self._places]
+        if self._mean_of_logits and all(isinstance(output, DenseTargets) for output in outputs):
+            return DenseTargets(geometric_mean([output.logits_at(1.0) for output in outputs]))
+        return PooledTargets(tuple(outputs), None, self._pooling)
 
 
 class _Shifted(Teacher):

@@ -73,7 +73,7 @@ class LogitsTeacher(Teacher):
         return self._fingerprint
 
     @property
-    def answers_any_view(self) -> bool:
+    def reads_inputs(self) -> bool:
         return False
 
     @property

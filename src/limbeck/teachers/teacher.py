@@ -63,9 +63,9 @@ class Teacher(ABC):
         return ()
 
     @property
-    def answers_any_view(self) -> bool:
+    def reads_inputs(self) -> bool:
         """Whether it reads the inputs. What is looked up by id holds for the views that it was made for."""
-        return all(part.answers_any_view for part in self.parts)
+        return all(part.reads_inputs for part in self.parts)
 
     @property
     def runs(self) -> bool:

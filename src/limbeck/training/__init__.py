@@ -1,5 +1,6 @@
 """Training: one loop for every objective, with checkpoints that resume to the bit."""
 
+from limbeck.settings import TrainConfig
 from limbeck.training.checks import count_batches
 from limbeck.training.cohort import UPDATES, CohortResult, fit_cohort
 from limbeck.training.evaluate import evaluate, predict
@@ -7,7 +8,6 @@ from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import TrainingInterrupted
 from limbeck.training.loop import fit
 from limbeck.training.progress import EventLog, PlainProgress, Progress, SilentProgress, progress_for
-from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult
 from limbeck.training.runtime import Runtime, environment_facts, set_threads
 from limbeck.training.stacked import fit_stacked
@@ -19,9 +19,9 @@ __all__ = [
     "FitResult",
     "PlainProgress",
     "Progress",
-    "Recipe",
     "Runtime",
     "SilentProgress",
+    "TrainConfig",
     "TrainingInterrupted",
     "count_batches",
     "environment_facts",

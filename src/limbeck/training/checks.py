@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from limbeck.data import BalancedOrder, Samples, Views
 from limbeck.errors import InvalidValue, ModelError, TeacherError
 from limbeck.objectives import Objective
+from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
-from limbeck.training.recipe import Recipe
 
 
 def check_teacher(
@@ -54,7 +54,7 @@ def check_labels(objective: Objective, train: Samples) -> None:
         )
 
 
-def class_weights_for(recipe: Recipe, train: Samples, device: torch.device) -> Tensor | None:
+def class_weights_for(recipe: TrainConfig, train: Samples, device: torch.device) -> Tensor | None:
     """Return the recipe's weights of classes on the device, shape (classes,); None where there are none.
 
     Raises:

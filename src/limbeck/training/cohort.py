@@ -19,6 +19,7 @@ from limbeck.data import Batch, Samples, Views
 from limbeck.errors import InvalidValue, ModelError, unknown_name
 from limbeck.models.calling import training_outputs
 from limbeck.objectives import CohortTargets, MutualLearning
+from limbeck.settings import TrainConfig
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import PooledTargets, Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
@@ -27,7 +28,6 @@ from limbeck.training.cohort_progress import MeanProgress
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import EventLog, Progress, SilentProgress
-from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
 
@@ -51,7 +51,7 @@ def fit_cohort(
     train: Samples,
     objective: MutualLearning,
     *,
-    recipe: Recipe | Sequence[Recipe],
+    recipe: TrainConfig | Sequence[TrainConfig],
     update: str = "alternating",
     teacher: Teacher | None = None,
     validation: Samples | None = None,
@@ -104,7 +104,7 @@ def fit_cohort(
     Example:
         >>> samples = Samples("toy", torch.arange(8), torch.rand(8, 4), torch.arange(8) % 2, ("no", "yes"))
         >>> peers = [nn.Linear(4, 2), nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))]
-        >>> cohort = fit_cohort(peers, samples, MutualLearning(), recipe=Recipe(num_epochs=2, batch_size=4))
+        >>> cohort = fit_cohort(peers, samples, MutualLearning(), recipe=TrainConfig(num_epochs=2, batch_size=4))
         >>> [result.num_steps for result in cohort.members]
         [4, 4]
 
@@ -113,7 +113,7 @@ def fit_cohort(
     """
     if update not in UPDATES:
         raise unknown_name("update", update, UPDATES)
-    recipes = [recipe] * len(students) if isinstance(recipe, Recipe) else list(recipe)
+    recipes = [recipe] * len(students) if isinstance(recipe, TrainConfig) else list(recipe)
     check_cohort(students, recipes)
     runtime, views = runtime or Runtime.resolve(), views or Views()
     teacher = teacher if objective.teacher_weight > 0 else None
@@ -143,7 +143,7 @@ def fit_cohort(
         return cohort.train(stop)
 
 
-def check_cohort(students: Sequence[nn.Module], recipes: Sequence[Recipe]) -> None:
+def check_cohort(students: Sequence[nn.Module], recipes: Sequence[TrainConfig]) -> None:
     """Raise unless these networks can learn from each other by these recipes; see :func:`fit_cohort`."""
     if len(students) < 2:
         raise InvalidValue(
@@ -225,20 +225,20 @@ class _Cohort:
         counts = first.count(batch)
         for run in self.runs:
             run.state.clock.wait_seconds = first.state.clock.wait_seconds
-        outputs = [_asked(run, batch) for run in self.runs]
+        outputs = [_outputs_of(run, batch) for run in self.runs]
         check_classes(outputs)
-        answers = [DenseTargets(logits.detach()) for logits in outputs]
+        peer_outputs = [DenseTargets(logits.detach()) for logits in outputs]
         beside = self._ask_teacher(batch)
         for k, run in enumerate(self.runs):
-            peers = PooledTargets(tuple(answers[:k] + answers[k + 1 :]), weights=None, pooling="arithmetic")
+            peers = PooledTargets(tuple(peer_outputs[:k] + peer_outputs[k + 1 :]), weights=None, pooling="arithmetic")
             targets = CohortTargets(peers, beside)
             loss = run.objective.backward(
                 outputs[k], targets, batch, counts=counts, scale=run.state.updates.scaler.scale
             )
             run.take_step([loss], counts, num_samples=len(batch))
             if self.update == "alternating" and k + 1 < len(self.runs):
-                with torch.no_grad(), kept_statistics(run.student):
-                    answers[k] = DenseTargets(_asked(run, batch))
+                with torch.no_grad(), freeze_batchnorm_stats(run.student):
+                    peer_outputs[k] = DenseTargets(_outputs_of(run, batch))
 
     def _ask_teacher(self, batch: Batch) -> SoftTargets | None:
         first = self.runs[0]
@@ -273,7 +273,7 @@ def check_classes(outputs: Sequence[Tensor]) -> None:
 
 
 @contextlib.contextmanager
-def kept_statistics(network: nn.Module) -> Iterator[None]:
+def freeze_batchnorm_stats(network: nn.Module) -> Iterator[None]:
     """Leave the running statistics of batch norm as they are, while it normalises by the batch as in training."""
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     tracked = [module.track_running_stats for module in norms]
@@ -286,7 +286,7 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
             module.track_running_stats = tracks
 
 
-def _asked(run: TrainingRun, batch: Batch) -> Tensor:
+def _outputs_of(run: TrainingRun, batch: Batch) -> Tensor:
     with run.runtime.autocast():
         outputs: Tensor = training_outputs(run.student, batch.inputs)
     return outputs

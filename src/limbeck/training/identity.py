@@ -10,8 +10,8 @@ from torch import nn
 
 from limbeck.data import BalancedOrder, Samples, Views
 from limbeck.objectives import Objective
+from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
-from limbeck.training.recipe import Recipe
 
 
 def training_identity(
@@ -19,7 +19,7 @@ def training_identity(
     train: Samples,
     objective: Objective,
     *,
-    recipe: Recipe,
+    recipe: TrainConfig,
     teacher: Teacher | None,
     validation: Samples | None,
     views: Views,
@@ -57,7 +57,7 @@ def settings_that_differ(settings: Any) -> str:
     checkpoint and cached network valid.
 
     Example:
-        >>> settings_that_differ(Recipe(num_epochs=20, learning_rate=0.1))
+        >>> settings_that_differ(TrainConfig(num_epochs=20, learning_rate=0.1))
         'TrainConfig(learning_rate=0.1)'
     """
     if not is_dataclass(settings) or isinstance(settings, type):

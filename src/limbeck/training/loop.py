@@ -16,12 +16,12 @@ from torch import nn
 from limbeck.data import BalancedOrder, Batch, Samples, Views
 from limbeck.models.calling import training_outputs
 from limbeck.objectives import Objective, valid_rows
+from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.checks import batches_of_pass
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import EventLog, Progress, SilentProgress
-from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
 
@@ -33,7 +33,7 @@ def fit(
     train: Samples,
     objective: Objective,
     *,
-    recipe: Recipe,
+    recipe: TrainConfig,
     teacher: Teacher | None = None,
     validation: Samples | None = None,
     views: Views | None = None,

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.errors import ModelError
+from limbeck.settings import TrainConfig
 from limbeck.training.lion import Lion
-from limbeck.training.recipe import Recipe
 
-FORGET_STEPS = 128
-_FAINT = 1e-25  # a step of 1 times this changes no weight above 1e-18
+FLUSH_STEPS = 128
+_FLUSH_BELOW = 1e-25  # a step of 1 times this changes no weight above 1e-18
 
 
-def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) -> torch.optim.Optimizer:
+def build_optimiser(model: nn.Module, recipe: TrainConfig, *, stack_axes: int = 0) -> torch.optim.Optimizer:
     """Return the recipe's optimiser over the trainable parameters, in two groups: with and without weight decay.
 
     Biases, norm scales and every other vector or scalar are not decayed.
@@ -58,7 +58,7 @@ def build_optimiser(model: nn.Module, recipe: Recipe, *, stack_axes: int = 0) ->
 
 
 @torch.no_grad()
-def forget_faint_traces(optimiser: torch.optim.Optimizer) -> None:
+def flush_subnormal_state(optimiser: torch.optim.Optimizer) -> None:
     """Set to 0 what the optimiser remembers of gradients where it is fainter than 1e-25.
 
     Where a gradient has become exactly 0 (a dead unit, a pixel that is always dark) momentum fades towards the
@@ -69,7 +69,7 @@ def forget_faint_traces(optimiser: torch.optim.Optimizer) -> None:
     for state in optimiser.state.values():
         for value in state.values():
             if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-                value.copy_(F.hardshrink(value, _FAINT))
+                value.copy_(F.hardshrink(value, _FLUSH_BELOW))
 
 
 @torch.no_grad()

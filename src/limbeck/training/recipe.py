@@ -2,8 +2,7 @@
 
 from typing import get_args
 
-from limbeck.settings.train_config import Optimiser, Schedule, TrainConfig
+from limbeck.settings.train_config import Optimiser, Schedule
 
-Recipe = TrainConfig
 OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 SCHEDULES: tuple[str, ...] = get_args(Schedule)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
-from limbeck.memory import keep_freed_memory
-from limbeck.objectives import Counts, Objective, UnreadLoss
+from limbeck.memory import set_malloc_thresholds
+from limbeck.objectives import Counts, DeferredLoss, Objective
 from limbeck.records import EpochRecord
+from limbeck.settings import TrainConfig
 from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.checks import batches_of_pass, check_labels, check_teacher, class_weights_for
@@ -25,7 +26,6 @@ from limbeck.training.evaluate import evaluate
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import EventLog, Progress
-from limbeck.training.recipe import Recipe
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
@@ -56,7 +56,7 @@ class TrainingRun:
     student: nn.Module
     train: Samples
     objective: Objective
-    recipe: Recipe
+    recipe: TrainConfig
     teacher: Teacher | None
     validation: Samples | None
     views: Views
@@ -74,7 +74,7 @@ class TrainingRun:
         check_labels(self.objective, self.train)
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         if self.runtime.device.type == "cpu":
-            keep_freed_memory()
+            set_malloc_thresholds()
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
         _lay_out_kernels(self.student, self.runtime.kernel_layout)
@@ -154,20 +154,20 @@ class TrainingRun:
         inputs = batch.inputs if batch.teacher_inputs is None else batch.teacher_inputs
         return self.teacher(batch.ids, inputs, view=batch.view)
 
-    def take_step(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts, *, num_samples: int) -> None:
+    def take_step(self, losses: Sequence[Tensor | DeferredLoss], counts: Counts, *, num_samples: int) -> None:
         """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""
         self.state.updates.update()
-        self.state.tally.add(losses, counts, num_samples=num_samples)
-        if self.state.tally.is_full:
+        self.state.meter.add(losses, counts, num_samples=num_samples)
+        if self.state.meter.is_full:
             self.read_losses()
         if self.state.step % self.steps_per_epoch == 0:
             self._end_epoch()
 
     def read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
-        state, tally = self.state, self.state.tally
-        first_step = state.step - tally.num_pending
-        bad = tally.read()
+        state, meter = self.state, self.state.meter
+        first_step = state.step - meter.num_pending
+        bad = meter.read()
         if bad is not None:
             self.events.write("diverged", self.name, step=first_step + bad + 1)
             raise diverged(
@@ -177,18 +177,18 @@ class TrainingRun:
                 recipe=self.recipe,
                 kept=f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else "",
             )
-        if tally.recent:
+        if meter.recent:
             clock = state.clock
             clock.tick()
-            speed = clock.speed(tally.num_samples)
-            self.progress.advance(state.step, tally.recent, samples_per_second=speed, data_wait=clock.wait_fraction)
+            speed = clock.speed(meter.num_samples)
+            self.progress.advance(state.step, meter.recent, samples_per_second=speed, data_wait=clock.wait_fraction)
             rate = state.updates.learning_rate
-            self.events.write("steps", self.name, step=state.step, losses=tally.recent, learning_rate=rate)
+            self.events.write("steps", self.name, step=state.step, losses=meter.recent, learning_rate=rate)
 
     def _end_epoch(self) -> None:
         self.read_losses()
-        state, tally, clock = self.state, self.state.tally, self.state.clock
-        speed, wait_fraction = clock.speed(tally.num_samples), clock.wait_fraction  # without the validation
+        state, meter, clock = self.state, self.state.meter, self.state.clock
+        speed, wait_fraction = clock.speed(meter.num_samples), clock.wait_fraction  # without the validation
         validation = self._validate()
         clock.tick()
         record = EpochRecord(
@@ -198,11 +198,11 @@ class TrainingRun:
             elapsed_seconds=clock.elapsed_seconds,
             samples_per_second=speed,
             data_wait_fraction=wait_fraction,
-            train=tally.epoch_means(),
+            train=meter.epoch_means(),
             validation=validation,
         )
         state.selection.take(record, state.updates.copy_evaluated_weights)
-        tally.reset()
+        meter.reset()
         clock.begin_epoch()
         state.done = state.step >= self.num_steps or state.selection.has_stopped
         self.events.write("epoch", self.name, **asdict(record))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from limbeck.errors import TrainingDiverged
-from limbeck.training.recipe import Recipe
+from limbeck.settings import TrainConfig
 
 ONE_CYCLE_RISE = 0.3  # of all steps, where the recipe names no warm-up
 ONE_CYCLE_START = 1 / 25  # of the peak
 ONE_CYCLE_END = 1e-4  # of the peak
 
 
-def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
+def learning_rate_at(recipe: TrainConfig, step: int, num_steps: int) -> float:
     r"""Return the learning rate of optimiser step ``step`` (from 0) of ``num_steps``.
 
     With s = step / num_steps after warm-up in [0, 1): constant 1; cosine (1 + cos(pi s)) / 2; step: factor^(milestones
@@ -20,7 +20,7 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
     arXiv:1803.09820).
 
     Example:
-        >>> recipe = Recipe(learning_rate=0.1, schedule="cosine")
+        >>> recipe = TrainConfig(learning_rate=0.1, schedule="cosine")
         >>> [round(learning_rate_at(recipe, step, 4), 4) for step in range(4)]
         [0.1, 0.0854, 0.05, 0.0146]
     """
@@ -49,7 +49,7 @@ def _cosine_between(start: float, end: float, position: float) -> float:
 
 
 def diverged(
-    what: str, *, step: int, num_steps: int, recipe: Recipe, kept: str = "", hint: str = ""
+    what: str, *, step: int, num_steps: int, recipe: TrainConfig, kept: str = "", hint: str = ""
 ) -> TrainingDiverged:
     """Return the error of a training whose numbers are not finite any more.
 

@@ -16,26 +16,26 @@ from torch import Tensor, nn
 
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError, InvalidValue, TrainingDiverged
-from limbeck.memory import keep_freed_memory
+from limbeck.memory import set_malloc_thresholds
 from limbeck.metrics import sum_errors_and_nll
 from limbeck.models import evaluating
 from limbeck.objectives import MutualLearning, Objective, StackedMutual, StackedObjective
 from limbeck.records import EpochRecord
+from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import check_teacher, count_batches
 from limbeck.training.clock import Clock
 from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
-from limbeck.training.recipe import Recipe
 from limbeck.training.run import FitResult
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Selection, Weights
-from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherAnswers, tensor_of
+from limbeck.training.stacked_batches import StackedBatch, StackedBatches, TeacherOutputs, tensor_of
 from limbeck.training.stacked_checks import one_each, require_count, require_plain_labels
 from limbeck.training.stacked_networks import StackedNetworks, check_stackable
-from limbeck.training.stacked_state import StackedTally, mean_record
+from limbeck.training.stacked_state import StackedLossMeter, mean_record
 from limbeck.training.updates import WeightUpdates
 
 Item = TypeVar("Item")
@@ -46,7 +46,7 @@ def fit_stacked(
     train: Samples,
     objectives: Objective | Sequence[Objective],
     *,
-    recipe: Recipe,
+    recipe: TrainConfig,
     teacher: Teacher | None = None,
     validation: Samples | None = None,
     views: Views | Sequence[Views] | None = None,
@@ -99,7 +99,7 @@ def fit_stacked(
         >>> from limbeck.objectives import HardLabels
         >>> samples = Samples("toy", torch.arange(8), torch.rand(8, 4), torch.arange(8) % 2, ("no", "yes"))
         >>> nets = [nn.Linear(4, 2) for _ in range(3)]
-        >>> recipe = Recipe(num_epochs=2, batch_size=4)
+        >>> recipe = TrainConfig(num_epochs=2, batch_size=4)
         >>> results = fit_stacked(nets, samples, HardLabels(), recipe=recipe, seeds=[0, 1, 2])
         >>> [result.num_steps for result in results]
         [4, 4, 4]
@@ -143,7 +143,7 @@ class _StackedTraining:
     students: Sequence[nn.Module]
     train: Samples
     objectives: Sequence[Objective]
-    recipe: Recipe
+    recipe: TrainConfig
     teacher: Teacher | None
     validation: Samples | None
     views: Sequence[Views]
@@ -156,7 +156,7 @@ class _StackedTraining:
     def __post_init__(self) -> None:
         device = self.runtime.device
         if device.type == "cpu":
-            keep_freed_memory()
+            set_malloc_thresholds()
         for module in self.teacher.modules if self.teacher else ():
             module.to(device)
         self.batches = StackedBatches(
@@ -168,11 +168,13 @@ class _StackedTraining:
         self.networks = StackedNetworks(students, input_shape=self.train.input_shape, device=device)
         objectives = [self.objectives[k] for k in self.order]
         self.objective = self._stacked(objectives).to(device)
-        self.answers = None
+        self.teacher_outputs = None
         if self.teacher is not None:
-            self.answers = TeacherAnswers(self.teacher, self.objective.temperatures, runtime=self.runtime)
-            self.answers.collect(self.batches.samples, self.batches.views)
-        self.tally = StackedTally(("total", *self.objective.part_names), num_networks=len(self.order), device=device)
+            self.teacher_outputs = TeacherOutputs(self.teacher, self.objective.temperatures, runtime=self.runtime)
+            self.teacher_outputs.collect(self.batches.samples, self.batches.views)
+        self.meter = StackedLossMeter(
+            ("total", *self.objective.part_names), num_networks=len(self.order), device=device
+        )
         self._ones = torch.ones(len(self.order), device=device)
         patience = self.recipe.patience_epochs
         self.part_names = [("total", *objective.part_names) for objective in objectives]
@@ -205,13 +207,13 @@ class _StackedTraining:
     def _train(self, stop: StopRequest) -> None:
         self.clock.start()
         batches = self.batches.iterate(
-            self.answers,
+            self.teacher_outputs,
             self.objective.soft_networks,
             batches_per_pass=count_batches(len(self.train), self.recipe.batch_size),
         )
         for batch in self.clock.time_waits(batches):
             self._do_step(batch)
-            if self.tally.is_full:
+            if self.meter.is_full:
                 self._read_losses()
             if self.updates.step % self.steps_per_epoch == 0:
                 self._end_epoch()
@@ -231,21 +233,21 @@ class _StackedTraining:
             values = [loss.total.detach(), *loss.means.values()]
             row = [a + b for a, b in zip(row, values, strict=True)] if row else values
         self.updates.update()
-        self.tally.add(row, examples=float(counts.examples), labelled=counts.labelled)
+        self.meter.add(row, examples=float(counts.examples), labelled=counts.labelled)
 
     def _read_losses(self) -> None:
         """Bring the window's losses to the host; raise TrainingDiverged at the first that is not finite."""
-        first_step = self.updates.step - self.tally.num_pending
+        first_step = self.updates.step - self.meter.num_pending
         watched = torch.tensor([not selection.has_stopped for selection in self.selections])
-        bad = self.tally.read(watched=watched)
+        bad = self.meter.read(watched=watched)
         if bad is not None:
             raise self._diverged(bad[1], "loss", first_step + bad[0] + 1)
-        if self.tally.recent:
+        if self.meter.recent:
             self.clock.tick()
             self.progress.advance(
                 self.updates.step,
-                self.tally.recent,
-                samples_per_second=self.clock.speed(self.tally.examples * len(self.order)),
+                self.meter.recent,
+                samples_per_second=self.clock.speed(self.meter.examples * len(self.order)),
                 data_wait=self.clock.wait_fraction,
             )
 
@@ -263,7 +265,7 @@ class _StackedTraining:
     def _end_epoch(self) -> None:
         self._read_losses()
         clock, step = self.clock, self.updates.step
-        speed, wait_fraction = clock.speed(self.tally.examples * len(self.order)), clock.wait_fraction
+        speed, wait_fraction = clock.speed(self.meter.examples * len(self.order)), clock.wait_fraction
         validation = self._validate()
         clock.tick()
         weights = self.updates.averaged_weights()
@@ -278,7 +280,7 @@ class _StackedTraining:
                 elapsed_seconds=clock.elapsed_seconds,
                 samples_per_second=speed,
                 data_wait_fraction=wait_fraction,
-                train=self.tally.epoch_means(network, self.part_names[network]),
+                train=self.meter.epoch_means(network, self.part_names[network]),
                 validation=validation[network] if validation else {},
             )
             own = self.networks.state_of(network, weights)
@@ -286,7 +288,7 @@ class _StackedTraining:
             selection.take(record, lambda own=own: own)  # type: ignore[misc]
             records.append(record)
         self.progress.epoch(mean_record(records))
-        self.tally.reset()
+        self.meter.reset()
         clock.begin_epoch()
 
     def _labelled_validation(self) -> Samples | None:

@@ -20,7 +20,7 @@ from limbeck.teachers import Teacher
 from limbeck.training.runtime import Runtime
 
 TABLE_LIMIT_BYTES = 2 << 30  # a teacher's answers to all samples are kept up to this size
-ANSWER_BATCH_SIZE = 512
+TEACHER_BATCH_SIZE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class StackedBatch:
         return count_valid(self.labels, all_labelled=all_labelled, label_smoothing=label_smoothing, is_stacked=True)
 
 
-class TeacherAnswers:
+class TeacherOutputs:
     """What the teacher says to each network, at the network's temperature.
 
     Args:
@@ -87,10 +87,10 @@ class TeacherAnswers:
             return
         parts: list[Tensor] = []
         for batch in iterate_batches(
-            samples, views, torch.arange(len(samples)), batch_size=ANSWER_BATCH_SIZE, view=None
+            samples, views, torch.arange(len(samples)), batch_size=TEACHER_BATCH_SIZE, view=None
         ):
             batch = batch.to(self._runtime.device, non_blocking=True)
-            parts.append(self._ask(batch))
+            parts.append(self._teacher_logits(batch))
             if parts[0].nbytes / parts[0].shape[1] * len(samples) > TABLE_LIMIT_BYTES:
                 return
         self._table = torch.cat(parts, dim=1)
@@ -100,7 +100,7 @@ class TeacherAnswers:
         """Whether all samples were asked for."""
         return self._table is not None
 
-    def answer(self, batch: Batch, rows: Tensor) -> Tensor:
+    def logits_for(self, batch: Batch, rows: Tensor) -> Tensor:
         """Return logits, shape (networks, batch, classes).
 
         Args:
@@ -108,14 +108,14 @@ class TeacherAnswers:
             rows: what each network sees, shape (networks, batch): positions of samples where the answers are ready,
                 otherwise rows of the batch.
         """
-        answers = self._ask(batch) if self._table is None else self._table
-        num_answers, num_rows, num_classes = answers.shape
-        if num_answers > 1:
+        teacher_outputs = self._teacher_logits(batch) if self._table is None else self._table
+        num_outputs, num_rows, num_classes = teacher_outputs.shape
+        if num_outputs > 1:
             rows = rows + num_rows * self._which.unsqueeze(1)
-        chosen = answers.view(-1, num_classes).index_select(0, rows.to(answers.device).reshape(-1))
+        chosen = teacher_outputs.view(-1, num_classes).index_select(0, rows.to(teacher_outputs.device).reshape(-1))
         return chosen.view(*rows.shape, num_classes)
 
-    def _ask(self, batch: Batch) -> Tensor:
+    def _teacher_logits(self, batch: Batch) -> Tensor:
         """Return logits, shape (answers, batch, classes): one answer for each temperature, or one for all."""
         with self._runtime.autocast():
             targets: SoftTargets = self._teacher(batch.ids, tensor_of(batch), view=batch.view)
@@ -174,29 +174,31 @@ class StackedBatches:
         self._networks_per_group = len(keys) // self.num_groups
 
     def iterate(
-        self, answers: TeacherAnswers | None, soft_networks: Tensor, *, batches_per_pass: int
+        self, teacher_outputs: TeacherOutputs | None, soft_networks: Tensor, *, batches_per_pass: int
     ) -> Iterator[StackedBatch]:
         """Yield the batches, pass after pass, without an end.
 
         Args:
-            answers: the teacher's; None where no network needs any.
+            teacher_outputs: the teacher's; None where no network needs any.
             soft_networks: which networks need them, shape (soft networks,).
             batches_per_pass: steps of one pass; what lies beyond is left out.
         """
         chosen = None if len(soft_networks) == len(self.order) else soft_networks.cpu()
         for index in itertools.count():
             for batch, positions in self._pass(index, batches_per_pass * self._batch_size):
-                yield self._stacked(batch, positions, answers, chosen)
+                yield self._stacked(batch, positions, teacher_outputs, chosen)
 
     def _stacked(
-        self, batch: Batch, positions: Tensor, answers: TeacherAnswers | None, soft_networks: Tensor | None
+        self, batch: Batch, positions: Tensor, teacher_outputs: TeacherOutputs | None, soft_networks: Tensor | None
     ) -> StackedBatch:
         if self._device.type != "cpu":
             batch = batch.to(self._device, non_blocking=True)
         logits = None
-        if answers is not None:
-            rows = self._of_networks(positions if answers.are_ready else torch.arange(len(batch)))
-            logits = answers.answer(batch, rows if soft_networks is None else rows.index_select(0, soft_networks))
+        if teacher_outputs is not None:
+            rows = self._of_networks(positions if teacher_outputs.are_ready else torch.arange(len(batch)))
+            logits = teacher_outputs.logits_for(
+                batch, rows if soft_networks is None else rows.index_select(0, soft_networks)
+            )
         labels = dataclasses.replace(
             batch,
             labels=self._of_networks(batch.labels),

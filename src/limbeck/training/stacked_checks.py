@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from limbeck.data import Samples
 from limbeck.errors import InvalidValue
-from limbeck.training.recipe import Recipe
+from limbeck.settings import TrainConfig
 
 Item = TypeVar("Item")
 
@@ -29,7 +29,7 @@ def require_count(what: str, given: Sequence[object], count: int) -> None:
         )
 
 
-def require_plain_labels(train: Samples, recipe: Recipe) -> None:
+def require_plain_labels(train: Samples, recipe: TrainConfig) -> None:
     """Raise for what counts labels otherwise than one class a sample, each as much as another."""
     if train.weights is not None or recipe.class_weights is not None or train.labels.ndim > 1:
         raise InvalidValue(

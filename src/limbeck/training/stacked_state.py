@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from limbeck.records import EpochRecord
-from limbeck.training.tally import LABELLED_PARTS, WINDOW_STEPS
+from limbeck.training.loss_meter import LABELLED_PARTS, WINDOW_STEPS
 
 
-class StackedTally:
+class StackedLossMeter:
     """Sums of the losses of K networks over an epoch, kept on the device and read once in a window of steps.
 
     Args:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.objectives import Objective
+from limbeck.settings import TrainConfig
 from limbeck.training.clock import Clock
-from limbeck.training.recipe import Recipe
+from limbeck.training.loss_meter import LossMeter
 from limbeck.training.runtime import Runtime
 from limbeck.training.selection import Selection
-from limbeck.training.tally import LossTally
 from limbeck.training.updates import WeightUpdates
 
 
@@ -28,11 +28,11 @@ class TrainingState:
     """
 
     def __init__(
-        self, student: nn.Module, *, recipe: Recipe, runtime: Runtime, objective: Objective, num_steps: int
+        self, student: nn.Module, *, recipe: TrainConfig, runtime: Runtime, objective: Objective, num_steps: int
     ) -> None:
         self.runtime = runtime
         self.updates = WeightUpdates(student, recipe=recipe, runtime=runtime, num_steps=num_steps)
-        self.tally = LossTally(("total", *objective.part_names), objective.read)
+        self.meter = LossMeter(("total", *objective.part_names), objective.read)
         self.selection = Selection(patience_epochs=recipe.patience_epochs)
         self.clock = Clock()
         self.done = False
@@ -48,7 +48,7 @@ class TrainingState:
             "done": self.done,
             "updates": self.updates.state(),
             "random": self._random_states(),
-            "tally": self.tally.state(),
+            "tally": self.meter.state(),
             "selection": self.selection.state(),
             "seconds": self.clock.state(),
         }
@@ -57,7 +57,7 @@ class TrainingState:
         """Become what :meth:`snapshot` saw; torch's random states too."""
         self.done = snapshot["done"]
         self.updates.restore(snapshot["updates"])
-        self.tally.restore(snapshot["tally"])
+        self.meter.restore(snapshot["tally"])
         self.selection.restore(snapshot["selection"])
         self.clock.restore(snapshot["seconds"])
         torch.set_rng_state(snapshot["random"][0])

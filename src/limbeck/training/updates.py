@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from limbeck.models import max_norm_of, project_max_norm
+from limbeck.settings import TrainConfig
 from limbeck.training.averaging import AveragedWeights
-from limbeck.training.optimiser import FORGET_STEPS, build_optimiser, clip_each, forget_faint_traces
-from limbeck.training.recipe import Recipe
+from limbeck.training.optimiser import FLUSH_STEPS, build_optimiser, clip_each, flush_subnormal_state
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at
 from limbeck.training.selection import Weights
@@ -29,7 +29,7 @@ class WeightUpdates:
     """
 
     def __init__(
-        self, module: nn.Module, *, recipe: Recipe, runtime: Runtime, num_steps: int, stack_axes: int = 0
+        self, module: nn.Module, *, recipe: TrainConfig, runtime: Runtime, num_steps: int, stack_axes: int = 0
     ) -> None:
         self.module, self.recipe, self.num_steps, self.stack_axes = module, recipe, num_steps, stack_axes
         self.device = runtime.device
@@ -72,8 +72,8 @@ class WeightUpdates:
             project_max_norm(self.module, stack_axes=self.stack_axes)
         if self.average is not None:
             self.average.update(self.module)
-        if self.step % FORGET_STEPS == 0 and self.device.type == "cpu":
-            forget_faint_traces(self.optimiser)
+        if self.step % FLUSH_STEPS == 0 and self.device.type == "cpu":
+            flush_subnormal_state(self.optimiser)
 
     def _clip(self) -> None:
         clip_norm = self.recipe.clip_norm

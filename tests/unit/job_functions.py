@@ -81,12 +81,12 @@ def train(folder: Path, seed: int) -> None:
     from limbeck.data import as_samples
     from limbeck.models import build
     from limbeck.objectives import HardLabels
-    from limbeck.training import Recipe, fit
+    from limbeck.training import TrainConfig, fit
 
     generator = torch.Generator().manual_seed(0)
     inputs, labels = torch.randn(256, 32, generator=generator), torch.arange(256) % 4
     student = build("mlp:widths=64x64,hidden_dropout=0.5", input_shape=(32,), num_classes=4, seed=seed)
-    recipe = Recipe(num_epochs=2, batch_size=32)
+    recipe = TrainConfig(num_epochs=2, batch_size=32)
     fitted = fit(student, as_samples((inputs, labels)), HardLabels(), recipe=recipe, seed=seed)
     save_file(fitted.student.state_dict(), folder / "weights.safetensors")
     (folder / "threads").write_text(str(torch.get_num_threads()))

@@ -24,7 +24,7 @@ class TrainedSpecialist:
     network: TrainedNetwork
     class_set: list[str]
     dustbin_offset: float
-    is_kept: bool  # in a folder
+    is_cached: bool  # in a folder
 
     @property
     def module(self) -> nn.Module:
@@ -50,10 +50,10 @@ class TrainedSpecialist:
     @property
     def folder(self) -> Path | None:
         """Where it is saved; None where nothing was to be kept."""
-        return self.network.folder if self.is_kept else None
+        return self.network.folder if self.is_cached else None
 
     @property
-    def was_there(self) -> bool:
+    def was_cached(self) -> bool:
         """Whether an earlier call trained it."""
         return self.network.was_cached
 

@@ -14,7 +14,7 @@ from limbeck.models.taps import Reached, hooked
 
 
 @dataclass(frozen=True, eq=False)
-class EarlyAnswers:
+class EarlyExitOutput:
     """What a network with exits answers when each sample leaves at the first exit that is sure enough.
 
     Args:
@@ -26,10 +26,10 @@ class EarlyAnswers:
     exits: Tensor
 
 
-def leave_early(
+def exit_early(
     network: nn.Module, branches: Mapping[str, nn.Module], inputs: Tensor, *, threshold: float
-) -> EarlyAnswers:
-    """Run a network on fewer and fewer samples; see ``ExitNetwork.early_answers``.
+) -> EarlyExitOutput:
+    """Run a network on fewer and fewer samples; see ``ExitNetwork.early_exit``.
 
     Args:
         network: inputs (batch, ...) to logits (batch, classes), in eval mode.
@@ -38,7 +38,7 @@ def leave_early(
         inputs: shape (batch, ...).
         threshold: least confidence.
     """
-    walk = _Walk(branches, torch.arange(len(inputs), device=inputs.device), threshold)
+    walk = _EarlyExitPass(branches, torch.arange(len(inputs), device=inputs.device), threshold)
     with contextlib.suppress(Reached), hooked(network, list(branches), walk.pass_exit):
         try:
             walk.end(network(inputs))
@@ -48,11 +48,11 @@ def leave_early(
             raise walk.bypassed(str(error).splitlines()[0]) from error
     order = torch.cat([places for places, _, _ in walk.left]).argsort()
     exits = torch.cat([torch.full_like(places, number) for places, _, number in walk.left])
-    return EarlyAnswers(torch.cat([logits for _, logits, _ in walk.left])[order], exits[order])
+    return EarlyExitOutput(torch.cat([logits for _, logits, _ in walk.left])[order], exits[order])
 
 
 @dataclass(eq=False)
-class _Walk:
+class _EarlyExitPass:
     """The samples of one pass: who waits, and who has left."""
 
     branches: Mapping[str, nn.Module]
@@ -88,5 +88,5 @@ class _Walk:
             "Later modules see more of a sample than its features at an exit, so it cannot leave there.",
             received=received,
             expected=f"exits that the network's whole way leads through; they are at {', '.join(self.branches)}",
-            remedy="put exits behind whole stages or blocks, or use answer_at",
+            remedy="put exits behind whole stages or blocks, or use logits_at",
         )

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.experiment import Experiment as Workbench
+from limbeck.distillation.experiment import Experiment as Experiment
 from limbeck.errors import TeacherError
-from limbeck.settings import TaughtSettings
+from limbeck.settings import TeacherSettings
 from limbeck.targets import TargetStore
 from limbeck.teachers import (
     CollectionProgress,
@@ -33,19 +33,21 @@ TARGETS_FOLDER = "targets"
 
 
 @dataclass(frozen=True, eq=False)
-class Transfer:
+class TargetSource:
     """The teacher as the students see it, and what a reader must know of that."""
 
     teacher: Teacher
     notes: list[str]
 
 
-def open_store(path: str | Path, bench: Workbench, settings: TaughtSettings, fingerprints: Sequence[str]) -> Teacher:
+def open_store(
+    path: str | Path, context: Experiment, settings: TeacherSettings, fingerprints: Sequence[str]
+) -> Teacher:
     """Open a store of soft targets for this very job.
 
     Args:
         path: the store's folder.
-        bench: data and normalisation of the job.
+        context: data and normalisation of the job.
         settings: views, weights and pooling of the job.
         fingerprints: of the teachers that were given beside the store; none where none were.
     Raises:
@@ -53,10 +55,10 @@ def open_store(path: str | Path, bench: Workbench, settings: TaughtSettings, fin
     """
     store = TargetStore.open(
         path,
-        samples=bench.data.train,
-        views=replayed_views(bench, settings),
+        samples=context.data.train,
+        views=replayed_views(context, settings),
         teacher_fingerprints=fingerprints or None,
-        class_names=bench.data.train.class_names,
+        class_names=context.data.train.class_names,
     )
     if store.num_views != settings.num_views:
         raise TeacherError(
@@ -68,39 +70,39 @@ def open_store(path: str | Path, bench: Workbench, settings: TaughtSettings, fin
     return store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
 
 
-def transfer_for(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> Transfer:
+def choose_target_source(teacher: Teacher, context: Experiment, settings: TeacherSettings) -> TargetSource:
     """Return a teacher whose soft targets are collected already where that is possible, and say which way it is.
 
     Where the job has a folder, they go to a store in it, which the job goes on with after a stop; otherwise those of
     clean views are kept in memory.
     """
     if not teacher.runs:
-        return Transfer(teacher, [f"Soft targets come from {teacher.name}; no teacher ran."])
-    if reason := _why_live(teacher, bench, settings):
-        if bench.directory.path is not None:
-            check_probe(bench.directory.path, teacher.members, bench.data.train, bench.clean_views())
-        return Transfer(teacher, [f"{reason}, so the teacher runs in every step."])
-    views, num_views = replayed_views(bench, settings), settings.num_views
-    has_other_rows = bench.data.train.has_positions or keeps_own_classes(teacher)
-    if bench.directory.path is None or is_nested(teacher) or has_other_rows:
-        collected = collect_logits(teacher, bench.data.train, views)
+        return TargetSource(teacher, [f"Soft targets come from {teacher.name}; no teacher ran."])
+    if reason := _why_live(teacher, context, settings):
+        if context.directory.path is not None:
+            check_probe(context.directory.path, teacher.members, context.data.train, context.clean_views())
+        return TargetSource(teacher, [f"{reason}, so the teacher runs in every step."])
+    views, num_views = replayed_views(context, settings), settings.num_views
+    has_other_rows = context.data.train.has_positions or keeps_own_classes(teacher)
+    if context.directory.path is None or is_nested(teacher) or has_other_rows:
+        collected = collect_logits(teacher, context.data.train, views)
         _free(teacher)
-        return Transfer(collected, [_said_once("in memory", 1, settings)])
+        return TargetSource(collected, [_collected_once_note("in memory", 1, settings)])
     start = time.perf_counter()
     store = collect_visibly(
         teacher,
-        bench.data.train,
+        context.data.train,
         views,
-        bench.directory.path / TARGETS_FOLDER,
+        context.directory.path / TARGETS_FOLDER,
         num_views=num_views,
         codec=settings.codec,
-        precision=bench.runtime.precision,
-        progress=bench.progress,
+        precision=context.runtime.precision,
+        progress=context.progress,
     )
     _free(teacher)
     where = f"in {TARGETS_FOLDER}/ ({store.num_bytes / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s)"
     stored = teacher.pooled([StoreTeacher(store, member=member) for member in range(store.num_members)])
-    return Transfer(stored, [_said_once(where, num_views or 1, settings)])
+    return TargetSource(stored, [_collected_once_note(where, num_views or 1, settings)])
 
 
 def _free(teacher: Teacher) -> None:
@@ -111,14 +113,14 @@ def _free(teacher: Teacher) -> None:
             torch.cuda.empty_cache()
 
 
-def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> str | None:
+def _why_live(teacher: Teacher, context: Experiment, settings: TeacherSettings) -> str | None:
     """Return why a teacher's soft targets cannot be collected; None where they can."""
-    train, num_views = bench.data.train, settings.num_views
-    if num_views is None and not bench.views(settings.augmentations, seed=settings.view_seed).is_constant:
+    train, num_views = context.data.train, settings.num_views
+    if num_views is None and not context.views(settings.augmentations, seed=settings.view_seed).is_constant:
         return "Every pass shows a new view of each sample"
     if not train.is_replayable:
         return "The data set gives other inputs when read again"
-    if num_views is not None and bench.directory.path is None:
+    if num_views is not None and context.directory.path is None:
         return "There is no folder for a store of soft targets"
     if num_views is not None and keeps_own_classes(teacher):
         return "Classes of the teacher add up, which a store does not tell"
@@ -128,16 +130,16 @@ def _why_live(teacher: Teacher, bench: Workbench, settings: TaughtSettings) -> s
         return "A store does not tell how an ensemble of ensembles is pooled"
     if teacher.gives_features:
         return f"{teacher.name} gives features, which are not stored"
-    if not gives_logits(teacher, train, bench.clean_views()):
+    if not gives_logits(teacher, train, context.clean_views()):
         return f"The soft targets of {teacher.name} hold at one temperature only"
     return None
 
 
-def replayed_views(bench: Workbench, settings: TaughtSettings) -> Views:
+def replayed_views(context: Experiment, settings: TeacherSettings) -> Views:
     """Return the views that can be shown again: the clean one, or numbered ones of a seed that all runs share."""
     if settings.num_views is None:
-        return bench.clean_views()
-    return bench.views(settings.augmentations, seed=settings.view_seed)
+        return context.clean_views()
+    return context.views(settings.augmentations, seed=settings.view_seed)
 
 
 @contextmanager
@@ -148,12 +150,12 @@ def showing_collection(progress: Progress) -> Iterator[Callable[[CollectionProgr
     def report(done: CollectionProgress) -> None:
         nonlocal has_begun
         if not has_begun:
-            num_answers = done.num_kept + done.num_records
-            progress.begin("soft targets", num_steps=num_answers, done_steps=done.num_kept, unit="answers")
+            num_outputs = done.num_cached + done.num_records
+            progress.begin("soft targets", num_steps=num_outputs, done_steps=done.num_cached, unit="samples")
             has_begun = True
         if done.num_done:
             speed = done.num_done / max(done.elapsed_seconds, 1e-9)
-            progress.advance(done.num_kept + done.num_done, {}, samples_per_second=speed, data_wait=0.0)
+            progress.advance(done.num_cached + done.num_done, {}, samples_per_second=speed, data_wait=0.0)
 
     try:
         yield report
@@ -185,7 +187,7 @@ def collect_visibly(
     return store
 
 
-def _said_once(where: str, num_views: int, settings: TaughtSettings) -> str:
+def _collected_once_note(where: str, num_views: int, settings: TeacherSettings) -> str:
     """Return the note that shows the break-even: teacher passes that were made against those that were saved."""
     num_passes = len(settings.seed_numbers) * settings.recipe.num_epochs
     of_views = "" if num_views == 1 else f" and each of {num_views} views"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.objectives import Counts, UnreadLoss
+from limbeck.objectives import Counts, DeferredLoss
 
 WINDOW_STEPS = 32
 LABELLED_PARTS = ("hard", "exits_hard")  # means over labelled examples; the others run over all
@@ -20,13 +20,13 @@ LABELLED_PARTS = ("hard", "exits_hard")  # means over labelled examples; the oth
 class _Step:
     """The losses of one step's parts, on the device, and how many examples they are means of."""
 
-    losses: Sequence[Tensor | UnreadLoss]
+    losses: Sequence[Tensor | DeferredLoss]
     examples: Tensor | float
     labelled: Tensor | float
     num_samples: int
 
 
-class LossTally:
+class LossMeter:
     """Sums of the loss and its parts over an epoch.
 
     Reading a loss on every step makes an accelerator wait, and even on a CPU the values of many small steps cost less
@@ -37,7 +37,7 @@ class LossTally:
         read: computes the values of losses that were left for later, one row each.
     """
 
-    def __init__(self, names: Sequence[str], read: Callable[[Sequence[UnreadLoss]], Tensor]) -> None:
+    def __init__(self, names: Sequence[str], read: Callable[[Sequence[DeferredLoss]], Tensor]) -> None:
         self.names = tuple(names)
         self._read = read
         self._pending: list[_Step] = []
@@ -60,7 +60,7 @@ class LossTally:
         """Whether the window must be read before the next step."""
         return len(self._pending) == WINDOW_STEPS
 
-    def add(self, losses: Sequence[Tensor | UnreadLoss], counts: Counts, *, num_samples: int) -> None:
+    def add(self, losses: Sequence[Tensor | DeferredLoss], counts: Counts, *, num_samples: int) -> None:
         """Take in one step.
 
         Args:
@@ -94,9 +94,9 @@ class LossTally:
         if not steps:
             return []
         losses = [loss for step in steps for loss in step.losses]
-        unread = [loss for loss in losses if isinstance(loss, UnreadLoss)]
-        later = iter(self._read(unread)) if unread else iter(())
-        rows = torch.stack([next(later) if isinstance(loss, UnreadLoss) else loss for loss in losses])
+        deferred = [loss for loss in losses if isinstance(loss, DeferredLoss)]
+        later = iter(self._read(deferred)) if deferred else iter(())
+        rows = torch.stack([next(later) if isinstance(loss, DeferredLoss) else loss for loss in losses])
         if len(losses) > len(steps):
             parts = torch.split(rows, [len(step.losses) for step in steps])
             rows = torch.stack([part.sum(dim=0) for part in parts])

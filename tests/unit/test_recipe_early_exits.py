@@ -17,9 +17,9 @@ from limbeck.errors import ModelError
 from limbeck.metrics import ExitCost
 from limbeck.models import add_exits, build, exit_network
 from limbeck.recipes.data import open_data
+from limbeck.recipes.early_exits import EarlyExits
 from limbeck.recipes.evaluation import find_exit_costs
 from limbeck.recipes.learning import draw_learning
-from limbeck.recipes.leaving_early import EarlyExits
 from limbeck.records import EpochRecord
 from limbeck.training import Runtime, SilentProgress
 
@@ -32,7 +32,7 @@ def experiment(tmp_path):
     return Experiment.of_recipe(tmp_path / "networks", CPU, SilentProgress())
 
 
-def exam_of(confidences, right):
+def evaluation_of(confidences, right):
     """Return an found of two classes: each sample's first exit has this confidence and is right or not; the head is."""
     p = torch.tensor(confidences)
     first = torch.stack([p, 1 - p], dim=1).log()
@@ -49,7 +49,7 @@ def test_costs_are_shares_of_the_plain_network():
 
 def test_the_threshold_is_the_cheapest_that_loses_no_more_than_is_allowed():
     # At 0.6 all leave and one in four is wrong; at 0.9 two leave, rightly; at 1.0 none does.
-    found = exam_of([0.95, 0.92, 0.7, 0.65], [True, True, True, False])
+    found = evaluation_of([0.95, 0.92, 0.7, 0.65], [True, True, True, False])
     points = EXITS.curve(found)
     assert [point.accuracy for point in points] == [0.75, 1.0, 1.0]
     assert [point.cost for point in points] == pytest.approx([0.5, 0.875, 1.25])
@@ -58,13 +58,13 @@ def test_the_threshold_is_the_cheapest_that_loses_no_more_than_is_allowed():
 
 
 def test_where_every_threshold_loses_too_much_the_highest_is_taken():
-    found = exam_of([0.95, 0.65], [False, False])
+    found = evaluation_of([0.95, 0.65], [False, False])
     assert EarlyExits((0.5, 0.6), (0.5, 1.25)).chosen(found, loss_allowed=0.0) == 0.6
 
 
 def test_every_threshold_is_recorded_and_drawn_at_its_mean_cost(experiment):
     for seed, confidences in ((0, [0.95, 0.92, 0.7, 0.65]), (1, [0.95, 0.7, 0.7, 0.65])):
-        EXITS.observe(experiment, "self", seed, exam_of(confidences, [True, True, True, False]), chosen=0.9)
+        EXITS.observe(experiment, "self", seed, evaluation_of(confidences, [True, True, True, False]), chosen=0.9)
     found = {(o.condition, o.seed, o.quantity): o.value for o in experiment.results.observations}
     assert found["self_at_0.9", 0, "test_cost"] == found["self_early", 0, "test_cost"] == 0.875
     assert found["self_early", 1, "threshold"] == 0.9

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Views
-from limbeck.distillation.experiment import Experiment as Workbench
+from limbeck.distillation.experiment import Experiment as Experiment
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
 from limbeck.errors import TeacherError
 from limbeck.objectives import objective_of_labels
-from limbeck.settings import TaughtSettings
+from limbeck.settings import TeacherSettings
 from limbeck.teachers import (
     ClassMap,
     EnsembleTeacher,
@@ -35,7 +35,7 @@ TeacherSource = Teacher | Tensor | NetworkSource | Any
 
 
 @dataclass(frozen=True, eq=False)
-class Staff:
+class PreparedTeachers:
     """The teachers of a job.
 
     ``teacher`` is the one that the student sees: the only one, or the ensemble. ``members`` is what can be measured of
@@ -59,7 +59,7 @@ def teacher_sources(
     teachers: TeacherSource | Sequence[TeacherSource],
     *,
     data: JobData,
-    settings: TaughtSettings,
+    settings: TeacherSettings,
     has_store: bool = False,
 ) -> list[Teacher | Network]:
     """Return ready teachers and networks still to be trained, checked as far as they can be before anything is trained.
@@ -92,7 +92,7 @@ def _source(item: TeacherSource) -> Teacher | Network:
     return as_teacher(item) if is_teacher(item) else network_from(cast(NetworkSource, item))
 
 
-def _mapped(source: Teacher | Network, data: JobData, settings: TaughtSettings) -> Teacher | Network:
+def _mapped(source: Teacher | Network, data: JobData, settings: TeacherSettings) -> Teacher | Network:
     """Return a trained teacher of other classes as it looks over the data's, where its class names are given."""
     names = getattr(settings, "teacher_class_names", None)
     if names is None or not isinstance(source, Teacher):
@@ -108,9 +108,9 @@ def _mapped(source: Teacher | Network, data: JobData, settings: TaughtSettings) 
     )
 
 
-def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> None:
+def _check_ready(teacher: Teacher, data: JobData, settings: TeacherSettings) -> None:
     _check_rows(teacher, data)
-    if teacher.answers_any_view and teacher.runs:
+    if teacher.reads_inputs and teacher.runs:
         try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
@@ -118,7 +118,7 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
             received=f"{teacher.num_classes} classes",
             expected=f"{data.train.num_classes} classes, in the data's order",
         )
-    if settings.augmentations and not teacher.answers_any_view and teacher.num_views is None:
+    if settings.augmentations and not teacher.reads_inputs and teacher.num_views is None:
         raise TeacherError(
             f"The teacher {teacher.name} has answers for the clean view only.",
             received="augmentations " + ", ".join(settings.augmentations),
@@ -126,7 +126,7 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TaughtSettings) -> N
             remedy="leave the augmentations out, or give the teacher's network",
         )
 
-    if not teacher.answers_any_view and teacher.num_views != settings.num_views:
+    if not teacher.reads_inputs and teacher.num_views != settings.num_views:
         raise TeacherError(
             f"The teacher {teacher.name} has answers for another number of views.",
             received=f"num_views {settings.num_views}",
@@ -158,7 +158,9 @@ def _num_given(data: JobData) -> int:
     return count
 
 
-def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: TaughtSettings) -> Staff:
+def prepare_teachers(
+    sources: Sequence[Teacher | Network], context: Experiment, settings: TeacherSettings
+) -> PreparedTeachers:
     """Train what is to be trained, freeze everything, and pool several teachers into one."""
     members: list[Teacher] = []
     networks: list[TrainedNetwork] = []
@@ -168,41 +170,41 @@ def hire(sources: Sequence[Teacher | Network], bench: Workbench, settings: Taugh
         if isinstance(source, Teacher):
             members.append(source)
             notes += source.notes
-            if source.answers_any_view:
-                networks.append(TrainedNetwork(role, source.name, None, "given", _as_module(source, bench)))
+            if source.reads_inputs:
+                networks.append(TrainedNetwork(role, source.name, None, "given", _as_module(source, context)))
                 if not source.modules:
                     notes.append(f"{source.name} cannot be looked into: its parameters, bytes and FLOPs stand as 0.")
             else:
                 notes.append(f"{source.name}: these answers hold for training samples only and were not tested.")
         else:
-            networks.append(_train(source, role, bench, settings, seed=settings.teacher_seed + index))
+            networks.append(_train(source, role, context, settings, seed=settings.teacher_seed + index))
             members.append(ModuleTeacher(networks[-1].module, name=source.name))
     if len(members) == 1:
-        return Staff(members[0], networks, notes, bench.runtime.device)
+        return PreparedTeachers(members[0], networks, notes, context.runtime.device)
     ensemble = EnsembleTeacher(members, weights=settings.teacher_weights, pooling=settings.pooling)
-    if ensemble.answers_any_view:
+    if ensemble.reads_inputs:
         origin = f"pooled ({settings.pooling} mean)"
-        networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, bench)))
-    return Staff(ensemble, networks, notes, bench.runtime.device)
+        networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, context)))
+    return PreparedTeachers(ensemble, networks, notes, context.runtime.device)
 
 
-def _as_module(teacher: Teacher, bench: Workbench) -> nn.Module:
+def _as_module(teacher: Teacher, context: Experiment) -> nn.Module:
     """Return what is measured of a teacher: its network, where that says the same as the teacher."""
     is_network = isinstance(teacher, ModuleTeacher) and teacher.is_its_network
     module = teacher.modules[0] if is_network else PooledNetwork(teacher)
-    return module.to(bench.runtime.device)
+    return module.to(context.runtime.device)
 
 
-def _train(network: Network, role: str, bench: Workbench, settings: TaughtSettings, *, seed: int) -> TrainedNetwork:
+def _train(network: Network, role: str, context: Experiment, settings: TeacherSettings, *, seed: int) -> TrainedNetwork:
     augmentations = settings.teacher_augmentations
-    trained = bench.train_network(
+    trained = context.train_network(
         network,
         role=role,
         seed=seed,
-        samples=bench.data.labelled,
-        objective=objective_of_labels(bench.data.train.task),
+        samples=context.data.labelled,
+        objective=objective_of_labels(context.data.train.task),
         recipe=settings.teacher_recipe or settings.recipe,
         augmentations=settings.augmentations if augmentations is None else augmentations,
     )
-    bench.save_network(trained, f"teachers/{role.replace(' ', '')}")
+    context.save_network(trained, f"teachers/{role.replace(' ', '')}")
     return trained

@@ -13,7 +13,7 @@ from limbeck.targets.codec import encode
 BLOCK_NUMBERS = 1 << 18  # logits of each teacher that wait at most, unless one batch has more
 
 
-class AnswerBlock:
+class RecordBuffer:
     """Keeps what the teachers say of some batches, where they say it, until it is worth encoding.
 
     With few classes an operation on one batch costs more in its call than in its arithmetic, and on an accelerator
@@ -26,7 +26,7 @@ class AnswerBlock:
     Example:
         >>> import torch
         >>> from limbeck.targets import Dense16
-        >>> block = AnswerBlock([Dense16(2)], batch_size=4)
+        >>> block = RecordBuffer([Dense16(2)], batch_size=4)
         >>> block.add([torch.tensor([[0.0, 1.0]])])
         >>> block.add([torch.tensor([[3.0, 1.0], [0.0, 0.0]])])
         >>> [records.shape for records in block.take_records()]
@@ -46,7 +46,7 @@ class AnswerBlock:
         """Return whether so many rows more can wait."""
         return self._num_rows == 0 or (not self._holds_one_batch and self._num_rows + num_rows <= self._capacity)
 
-    def add(self, answers: Sequence[Tensor]) -> None:
+    def add(self, outputs: Sequence[Tensor]) -> None:
         """Take in each teacher's logits, shape (rows, classes), for which there must be room.
 
         Several are copied: a compiled teacher may write its next answer to the same place. A single one is left there.
@@ -54,20 +54,20 @@ class AnswerBlock:
         Raises:
             ShapeMismatch: another number of classes than that of the codec.
         """
-        for codec, logits in zip(self._codecs, answers, strict=True):
+        for codec, logits in zip(self._codecs, outputs, strict=True):
             if logits.shape[1] != codec.num_classes:
                 raise ShapeMismatch(
                     "A teacher's answers have another number of classes than before.",
                     received=tuple(logits.shape),
                     expected=f"(batch, {codec.num_classes})",
                 )
-        start, self._num_rows = self._num_rows, self._num_rows + len(answers[0])
+        start, self._num_rows = self._num_rows, self._num_rows + len(outputs[0])
         if self._holds_one_batch:
-            self._waiting = list(answers)
+            self._waiting = list(outputs)
             return
         if not self._waiting:
-            self._waiting = [logits.new_empty((self._capacity, logits.shape[1])) for logits in answers]
-        for waiting, logits in zip(self._waiting, answers, strict=True):
+            self._waiting = [logits.new_empty((self._capacity, logits.shape[1])) for logits in outputs]
+        for waiting, logits in zip(self._waiting, outputs, strict=True):
             waiting[start : self._num_rows] = logits
 
     def take_records(self) -> list[Tensor]:
