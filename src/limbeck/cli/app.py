@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import click
 
 from limbeck.cli import jobs, results, specialists, stores
-from limbeck.cli.flags import command
+from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
 from limbeck.cli.running import EXIT_USER_ERROR
 from limbeck.errors import LimbeckError
@@ -31,28 +34,44 @@ LEARNING = ("num_labelled", "augmentations", "num_epochs", "batch_size", "learni
 def app() -> click.Group:
     """Return the command line: one line a command."""
     taught, labelled = [DistillConfig], [TrainJobConfig]
-    committees = [
-        command(specialists.plan, kinds=labelled, only=(*INPUTS, *MACHINE)),
-        command(specialists.train, kinds=labelled, only=(*INPUTS, *LEARNING, *MACHINE)),
-    ]
-    commands = [
-        command(jobs.distill, kinds=list(METHODS.values()), examples=jobs.DISTILL_EXAMPLES),
-        command(jobs.train, kinds=labelled, examples=jobs.TRAIN_EXAMPLES),
-        command(stores.cache, kinds=taught, only=(*INPUTS, *TEACHERS, *MACHINE, "precision")),
-        command(stores.verify, kinds=taught, only=(*INPUTS, *TEACHERS, *MACHINE)),
-        ManualGroup("specialists", committees, help="Plan and train a generalist's specialists."),
-        command(results.evaluate),
-        command(results.reproduce),
-        command(results.report),
-        command(results.bench),
-        command(results.schema),
-    ]
-    return ManualGroup(
-        "limbeck",
-        commands,
-        help="Distil trained classifiers into one small network, with evidence that it was worth it.",
-        epilog=START,
+    committees = _group(
+        "specialists",
+        {
+            specialists.plan: {"kinds": labelled, "only": (*INPUTS, *MACHINE)},
+            specialists.train: {"kinds": labelled, "only": (*INPUTS, *LEARNING, *MACHINE)},
+        },
+        help="Plan and train a generalist's specialists.",
     )
+    commands: dict[Callable[..., None] | click.Group, dict[str, Any]] = {
+        jobs.distill: {"kinds": list(METHODS.values()), "examples": jobs.DISTILL_EXAMPLES},
+        jobs.train: {"kinds": labelled, "examples": jobs.TRAIN_EXAMPLES},
+        stores.cache: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE, "precision")},
+        stores.verify: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE)},
+        committees: {},
+        results.evaluate: {},
+        results.reproduce: {},
+        results.report: {},
+        results.bench: {},
+        results.schema: {},
+    }
+    what = "Distil trained classifiers into one small network, with evidence that it was worth it."
+    return _group("limbeck", commands, help=what, epilog=START)
+
+
+def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -> ManualGroup:
+    """Return a group of functions, each a command with how it is made, and of other groups."""
+    makers: dict[str, Callable[[], click.Command]] = {}
+    helps: dict[str, str] = {}
+    for one, how in commands.items():
+        if isinstance(one, click.Group):
+            makers[str(one.name)], helps[str(one.name)] = partial(_itself, one), one.help or ""
+        else:
+            makers[one.__name__], helps[one.__name__] = partial(command, one, **how), first_line(one)
+    return ManualGroup(name, makers, helps, **settings)
+
+
+def _itself(group: click.Group) -> click.Group:
+    return group
 
 
 def main() -> None:

@@ -82,9 +82,14 @@ def command(
             *(_option(one, (), default=one.default) for one in own),
             *(_option(one, kinds, default=None) for one in settings),
         ],
-        help=(function.__doc__ or "").partition("\n")[0],
+        help=first_line(function),
         epilog=examples,
     )
+
+
+def first_line(function: Callable[..., None]) -> str:
+    """Return the first line of a function's docstring: a command's help."""
+    return (function.__doc__ or "").partition("\n")[0]
 
 
 def _is_argument(parameter: inspect.Parameter) -> bool:

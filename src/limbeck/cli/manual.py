@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
+from limbeck.errors import unknown_name
 from limbeck.settings import GROUPS
 
 MAX_WIDTH = 118
@@ -52,17 +54,40 @@ class ManualCommand(click.Command):
 
 
 class ManualGroup(click.Group):
-    """A group of commands whose epilog is shown line for line."""
+    """A group of commands that are made when they are asked for; its epilog is shown line for line.
+
+    Args:
+        makers: makes each command, by name, in the order in which they are shown.
+        helps: one line for each, shown without making it.
+    """
+
+    def __init__(
+        self, name: str, makers: Mapping[str, Callable[[], click.Command]], helps: Mapping[str, str], **settings: Any
+    ) -> None:
+        super().__init__(name, **settings)
+        self._makers, self._helps = makers, helps
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command.
+
+        Raises:
+            UnknownName: there is none of this name; near ones are listed.
+        """
+        if cmd_name not in self._makers and not cmd_name.startswith("-"):
+            raise unknown_name("command", cmd_name, self._makers)
+        if cmd_name not in self.commands and cmd_name in self._makers:
+            self.commands[cmd_name] = self._makers[cmd_name]()
+        return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each command with the whole first line of its help, in the order of the table."""
         formatter.width = max(min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH), 60)
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help or "") for name, command in self.commands.items()])
+            formatter.write_dl(list(self._helps.items()))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
-        return list(self.commands)
+        return list(self._makers)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write how to start, line for line."""

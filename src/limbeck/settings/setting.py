@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -107,23 +107,23 @@ class Declared:
         """Whether its flag takes no value and only switches it on."""
         return self.item is bool and self.default is False
 
-    @property
+    @cached_property
     def choices(self) -> tuple[str, ...]:
         """The values that it can have where they are listed."""
         return next((typing.get_args(part) for part in _parts(self.annotation) if _is_choice(part)), ())
 
-    @property
+    @cached_property
     def is_repeated(self) -> bool:
         """Whether it holds several values."""
         return any(is_sequence(part) for part in alternatives(self.annotation))
 
-    @property
+    @cached_property
     def item(self) -> type:
         """The type of its value, or of each of several: int, float, bool, Path or str."""
         found = [part for part in _parts(self.annotation) if part in (int, float, bool, Path)]
         return found[0] if found and not self.choices else str
 
-    @property
+    @cached_property
     def range_text(self) -> str:
         """The range of a number in words, e.g. "> 0" or ">= 0, < 1"."""
         signs = {Gt: (">", "gt"), Ge: (">=", "ge"), Lt: ("<", "lt"), Le: ("<=", "le")}
