@@ -49,9 +49,7 @@ def main(out: Path | None = None, num_labelled: int = 3000, num_epochs: int = 6,
         train=data,
         num_labelled=num_labelled,  # of 7,500; the student also sees the others, with the teacher's outputs
         recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.005),
-        teacher_recipe=limbeck.TrainConfig(
-            num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.001
-        ),
+        teacher_recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=1e-3),
         seeds=seeds,
         out=out,
     )

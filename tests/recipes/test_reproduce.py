@@ -92,7 +92,7 @@ def unpacked_once(monkeypatch):
 
 
 SPECIALISTS = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
-SPECIALISTS += ["--set", "plan=kmeans:2x80", "--set", "sweep=kmeans:2x80"]  # four jobs: two specialists of each kind
+SPECIALISTS += ["--set", "plan=kmeans:2x80", "--set", "sweep=spectral:2x80"]  # four jobs: two specialists of each kind
 
 
 @pytest.fixture(scope="module")
@@ -452,7 +452,7 @@ def test_a_recipe_has_what_a_reader_expects(name):
     assert recipe.Settings.__dataclass_params__.frozen
     assert isinstance(recipe.SMOKE, recipe.Settings)
     assert recipe.Settings().seeds
-    assert len(Path(recipe.__file__).read_text(encoding="utf-8").splitlines()) <= 150
+    assert len(Path(recipe.__file__).read_text(encoding="utf-8").splitlines()) <= 160
 
 
 def test_the_package_of_recipes_imports_nothing_heavy():

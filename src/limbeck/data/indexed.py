@@ -21,6 +21,7 @@ class IndexedDataset(Dataset[tuple[int, Any, Any]]):
         ids: unique integers, as many as samples; by default the position, as in ``as_samples``.
         label_column: see :func:`split_item`.
     Example:
+        >>> import torch
         >>> from torch.utils.data import DataLoader
         >>> pairs = [(torch.zeros(3), 0), (torch.ones(3), 1)]
         >>> for ids, inputs, labels in DataLoader(IndexedDataset(pairs), batch_size=2):
