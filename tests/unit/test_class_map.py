@@ -64,8 +64,10 @@ def test_names_that_are_nobodys_are_refused():
     assert "did you mean tabby" in str(refused.value)
     with pytest.raises(InvalidValue, match="student"):
         ClassMap.between(TEACHER, STUDENT, class_map={"tabby": "kat"})
-    with pytest.raises(InvalidValue, match="told apart"):
+    with pytest.raises(InvalidValue, match="teacher are not told apart"):
         ClassMap.between(["a", "a"], ["a"])
+    with pytest.raises(InvalidValue, match="student are not told apart"):
+        ClassMap.between(["a"], ["a", "a"])
 
 
 def test_a_missing_class_leaves_loss_and_gradient_finite():

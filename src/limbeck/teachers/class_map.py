@@ -56,9 +56,12 @@ class ClassMap:
             >>> found.columns
             ((0, 1), (2,))
         """
-        repeated = [name for name, count in Counter(teacher_names).items() if count > 1]
-        if repeated:
-            raise InvalidValue("A teacher's class names are told apart.", received=f"{repeated[0]!r} more than once")
+        for whose, names in (("teacher", teacher_names), ("student", student_names)):
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise InvalidValue(
+                    f"The class names of the {whose} are not told apart.", received=f"{repeated[0]!r} more than once"
+                )
         given = dict(class_map or {})
         _require_known("teacher", given, teacher_names)
         _require_known("student", given.values(), student_names)
