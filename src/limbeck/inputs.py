@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import torch
@@ -97,16 +96,6 @@ def device_of(inputs: Inputs) -> torch.device:
     return next(named_tensors(inputs))[1].device
 
 
-def join_rows(batches: Sequence[Inputs]) -> Inputs:
-    """Return batches of one structure below each other (``torch.cat`` of every tensor)."""
-    first = batches[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(batches))  # type: ignore[arg-type]
-    if isinstance(first, Mapping):
-        return {name: join_rows([batch[name] for batch in batches]) for name in first}  # type: ignore[index,call-overload]
-    return tuple(join_rows([batch[number] for batch in batches]) for number in range(len(first)))  # type: ignore[index]
-
-
 def describe(inputs: Inputs) -> str:
     """Return shapes and dtypes in one line, for messages.
 
@@ -119,10 +108,3 @@ def describe(inputs: Inputs) -> str:
         for name, tensor in named_tensors(inputs)
     ]
     return ", ".join(parts)
-
-
-def update_digest(digest: hashlib._Hash, inputs: Inputs) -> None:
-    """Add every tensor's path, dtype, row shape and bytes to ``digest``."""
-    for name, tensor in named_tensors(inputs):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape[1:])}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)

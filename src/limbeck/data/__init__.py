@@ -6,7 +6,7 @@ from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup
 from limbeck.data.balance import BalancedOrder
 from limbeck.data.batches import Batch
 from limbeck.data.catalog import data_set_names, load_archive, load_data
-from limbeck.data.checks import IGNORE_INDEX, UNLABELLED, Task
+from limbeck.data.checks import IGNORE_INDEX, UNLABELLED, Task, has_positions
 from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
 from limbeck.data.data_sets import DatasetInputs
@@ -67,6 +67,7 @@ __all__ = [
     "data_set_names",
     "epoch_batches",
     "epoch_order",
+    "has_positions",
     "hold_out",
     "is_data_set_dict",
     "iterate_batches",

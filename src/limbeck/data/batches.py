@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.data.checks import IGNORE_INDEX
+from limbeck.data.checks import IGNORE_INDEX, has_positions
 from limbeck.inputs import Inputs, map_inputs, named_tensors
 
 
@@ -70,7 +70,7 @@ def without_padding(batch: Batch) -> Batch:
 
     Inputs are padded to the longest of a batch, labels to the longest of the set.
     """
-    if batch.labels.dim() != 2 or batch.labels.dtype != torch.int64:
+    if not has_positions(batch.labels):
         return batch
     length = next((part.shape[1] for _, part in named_tensors(batch.inputs) if part.dim() >= 2), batch.labels.shape[1])
     if bool((batch.labels[:, length:] == IGNORE_INDEX).all()):

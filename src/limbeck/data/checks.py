@@ -17,6 +17,11 @@ SUM_TOLERANCE = 1e-3  # how far the sum of a soft label may be from 1
 _CHUNK = 1024
 
 
+def has_positions(labels: Tensor) -> bool:
+    """Return whether labels are class indices of positions, (samples, time), as in token tagging."""
+    return labels.dim() == 2 and not labels.is_floating_point() and labels.dtype != torch.bool
+
+
 def check_lengths(name: str, *, num_ids: int, num_inputs: int, num_labels: int) -> None:
     """Raise DataError unless there are samples, and as many ids and labels as inputs."""
     if num_ids == 0 or num_inputs == 0:

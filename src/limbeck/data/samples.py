@@ -20,6 +20,7 @@ from limbeck.data.checks import (
     check_labels,
     check_lengths,
     check_weights,
+    has_positions,
 )
 from limbeck.data.sources import RawInputs, Selected, content_digest, is_in_memory, split_rows
 from limbeck.inputs import Inputs, move, named_tensors, num_rows, take_rows
@@ -126,7 +127,7 @@ class Samples:
     @property
     def has_positions(self) -> bool:
         """Whether each position of a sample has a label of its own, as in token tagging."""
-        return self.labels.dim() == 2 and self.labels.dtype == torch.int64
+        return has_positions(self.labels)
 
     @property
     def is_image(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Views
-from limbeck.distillation.experiment import Experiment as Experiment
+from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork

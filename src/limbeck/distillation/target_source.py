@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.experiment import Experiment as Experiment
+from limbeck.distillation.experiment import Experiment
 from limbeck.errors import TeacherError
 from limbeck.settings import TeacherSettings
 from limbeck.targets import TargetStore

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limbeck.data import UNLABELLED
 from limbeck.errors import InvalidValue, ShapeMismatch, require_positive
 from limbeck.losses import binary_soft_target_loss
-
-UNKNOWN = -1
 
 
 def measure_labels(logits: Tensor, labels: Tensor) -> dict[str, tuple[float, str]]:
@@ -92,7 +91,7 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits and labels in float64 on the CPU, and which labels are known."""
     _require_same(logits, labels)
     scores, truth = logits.detach().double().cpu(), labels.double().cpu()
-    known = truth != UNKNOWN
+    known = truth != UNLABELLED
     if not bool(known.any()):
         raise InvalidValue("No label is known.", received=f"{tuple(labels.shape)} labels, all -1")
     if bool(scores.isnan().any()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from limbeck.data import IGNORE_INDEX, UNLABELLED, has_positions
 from limbeck.metrics.agreement import mean_kl, top1_agreement
 from limbeck.metrics.classification import measure_predictions
 from limbeck.metrics.multi_label import label_agreement, mean_label_kl, measure_labels
@@ -12,15 +13,13 @@ from limbeck.metrics.rows import log_probs
 
 Measured = dict[str, tuple[float, str]]  # value and unit by name
 MULTI_LABEL = "multi_label"
-UNLABELLED = -1
-IGNORED = -100
 
 
 def counting_rows(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (rows, classes) and labels of what counts, labelled or not: the valid positions, or all samples."""
     if not has_positions(labels):
         return logits, labels
-    valid = labels != IGNORED
+    valid = labels != IGNORE_INDEX
     return logits[valid], labels[valid]
 
 
@@ -43,11 +42,6 @@ def labelled_rows(logits: Tensor, labels: Tensor, *, task: str = "single_label")
     else:
         known = labels >= 0
     return (logits, labels) if bool(known.all()) else (logits[known], labels[known])
-
-
-def has_positions(labels: Tensor) -> bool:
-    """Return whether labels are class indices of positions, (samples, time)."""
-    return labels.ndim == 2 and not labels.is_floating_point() and labels.dtype != torch.bool
 
 
 def measure_task(logits: Tensor, labels: Tensor, *, task: str = "single_label") -> Measured:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limbeck.data import UNLABELLED, Batch
+from limbeck.data import IGNORE_INDEX, UNLABELLED, Batch, has_positions
 from limbeck.errors import ShapeMismatch, TeacherError
 from limbeck.targets import SoftTargets
-
-IGNORE_INDEX = -100  # label of a position that does not count, such as padding
 
 
 @dataclass(frozen=True)
@@ -230,7 +228,7 @@ def count_valid(
         labelled = labelled + batch.partner_weight * (partner_labelled - labelled)
     if is_stacked:
         return Counts(float(labels.shape[-1]), labelled.sum(dim=-1), label_smoothing, class_weights)
-    if is_positions(labels):
+    if has_positions(labels):
         counting = (labels != IGNORE_INDEX).float()
         counting = counting if batch.weights is None else counting * batch.weights.unsqueeze(1)
         return Counts(counting.sum(), (labelled * counting).sum(), label_smoothing, class_weights)
@@ -253,8 +251,3 @@ def label_weights(labels: Tensor, class_weights: Tensor | None) -> Tensor:
     if class_weights is None:
         return known.float()
     return torch.where(known, class_weights[labels.clamp(min=0)], 0.0)
-
-
-def is_positions(labels: Tensor) -> bool:
-    """Return whether labels are class indices of positions, (batch, time)."""
-    return labels.dim() == 2 and not labels.is_floating_point() and labels.dtype != torch.bool

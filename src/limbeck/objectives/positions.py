@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from limbeck.data import Batch
+from limbeck.data import IGNORE_INDEX, Batch, has_positions
 from limbeck.errors import ShapeMismatch
-from limbeck.objectives.objective import IGNORE_INDEX, is_positions
 from limbeck.targets import SoftTargets
 
 
@@ -57,7 +56,7 @@ def valid_rows(outputs: Tensor, targets: SoftTargets | None, batch: Batch) -> tu
     Raises:
         ShapeMismatch: outputs that do not have the positions of the labels.
     """
-    if not is_positions(batch.labels):
+    if not has_positions(batch.labels):
         _refuse_more_axes(outputs, batch)
         return outputs, targets, batch
     labels = batch.labels
