@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import ModelError
 from limbeck.inputs import Inputs, describe
+from limbeck.models.weights import wrapped_part
 
 LogitsAt: TypeAlias = str | int | Callable[[Any], Tensor] | None
 """Where the logits are in what a network returns: an attribute or key, a place in a tuple, a function of the output,
@@ -82,23 +83,15 @@ def logits_with_weights(network: nn.Module, weights: Mapping[str, Tensor], input
         inputs: of one batch.
     """
     inner, prefix = network, ""
-    while (wrapped := _wrapped(inner)) is not None:
+    while (wrapped := wrapped_part(inner)) is not None:
         name, inner = wrapped
         prefix += f"{name}."
     own = {key.removeprefix(prefix): value for key, value in weights.items()}
-    arguments: tuple[Any, ...] = (
-        () if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else (inputs,)
-    )
-    keywords = dict(inputs) if isinstance(inputs, Mapping) else {}
-    return find_logits(torch.func.functional_call(inner, own, arguments, keywords))
 
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return torch.func.functional_call(inner, own, arguments, keywords)
 
-def _wrapped(network: nn.Module) -> tuple[str, nn.Module] | None:
-    """Return the name and the module that a wrapper holds; None for a module that is none."""
-    if isinstance(network, nn.DataParallel):
-        return "module", network.module
-    original = network.__dict__.get("_modules", {}).get("_orig_mod")
-    return None if original is None else ("_orig_mod", original)
+    return network_logits(call, inputs)
 
 
 def _default(output: Any) -> Any:

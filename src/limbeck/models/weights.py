@@ -84,14 +84,21 @@ def unwrap(module: nn.Module) -> nn.Module:
         >>> unwrap(nn.DataParallel(layer)) is layer
         True
     """
-    while not isinstance(module, torch.jit.ScriptModule):  # whose submodules are no dictionary, and which wraps nothing
-        inner = module.__dict__.get("_modules", {}).get("_orig_mod")
-        if inner is None and isinstance(module, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-            inner = module.module
-        if not isinstance(inner, nn.Module):
-            break
-        module = inner
+    while (wrapped := wrapped_part(module)) is not None:
+        _, module = wrapped
     return module
+
+
+def wrapped_part(module: nn.Module) -> tuple[str, nn.Module] | None:
+    """Return the name and the module that a wrapper holds; None for a module that is no wrapper."""
+    if isinstance(module, torch.jit.ScriptModule):  # whose submodules are no dictionary, and which wraps nothing
+        return None
+    inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+    if isinstance(inner, nn.Module):
+        return "_orig_mod", inner
+    if isinstance(module, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+        return "module", module.module
+    return None
 
 
 def load_weights(module: nn.Module, path: Path | str) -> None:
