@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
+from limbeck.settings.train_config import Optimiser
 from limbeck.training import Runtime, TrainConfig
 from limbeck.training.lion import Lion
 from limbeck.training.optimiser import FLUSH_STEPS, build_optimiser, flush_subnormal_state
-from limbeck.training.recipe import OPTIMISERS
 from limbeck.training.updates import WeightUpdates
 
 TINIEST = torch.finfo(torch.float32).tiny  # of the normal numbers
@@ -56,7 +57,7 @@ def test_without_flushing_it_stays_subnormal_for_good():
     assert ((buffer > 0) & (buffer < TINIEST)).all()
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("optimiser", get_args(Optimiser))
 def test_nothing_else_is_forgotten(optimiser):
     torch.manual_seed(0)
     network = nn.Linear(30, 20)
@@ -138,7 +139,7 @@ def test_lion_follows_its_formula_for_several_steps():
         torch.testing.assert_close(weight.detach().double(), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("optimiser", get_args(Optimiser))
 def test_every_optimiser_goes_on_from_a_checkpoint_to_the_bit(optimiser):
     def state() -> WeightUpdates:
         torch.manual_seed(0)

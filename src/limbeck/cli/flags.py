@@ -6,13 +6,14 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import click
 
 from limbeck.cli.manual import ManualArgument, ManualCommand, ManualOption
 from limbeck.errors import unknown_name
 from limbeck.settings import METHODS, Argument, Declared, Setting, declared
+from limbeck.settings.jobs import ProgressName
 from limbeck.settings.setting import split
 
 TYPES: dict[type, Any] = {int: click.INT, float: click.FLOAT, str: click.STRING, Path: click.Path(path_type=Path)}
@@ -32,7 +33,7 @@ class OneOf(click.Choice[str]):
 
 
 ConfigFile = Annotated[Path | None, Argument("YAML file with settings; flags override it.")]
-ProgressChoice = Annotated[Literal["auto", "bar", "plain", "silent"], Setting("How progress is shown.", "output")]
+ProgressChoice = Annotated[ProgressName, Setting("How progress is shown.", "output")]
 Assignments = Annotated[
     Sequence[str],
     Setting(
@@ -42,9 +43,6 @@ Assignments = Annotated[
     ),
 ]
 AsJson = Annotated[bool, Setting("Print JSON.", "output", flag="--json")]
-Device = Annotated[str, Setting("Device: auto, cpu, cuda, cuda:1, mps.", "machine")]
-Threads = Annotated[int | None, Setting("CPU threads.", "machine", unset="torch's choice")]
-ImageSize = Annotated[int | None, Setting("Pixels a side to resize images to.", "data", unset="their own")]
 
 
 def command(

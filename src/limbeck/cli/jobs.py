@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from limbeck.cli.flags import Assignments, ConfigFile, ProgressChoice
@@ -37,18 +39,9 @@ def distill(
     assignments: Assignments = (),
 ) -> None:
     """Distil into a student, beside the same student alone, and write a report: from teachers, peers or itself."""
-    from limbeck.commands import distill as command
+    from limbeck.commands.distill import run
 
-    with stopping_cleanly():
-        result, folder = command.run(
-            file=config,
-            flags=flags,
-            assignments=assignments,
-            **run_flags,
-            progress=progress,
-            command=command_line(),
-        )
-    show(result.record, folder)
+    _run_and_show(run, file=config, flags=flags, assignments=assignments, **run_flags, progress=progress)
 
 
 def train(
@@ -59,15 +52,12 @@ def train(
     assignments: Assignments = (),
 ) -> None:
     """Train one network on labels: a teacher to be, or a student without one."""
-    from limbeck.commands import train as command
+    from limbeck.commands.train import run
 
+    _run_and_show(run, file=config, flags=flags, assignments=assignments, **run_flags, progress=progress)
+
+
+def _run_and_show(run: Callable[..., tuple[Any, Path]], **settings: Any) -> None:
     with stopping_cleanly():
-        result, folder = command.run(
-            file=config,
-            flags=flags,
-            assignments=assignments,
-            **run_flags,
-            progress=progress,
-            command=command_line(),
-        )
+        result, folder = run(**settings, command=command_line())
     show(result.record, folder)

@@ -9,15 +9,17 @@ from typing import Annotated, Literal
 
 import click
 
-from limbeck.cli.flags import AsJson, Device, ImageSize, ProgressChoice, Threads
+from limbeck.cli.flags import AsJson, ProgressChoice
 from limbeck.cli.running import command_line, print_result, show, stopping_cleanly
 from limbeck.settings import Argument, Setting
+from limbeck.settings.job_configs import ImageSize, LabelColumn, Threads
+from limbeck.settings.jobs import Device, ForwardPrecision
 
 
 def evaluate(
     model: Annotated[Path, Argument("Folder of a saved network: a run, a teacher, a committee.")],
     data: Annotated[str, Setting("Data set, as distill takes it.", "data")],
-    label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None,
+    label_column: LabelColumn = None,
     split: Annotated[Literal["train", "validation", "test"], Setting("Split to measure on.", "data")] = "test",
     threshold: Annotated[
         float | None,
@@ -35,7 +37,7 @@ def evaluate(
     ] = None,
     image_size: ImageSize = None,
     device: Device = "auto",
-    threads: Threads = None,
+    num_threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a saved network, or a generalist with its specialists, on a split."""
@@ -49,7 +51,7 @@ def evaluate(
         image_size=image_size,
         factory=factory,
         device=device,
-        num_threads=threads,
+        num_threads=num_threads,
         threshold=threshold,
         num_top_classes=top_classes,
     )
@@ -73,11 +75,8 @@ def reproduce(
         Setting("Folder of trained networks, shared by recipes.", "output", unset="networks beside OUT"),
     ] = None,
     device: Device = "auto",
-    precision: Annotated[
-        Literal["fp32", "bf16", "fp16", "auto"],
-        Setting("Precision of forward passes.", "machine"),
-    ] = "fp32",
-    threads: Threads = None,
+    precision: ForwardPrecision = "fp32",
+    num_threads: Threads = None,
     progress: ProgressChoice = "auto",
     assignments: Annotated[
         Sequence[str],
@@ -100,7 +99,7 @@ def reproduce(
             networks=networks,
             device=device,
             precision=precision,
-            num_threads=threads,
+            num_threads=num_threads,
             progress=progress,
             command=command_line(),
         )
@@ -126,12 +125,12 @@ def bench(
     what: Annotated[str, Argument("chunked, cohort, combine, loading, loss, stacked, step or store.")],
     as_json: AsJson = False,
     rounds: Annotated[int | None, Setting("Interleaved rounds; medians are taken.", "machine")] = None,
-    threads: Threads = None,
+    num_threads: Threads = None,
 ) -> None:
     """Time the library against plain PyTorch in the same run."""
     from limbeck.commands import bench as command
 
-    measured = command.run(what, num_rounds=rounds, num_threads=threads)
+    measured = command.run(what, num_rounds=rounds, num_threads=num_threads)
     print_result(measured, as_json=as_json, as_text=command.as_text)
 
 

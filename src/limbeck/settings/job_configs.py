@@ -26,6 +26,9 @@ TEACHER_HELP = (
 )
 Student = Annotated[str, Setting(STUDENT_HELP, "student")]
 Teachers = Annotated[Sequence[str], Setting(TEACHER_HELP, "teacher", flag="--teacher", unset="none")]
+LabelColumn = Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")]
+ImageSize = Annotated[Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own")]
+Threads = Annotated[Count | None, Setting("CPU threads.", "machine", flag="--threads", unset="torch's choice")]
 METHOD_HELP = "Method: teacher; mutual: students that learn from each other; self: from its own deepest exit."
 MethodSetting = Setting(METHOD_HELP, "training")
 
@@ -41,19 +44,15 @@ class SourceSettings:
             "data",
         ),
     ] = "digits"
-    label_column: Annotated[str | None, Setting("Column of the labels in a table.", "data", unset="label")] = None
+    label_column: LabelColumn = None
     exif_orientation: Annotated[bool, Setting("Turn the images of a folder as their EXIF data say.", "data")] = False
-    image_size: Annotated[
-        Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own", unit="pixels")
-    ] = None
+    image_size: ImageSize = None
     normalise: Annotated[
         bool | Normalisation,
         Setting("Normalise inputs by the training set's mean and deviation, or given ones.", "data", flag=""),
     ] = True
     student: Student = "mlp:widths=100x100"
-    num_threads: Annotated[
-        Count | None, Setting("CPU threads.", "machine", flag="--threads", unset="torch's choice")
-    ] = None
+    num_threads: Threads = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ PeerTargets = Literal["each", "mean"]
 Update = Literal["alternating", "simultaneous"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ProgressName = Literal["auto", "bar", "plain", "silent"]
+POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
+UPDATES: tuple[Update, ...] = typing.get_args(Update)
+PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
 
 Temperature = Annotated[float, Gt(0), Setting("Temperature T of the soft targets.", "loss", short="-T")]
 Seeds = Annotated[
@@ -36,13 +40,15 @@ Seeds = Annotated[
 ]
 HardWeight = Annotated[float, Ge(0), Setting("Weight of the labels' loss.", "loss")]
 SoftWeight = Annotated[float, Ge(0), Setting("Weight of the soft targets' loss.", "loss")]
+Device = Annotated[str, Setting("Device: auto, cpu, cuda, cuda:1, mps.", "machine")]
+ForwardPrecision = Annotated[Precision, Setting("Precision of forward passes; weights stay float32.", "machine")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Where a job runs and what it writes."""
 
-    device: Annotated[str, Setting("Device: auto, cpu, cuda, cuda:1, mps.", "machine")] = "auto"
+    device: Device = "auto"
     num_workers: Annotated[
         NotNegativeCount | None,
         Setting(
@@ -52,7 +58,7 @@ class RunSettings:
             unset="0, or the DataLoader's",
         ),
     ] = None
-    precision: Annotated[Precision, Setting("Precision of forward passes; weights stay float32.", "machine")] = "auto"
+    precision: ForwardPrecision = "auto"
     out: Annotated[
         str | Path | None,
         Setting("Folder to write; a stopped run in it goes on.", "output", unset="runs/...", is_key=False),

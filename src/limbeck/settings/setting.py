@@ -40,7 +40,6 @@ class Setting:
         flag: the flag where its name is not the field's; "" for none.
         short: a one-letter flag.
         unset: what holds where it is None or empty, for ``--help`` and the docs.
-        unit: of the number.
         separator: splits one flag's text into several values, beside repeating the flag.
         is_key: whether configuration files have it; flags of one run alone, like ``--out``, are no keys.
     """
@@ -50,7 +49,6 @@ class Setting:
     flag: str | None = None
     short: str | None = None
     unset: str = ""
-    unit: str = ""
     separator: str | None = None
     is_key: bool = True
 
@@ -162,35 +160,26 @@ def declared(kind: type) -> tuple[Declared, ...]:
 
 
 def _declared(kind: type, path: tuple[str, ...]) -> Iterator[Declared]:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        bare, setting = split(hints[field.name])
-        if setting is None:
-            continue
-        section = section_of(bare)
-        if section is not None:
-            yield from _declared(section, (*path, field.name))
-            continue
-        default = field.default_factory() if callable(field.default_factory) else field.default
-        yield Declared((*path, field.name), bare, default, setting)
+    for name, (annotation, default, setting) in fields_of(kind).items():
+        section = section_of(annotation)
+        if section is None:
+            yield Declared((*path, name), annotation, default, setting)
+        else:
+            yield from _declared(section, (*path, name))
 
 
 def documented(kind: type) -> Iterator[tuple[str, str]]:
-    """Yield each argument of a dataclass's constructor, in order, with its help and what holds by default."""
+    """Yield each argument of a dataclass's constructor, in order, with its help, choices and range."""
     hints = typing.get_type_hints(kind, include_extras=True)
     settings = {one.path[0]: one for one in declared(kind) if len(one.path) == 1}
-    fields = sorted((field for field in dataclasses.fields(kind) if field.init), key=lambda field: bool(field.kw_only))
-    for field in fields:
+    for field in sorted((one for one in dataclasses.fields(kind) if one.init), key=lambda one: bool(one.kw_only)):
         for part in getattr(hints[field.name], "__metadata__", ()):
             if isinstance(part, Setting | Doc):
-                one = settings.get(field.name)
-                facts = [text for text in (one.range_text, ", ".join(one.choices)) if text] if one else []
-                yield (
-                    field.name,
-                    part.help
-                    + (f" One of {facts[-1]}." if one and one.choices else "")
-                    + (f" {facts[0]}." if one and one.range_text else ""),
-                )
+                sentences = [part.help]
+                if (one := settings.get(field.name)) is not None:
+                    sentences += [f"One of {', '.join(one.choices)}."] if one.choices else []
+                    sentences += [f"{one.range_text}."] if one.range_text else []
+                yield field.name, " ".join(sentences)
 
 
 def section_of(annotation: Any) -> type[Any] | None:
@@ -202,6 +191,11 @@ def section_of(annotation: Any) -> type[Any] | None:
 
 def fields_of(kind: type) -> dict[str, tuple[Any, Any, Setting]]:
     """Return each declared field of a dataclass with its type, default and Setting; sections stay whole."""
+    return _fields_of(kind)
+
+
+@cache
+def _fields_of(kind: type) -> dict[str, tuple[Any, Any, Setting]]:
     hints = typing.get_type_hints(kind, include_extras=True)
     found = {}
     for field in dataclasses.fields(kind):

@@ -3,7 +3,7 @@
 from limbeck.teachers.class_map import ClassMap, MappedTeacher, keeps_own_classes
 from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_store
 from limbeck.teachers.dispatch import as_teacher, is_teacher
-from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets, check_weights
+from limbeck.teachers.ensemble import EnsembleTeacher, PooledTargets, check_weights
 from limbeck.teachers.estimator import estimator_teacher, load_estimator
 from limbeck.teachers.exported import exported_teacher, load_exported
 from limbeck.teachers.feature_teacher import FeatureTeacher
@@ -20,7 +20,6 @@ from limbeck.teachers.stored import LogitsTeacher
 from limbeck.teachers.teacher import Teacher
 
 __all__ = [
-    "POOLINGS",
     "SMOOTHING",
     "ClassMap",
     "CollectionProgress",

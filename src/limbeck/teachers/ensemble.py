@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
@@ -14,11 +13,9 @@ from limbeck.errors import ShapeMismatch, TeacherError, require_not_negative, un
 from limbeck.inputs import Inputs
 from limbeck.losses import tempered_log_softmax
 from limbeck.pooling import arithmetic_mean, geometric_mean
+from limbeck.settings.jobs import POOLINGS, Pooling
 from limbeck.targets import SoftTargets
 from limbeck.teachers.teacher import Teacher
-
-Pooling = Literal["arithmetic", "geometric"]
-POOLINGS = ("arithmetic", "geometric")
 
 
 @dataclass(frozen=True, eq=False)

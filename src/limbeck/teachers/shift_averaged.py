@@ -12,8 +12,9 @@ from torch import Tensor
 from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, unknown_name
 from limbeck.inputs import Inputs, describe
 from limbeck.pooling import geometric_mean
+from limbeck.settings.jobs import POOLINGS
 from limbeck.targets import DenseTargets, SoftTargets
-from limbeck.teachers.ensemble import POOLINGS, EnsembleTeacher, PooledTargets
+from limbeck.teachers.ensemble import EnsembleTeacher, PooledTargets
 from limbeck.teachers.teacher import Teacher
 
 

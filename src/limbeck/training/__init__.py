@@ -2,7 +2,7 @@
 
 from limbeck.settings import TrainConfig
 from limbeck.training.checks import count_batches
-from limbeck.training.cohort import UPDATES, CohortResult, fit_cohort
+from limbeck.training.cohort import CohortResult, fit_cohort
 from limbeck.training.evaluate import evaluate, predict
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import TrainingInterrupted
@@ -13,7 +13,6 @@ from limbeck.training.runtime import Runtime, environment_facts, set_threads
 from limbeck.training.stacked import fit_stacked
 
 __all__ = [
-    "UPDATES",
     "CohortResult",
     "EventLog",
     "FitResult",

@@ -20,6 +20,7 @@ from limbeck.errors import InvalidValue, ModelError, unknown_name
 from limbeck.models.calling import training_outputs
 from limbeck.objectives import CohortTargets, MutualLearning
 from limbeck.settings import TrainConfig
+from limbeck.settings.jobs import UPDATES
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import PooledTargets, Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
@@ -30,8 +31,6 @@ from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
-
-UPDATES = ("alternating", "simultaneous")
 
 
 @dataclass(frozen=True, eq=False)

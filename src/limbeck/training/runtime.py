@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from limbeck.errors import InvalidValue, unknown_name
+from limbeck.settings.jobs import PRECISIONS
 from limbeck.version import __version__
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
