@@ -11,9 +11,18 @@ from torch.testing import assert_close
 
 import limbeck
 from limbeck.data import Samples
-from limbeck.errors import InvalidValue, TeacherError
+from limbeck.errors import InvalidValue, StoreError, TeacherError
 from limbeck.losses import soft_target_loss
-from limbeck.teachers import ClassMap, MappedTeacher, ModuleTeacher, collect_logits
+from limbeck.teachers import (
+    ClassMap,
+    EnsembleTeacher,
+    MappedTeacher,
+    ModuleTeacher,
+    StoreTeacher,
+    collect,
+    collect_logits,
+    verify_store,
+)
 
 TEACHER = ("tabby", "tiger cat", "beagle", "pug", "zebra", "crane")
 STUDENT = ("dog", "crane", "cat")
@@ -118,5 +127,55 @@ def test_a_job_takes_a_teacher_of_more_classes(tmp_path, with_folder):
         **({"out": tmp_path / "run"} if with_folder else {}),
     )
     assert any("add up to 2" in note for note in result.record.notes)
-    with pytest.raises(InvalidValue, match="class names"):
+    assert any(("targets/" if with_folder else "in memory") in note for note in result.record.notes)
+    with pytest.raises(TeacherError, match="class names"):
         limbeck.distill("mlp:widths=6", [teacher], samples, class_map=MAP)
+
+
+def animals() -> Samples:
+    inputs = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    return Samples("animals", torch.arange(60), inputs, torch.arange(60) % 3, STUDENT)
+
+
+def mapped(seed: int, **given) -> MappedTeacher:
+    torch.manual_seed(seed)
+    return MappedTeacher(ModuleTeacher(nn.Linear(4, 6)), ClassMap.between(TEACHER, STUDENT, class_map=MAP, **given))
+
+
+def test_a_store_keeps_the_teachers_own_classes_where_they_add_up(tmp_path):
+    samples, teacher = animals(), EnsembleTeacher([mapped(0), mapped(1)], weights=[1, 3])
+    store = collect(teacher, samples, limbeck.Views(), tmp_path / "store", codec="dense16")
+    assert tuple(store.manifest.plan.class_names) == TEACHER
+    read = teacher.pooled([StoreTeacher(store, member=member) for member in range(2)])
+    for temperature in (1.0, 5.0):
+        live = teacher(samples.ids, samples.inputs).logits_at(temperature)
+        assert_close(read(samples.ids, samples.inputs).logits_at(temperature), live, atol=5e-3, rtol=0)
+    assert verify_store(store, teacher, samples, limbeck.Views()) < 1e-3
+
+
+def test_teachers_of_different_classes_have_no_store_together(tmp_path):
+    torch.manual_seed(0)
+    teacher = EnsembleTeacher([mapped(0), ModuleTeacher(nn.Linear(4, 3))])
+    with pytest.raises(StoreError, match="different classes"):
+        collect(teacher, animals(), limbeck.Views(), tmp_path / "store")
+    assert not (tmp_path / "store" / "plan.json").exists()
+
+
+def test_a_store_of_more_classes_is_mapped_as_it_is_read(tmp_path):
+    samples, teacher = animals(), mapped(0)
+    collect(teacher, samples, limbeck.Views(), tmp_path / "store", codec="dense16")
+    settings = {"seeds": 1, "recipe": limbeck.TrainConfig(num_epochs=1, batch_size=16), "progress": "silent"}
+    settings |= {"validation": samples, "test": samples}
+    with pytest.raises(StoreError, match="other classes"):
+        limbeck.distill("mlp:widths=6", (), samples, store=tmp_path / "store", **settings)
+    alone = limbeck.distill("mlp:widths=6", (), samples, store=tmp_path / "store", class_map=MAP, **settings)
+    beside = limbeck.distill(
+        "mlp:widths=6",
+        [teacher.teacher],
+        samples,
+        store=tmp_path / "store",
+        class_map=MAP,
+        teacher_class_names=TEACHER,
+        **settings,
+    )
+    assert_close(dict(alone.student.state_dict()), dict(beside.student.state_dict()))

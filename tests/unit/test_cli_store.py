@@ -312,3 +312,35 @@ def test_bench_store_measures_each_codec_against_its_floor(monkeypatch):
     assert result["bytes_per_sample"]["dense16"] == 20
     assert result["bytes_per_sample"]["dense8"] == 14
     json.dumps(result)
+
+
+def test_the_command_line_maps_classes_by_flags(limbeck, tmp_path):
+    """A network that knows ten digits teaches one to tell odd from even, and so does its store."""
+    train = load_data("digits").train
+    rows = train.inputs[:200].flatten(1).numpy()
+    labels = ["odd" if int(label) % 2 else "even" for label in train.labels[:200]]
+    header = ",".join([*(f"p{place}" for place in range(64)), "label"])
+    lines = [",".join([*map(str, row), label]) for row, label in zip(rows.tolist(), labels, strict=True)]
+    (tmp_path / "parity.csv").write_text("\n".join([header, *lines]) + "\n")
+    (tmp_path / "names.txt").write_text("\n".join("0123456789") + "\n")
+    save_model(tmp_path / "big", build("mlp:widths=16", input_shape=(64,), num_classes=10, seed=0),
+               spec="mlp:widths=16", input_shape=(64,), class_names=NAMES, normalise=None,
+               role="student")  # fmt: skip
+    pairs = [part for digit in range(10) for part in ("--class-map", f"{digit}={'odd' if digit % 2 else 'even'}")]
+    job = ["--data", "parity.csv", "--teacher", "big", "--set", "normalise=false"]
+    cached = limbeck("cache", *job, *pairs, "--out", "store", "--json")
+    assert cached.returncode == 0, cached.stderr
+    assert json.loads((tmp_path / "store" / "plan.json").read_text())["class_names"] == list(NAMES)
+    verified = limbeck("verify", "store", *job, *pairs)
+    assert verified.returncode == 0, verified.stderr
+    short = ["--student", "mlp:widths=4", "--epochs", "1", "--seeds", "1", "--progress", "silent", "--out", "run"]
+    done = limbeck("distill", *job, *pairs, *short, "--store", "store", "--teacher-class-names", "names.txt")
+    assert done.returncode == 0, done.stderr
+    for wrong, words in (
+        (["--class-map", "odd"], "TEACHER=DATA"),
+        (["--teacher-class-names", "nothere.txt"], "two names or more"),
+        ([], "map"),
+    ):
+        refused = limbeck("distill", *job, *wrong, "--progress", "silent", "--out", "other")
+        assert refused.returncode == 2, refused.stdout
+        assert words in refused.stderr

@@ -26,7 +26,8 @@ Every run writes a folder with the student, record.json and report.html. In Pyth
 Completion: eval "$(_LIMBECK_COMPLETE=bash_source limbeck)"; zsh_source and fish_source for other shells.
 """
 INPUTS = ("data", "label_column", "exif_orientation", "image_size")
-TEACHERS = ("teachers", "teacher_weights", "pooling", "augmentations")
+CLASSES = ("teacher_class_names", "class_map", "allow_missing_classes")
+TEACHERS = ("teachers", "teacher_weights", "pooling", *CLASSES, "augmentations")
 MACHINE = ("device", "num_threads")
 LEARNING = ("num_labelled", "augmentations", "num_epochs", "batch_size", "learning_rate", "precision")
 

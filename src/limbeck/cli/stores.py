@@ -13,18 +13,6 @@ from limbeck.cli.running import print_result, stopping_cleanly
 from limbeck.errors import LimbeckError
 from limbeck.settings import Argument, Setting
 
-SOURCES = (
-    "data",
-    "label_column",
-    "teachers",
-    "teacher_weights",
-    "pooling",
-    "augmentations",
-    "image_size",
-    "device",
-    "num_threads",
-)
-
 
 def cache(
     flags: dict[str, Any],

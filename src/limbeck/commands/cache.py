@@ -61,8 +61,7 @@ def run(
     config, splits, normalise = prepared.config, prepared.splits, prepared.normalise
     runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
     teacher = trained_teacher(
-        config.teachers,
-        data=config.data,
+        config,
         from_command_line="teachers" in flags,
         train=splits.train,
         normalise=normalise,

@@ -70,6 +70,7 @@ def _teachers(texts: Sequence[str], flags: dict[str, Any], prepared: Prepared[An
             from_command_line="teachers" in flags,
             train=prepared.splits.train,
             normalise=prepared.normalise,
+            has_own_classes=prepared.config.maps_classes,
         )
         for text in texts
     ]

@@ -25,7 +25,8 @@ from limbeck.errors import ConfigError, DataError, ModelError
 from limbeck.models import SavedModel, is_factory_path, load_factory, load_model, load_weights
 from limbeck.models.foreign import is_foreign
 from limbeck.models.renormalised import Renormalised
-from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher
+from limbeck.settings import DistillConfig
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, SpecialistsTeacher, Teacher, over_classes
 from limbeck.teachers.resolve import names_teacher, resolve_teacher
 from limbeck.teachers.trial import try_out
 
@@ -50,9 +51,22 @@ def student_source(text: str, *, from_command_line: bool) -> NetworkSource:
 
 
 def teacher_source(
-    text: str, *, from_command_line: bool, train: Samples, normalise: Normalise | None
+    text: str,
+    *,
+    from_command_line: bool,
+    train: Samples,
+    normalise: Normalise | None,
+    has_own_classes: bool = False,
 ) -> Teacher | NetworkSource:
-    """Return a ready teacher where weights are named, otherwise what to train as one."""
+    """Return a ready teacher where weights are named, otherwise what to train as one.
+
+    Args:
+        text: as ``--teacher`` takes it.
+        from_command_line: whether it may name code.
+        train: the training set.
+        normalise: of the job's inputs.
+        has_own_classes: whether its classes are mapped to the data's later, so that they may be others.
+    """
     _check_origin(text, from_command_line)
     if names_teacher(text):
         return resolve_teacher(
@@ -67,7 +81,9 @@ def teacher_source(
         return committee_for(Path(spec), train=train, normalise=normalise)
     if (Path(spec) / "model.json").is_file():
         saved = load_model(Path(spec))
-        return ModuleTeacher(module_for(saved, train=train, normalise=normalise), name=f"{saved.spec} from {spec}")
+        module = module_for(saved, train=train, normalise=normalise, has_own_classes=has_own_classes)
+        own = saved.class_names if has_own_classes else None
+        return ModuleTeacher(module, name=f"{saved.spec} from {spec}", class_names=own)
     source = _factory_or_spec(spec)
     if weights is None:
         return source
@@ -78,20 +94,19 @@ def teacher_source(
 
 
 def trained_teacher(
-    texts: Sequence[str],
+    config: DistillConfig,
     *,
-    data: str,
     from_command_line: bool,
     train: Samples,
     normalise: Normalise | None,
     device: torch.device,
 ) -> Teacher:
-    """Return the teacher that the texts name, an ensemble where they are several, on a device.
+    """Return the teacher that a configuration names, an ensemble where they are several, on a device.
 
     Raises:
         ConfigError: one that would have to be trained first.
     """
-    for text in texts:
+    for text in config.teachers:
         spec, weights = _split_weights(text)
         if weights is None and not _is_saved(spec) and not names_teacher(text):
             raise ConfigError(
@@ -99,13 +114,20 @@ def trained_teacher(
                 received=text,
                 expected="a folder that limbeck saved a network in, SPEC@WEIGHTS, timm:NAME, hf:NAME, onnx:FILE, "
                 "export:FILE or sklearn:FILE",
-                remedy=f"limbeck train --data {data} --student {'SPEC' if '/' in text else text} --out runs/teacher, "
-                "then --teacher runs/teacher",
+                remedy=f"limbeck train --data {config.data} --student {'SPEC' if '/' in text else text} "
+                "--out runs/teacher, then --teacher runs/teacher",
             )
     members: list[Teacher] = []
-    for text in texts:
-        member = teacher_source(text, from_command_line=from_command_line, train=train, normalise=normalise)
-        assert isinstance(member, Teacher), "what has weights is ready"
+    for text in config.teachers:
+        source = teacher_source(
+            text,
+            from_command_line=from_command_line,
+            train=train,
+            normalise=normalise,
+            has_own_classes=config.maps_classes,
+        )
+        assert isinstance(source, Teacher), "what has weights is ready"
+        member = over_classes(source, train.class_names, config)
         try_out(member, train, Views(normalise=normalise))
         for module in member.modules:
             module.to(device)
@@ -126,17 +148,20 @@ def committee_for(
     )
 
 
-def module_for(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:
-    """Return a saved network that takes inputs as this job normalises them.
+def module_for(
+    saved: SavedModel, *, train: Samples, normalise: Normalise | None, has_own_classes: bool = False
+) -> nn.Module:
+    """Return a saved network that takes inputs as this job normalises them; its classes may be its own if so said.
 
     Raises:
         DataError: other classes or another input shape than the data's.
     """
-    if tuple(saved.class_names) != train.class_names:
+    if tuple(saved.class_names) != train.class_names and not has_own_classes:
         raise DataError(
             "The saved network knows other classes than the data.",
             received=", ".join(saved.class_names[:12]),
             expected=", ".join(train.class_names[:12]),
+            remedy="a teacher's classes are mapped by name with class_map or allow_missing_classes",
         )
     varies = bool(getattr(train.inputs, "is_ragged", False))  # then the shape is that of the first sample
     if saved.input_shape != train.input_shape and not varies:

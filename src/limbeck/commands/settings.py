@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,9 +18,8 @@ from limbeck.settings import (
     MutualSettings,
     SelfSettings,
     SingleSettings,
-    TrainConfig,
 )
-from limbeck.settings.setting import fields_of
+from limbeck.settings.setting import as_plain, fields_of
 from limbeck.training import set_threads
 
 Config = TypeVar("Config", bound=JobConfig)
@@ -74,9 +73,8 @@ class Prepared(Generic[Config]):
         """Return the configuration with every value resolved: it gives the same run again."""
         own, described = self.normalise, {}
         for name, (_, _, setting) in fields_of(type(self.config)).items():
-            value = getattr(self.config, name)
             if setting.is_key:
-                described[name] = asdict(value) if isinstance(value, TrainConfig) else value
+                described[name] = as_plain(getattr(self.config, name))
         described["normalise"] = False if own is None else {"mean": list(own.mean), "std": list(own.std)}
         return described
 

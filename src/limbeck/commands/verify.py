@@ -17,6 +17,7 @@ from limbeck.settings import DistillConfig
 from limbeck.targets import Plan, TargetStore
 from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
 from limbeck.teachers import Teacher, verify_store
+from limbeck.teachers.class_map import class_map_for
 from limbeck.teachers.collecting import members_of
 from limbeck.teachers.comparing import TOLERANCE
 from limbeck.training import Runtime
@@ -69,8 +70,13 @@ def checks(
     samples = splits.train
     check_samples(plan, samples)
     yield Check("samples", f"{len(samples):,} of {samples.name}, fingerprint {samples.inputs_fingerprint[:12]}")
-    check_class_names(plan, list(samples.class_names))
-    yield Check("classes", f"{samples.num_classes}, in the store's order")
+    if config.maps_classes and plan.class_names != list(samples.class_names):
+        found = class_map_for(plan.class_names, samples.class_names, config)
+        check_class_names(plan, found.teacher_names)
+        yield Check("classes", found.note)
+    else:
+        check_class_names(plan, samples.class_names)
+        yield Check("classes", f"{samples.num_classes}, in the store's order")
     augmentations = flags.get("augmentations") or plan.views["augmentations"]
     seed = int(plan.views["seed"]) if view_seed is None else view_seed
     views = Views(augmentations_from(augmentations), prepared.normalise, seed)
@@ -81,8 +87,7 @@ def checks(
         return
     device = Runtime.resolve(config.device, plan.precision).device
     teacher = trained_teacher(
-        config.teachers,
-        data=config.data,
+        config,
         from_command_line="teachers" in flags,
         train=samples,
         normalise=prepared.normalise,

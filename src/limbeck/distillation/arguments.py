@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -13,7 +13,7 @@ from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import TeacherSource
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.sources import NetworkSource
-from limbeck.errors import InvalidValue, near_names
+from limbeck.errors import near_names
 from limbeck.objectives import MutualLearning, Objective, SelfDistillation, named_objective
 from limbeck.settings import (
     DistillSettings,
@@ -70,20 +70,6 @@ class DistillJob(DistillSettings, JobArguments):
     student: Student
     teachers: Teachers = ()
     train: TrainData = None
-    teacher_class_names: Annotated[
-        Sequence[str] | None,
-        Doc(
-            "Class names of the trained teachers, in the order of their outputs, where they know other classes than "
-            "the data, or the same in another order: classes are then matched by name."
-        ),
-    ] = field(default=None, kw_only=True)
-    class_map: Annotated[
-        Mapping[str, str] | None,
-        Doc('A teacher\'s class to the data\'s, for names that differ: {"tabby": "cat", "tiger cat": "cat"} add up.'),
-    ] = field(default=None, kw_only=True)
-    allow_missing_classes: Annotated[
-        bool, Doc("Whether a class of the data may be none of the teacher's; it then has probability 0.")
-    ] = field(default=False, kw_only=True)
     objective: Annotated[
         Objective | str | None,
         Doc(
@@ -96,12 +82,6 @@ class DistillJob(DistillSettings, JobArguments):
         DistillSettings.__post_init__(self)
         _check_taught(self)
         self.objective_of("single_label")
-        if self.class_map is not None and self.teacher_class_names is None:
-            raise InvalidValue(
-                "A class map needs the teacher's class names.",
-                received="class_map, no teacher_class_names",
-                expected="teacher_class_names=[...], in the order of the teacher's outputs",
-            )
 
     def objective_of(self, task: str) -> Objective:
         """Return what the distilled student minimises on labels of a kind."""

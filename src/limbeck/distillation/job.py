@@ -59,7 +59,9 @@ def distill(settings: DistillJob) -> RunResult:
     data = job_data(settings.train, settings, name_classes=partial(_class_names, settings.teachers))
     network = network_from(settings.student)
     start = data.build(network, seed=settings.seed_numbers[0])
-    sources = teacher_sources(settings.teachers, data=data, settings=settings, has_store=store is not None)
+    sources = teacher_sources(
+        settings.teachers, data=data, settings=settings, normalise=settings.normalise, has_store=store is not None
+    )
     untrained = [source.name for source in sources if isinstance(source, Network)]
     if untrained and not data.has_labels:
         raise TeacherError(
@@ -73,7 +75,7 @@ def distill(settings: DistillJob) -> RunResult:
     dry_run(experiment, {"student": start, **{f"teacher {source.name}": source for source in sources}})
     stored = None
     if store is not None:
-        ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
+        ready = [member.fingerprint for source in sources if isinstance(source, Teacher) for member in source.members]
         stored = open_store(store, experiment, settings, ready)
     prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
     _refuse_softmax_pool(prepared.teacher, data.train.task)

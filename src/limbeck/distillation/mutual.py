@@ -60,7 +60,11 @@ def distill_mutual(settings: MutualJob) -> RunResult:
     data = job_data(settings.train, settings)
     networks = [network_from(student) for student in settings.students]
     _check_cohort(data, networks, settings.seed_numbers[0])
-    sources = teacher_sources(settings.teachers, data=data, settings=settings) if has_teachers else []
+    sources = (
+        teacher_sources(settings.teachers, data=data, settings=settings, normalise=settings.normalise)
+        if has_teachers
+        else []
+    )
     names = {
         "data": data.name,
         "students": [network.name for network in networks],

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from limbeck.data import Views
+from limbeck.data import Normalise, Views
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
@@ -18,15 +18,14 @@ from limbeck.errors import TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.settings import TeacherSettings
 from limbeck.teachers import (
-    ClassMap,
     EnsembleTeacher,
     LogitsTeacher,
-    MappedTeacher,
     ModuleTeacher,
     Teacher,
     as_teacher,
     check_weights,
     is_teacher,
+    over_classes,
 )
 from limbeck.teachers.trial import try_out
 
@@ -60,6 +59,7 @@ def teacher_sources(
     *,
     data: JobData,
     settings: TeacherSettings,
+    normalise: Normalise | None,
     has_store: bool = False,
 ) -> list[Teacher | Network]:
     """Return ready teachers and networks still to be trained, checked as far as they can be before anything is trained.
@@ -81,37 +81,31 @@ def teacher_sources(
         raise TeacherError("A distillation needs a teacher.", received="none", expected="at least one")
     if settings.teacher_weights is not None and given:
         check_weights(settings.teacher_weights, num_teachers=len(given))
-    sources = [_mapped(_source(item), data, settings) for item in given]
-    for source in sources:
+    sources = [_source(item) for item in given]
+    if settings.maps_classes and not has_store and not any(isinstance(source, Teacher) for source in sources):
+        raise TeacherError(
+            "Class names and a class map belong to trained teachers.",
+            received="teachers that are trained here, on the data's own classes",
+            expected="a trained teacher, or no class map",
+        )
+    ready = [
+        over_classes(source, data.train.class_names, settings) if isinstance(source, Teacher) else source
+        for source in sources
+    ]
+    for source in ready:
         if isinstance(source, Teacher):
-            _check_ready(source, data, settings)
-    return sources
+            _check_ready(source, data, settings, normalise=normalise)
+    return ready
 
 
 def _source(item: TeacherSource) -> Teacher | Network:
     return as_teacher(item) if is_teacher(item) else network_from(cast(NetworkSource, item))
 
 
-def _mapped(source: Teacher | Network, data: JobData, settings: TeacherSettings) -> Teacher | Network:
-    """Return a trained teacher of other classes as it looks over the data's, where its class names are given."""
-    names = getattr(settings, "teacher_class_names", None)
-    if names is None or not isinstance(source, Teacher):
-        return source
-    return MappedTeacher(
-        source,
-        ClassMap.between(
-            names,
-            data.train.class_names,
-            class_map=getattr(settings, "class_map", None),
-            allow_missing=getattr(settings, "allow_missing_classes", False),
-        ),
-    )
-
-
-def _check_ready(teacher: Teacher, data: JobData, settings: TeacherSettings) -> None:
+def _check_ready(teacher: Teacher, data: JobData, settings: TeacherSettings, *, normalise: Normalise | None) -> None:
     _check_rows(teacher, data)
     if teacher.reads_inputs and teacher.runs:
-        try_out(teacher, data.train, Views(normalise=getattr(settings, "normalise", None)))
+        try_out(teacher, data.train, Views(normalise=normalise))
     if teacher.num_classes not in (None, data.train.num_classes):
         raise TeacherError(
             f"The teacher {teacher.name} knows other classes than the data.",

@@ -15,18 +15,21 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.errors import TeacherError
 from limbeck.settings import TeacherSettings
 from limbeck.targets import TargetStore
+from limbeck.targets.reader import read_manifest
 from limbeck.teachers import (
     CollectionProgress,
     StoreTeacher,
     Teacher,
     check_probe,
+    classes_of_members,
     collect,
     collect_logits,
     gives_logits,
     is_nested,
-    keeps_own_classes,
-    store_teacher,
+    over_classes,
+    pool_stored,
 )
+from limbeck.teachers.class_map import names_from
 from limbeck.training import Progress
 
 TARGETS_FOLDER = "targets"
@@ -53,12 +56,17 @@ def open_store(
     Raises:
         StoreError: a store of other samples, views, classes or teachers, or a damaged one; both values are shown.
     """
+    names = context.data.train.class_names
+    own_names = read_manifest(Path(path)).plan.class_names
+    has_own_classes = settings.maps_classes and own_names != list(names)
+    if has_own_classes and settings.teacher_class_names is not None:
+        own_names = list(names_from(settings.teacher_class_names))
     store = TargetStore.open(
         path,
         samples=context.data.train,
         views=replayed_views(context, settings),
         teacher_fingerprints=fingerprints or None,
-        class_names=context.data.train.class_names,
+        class_names=own_names if has_own_classes else names,
     )
     if store.num_views != settings.num_views:
         raise TeacherError(
@@ -67,7 +75,10 @@ def open_store(
             expected=f"{settings.num_views or 'the clean view'}",
             remedy=f"set num_views to {store.num_views}",
         )
-    return store_teacher(store, weights=settings.teacher_weights, pooling=settings.pooling)
+    members: list[Teacher] = [StoreTeacher(store, member=member) for member in range(store.num_members)]
+    if has_own_classes:
+        members = [over_classes(member, names, settings) for member in members]
+    return pool_stored(members, weights=settings.teacher_weights, pooling=settings.pooling)
 
 
 def choose_target_source(teacher: Teacher, context: Experiment, settings: TeacherSettings) -> TargetSource:
@@ -83,8 +94,8 @@ def choose_target_source(teacher: Teacher, context: Experiment, settings: Teache
             check_probe(context.directory.path, teacher.members, context.data.train, context.clean_views())
         return TargetSource(teacher, [f"{reason}, so the teacher runs in every step."])
     views, num_views = replayed_views(context, settings), settings.num_views
-    has_other_rows = context.data.train.has_positions or keeps_own_classes(teacher)
-    if context.directory.path is None or is_nested(teacher) or has_other_rows:
+    differ = classes_of_members(teacher, context.data.train.class_names) is None
+    if context.directory.path is None or is_nested(teacher) or differ:
         collected = collect_logits(teacher, context.data.train, views)
         _free(teacher)
         return TargetSource(collected, [_collected_once_note("in memory", 1, settings)])
@@ -122,10 +133,8 @@ def _why_live(teacher: Teacher, context: Experiment, settings: TeacherSettings) 
         return "The data set gives other inputs when read again"
     if num_views is not None and context.directory.path is None:
         return "There is no folder for a store of soft targets"
-    if num_views is not None and keeps_own_classes(teacher):
-        return "Classes of the teacher add up, which a store does not tell"
-    if num_views is not None and train.has_positions:
-        return "A store holds one row a sample, not one for each position"
+    if num_views is not None and classes_of_members(teacher, train.class_names) is None:
+        return "The teachers know different classes, which one store cannot hold"
     if num_views is not None and is_nested(teacher):
         return "A store does not tell how an ensemble of ensembles is pooled"
     if teacher.gives_features:

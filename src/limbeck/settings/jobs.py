@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +19,7 @@ from limbeck.settings.setting import (
     NotNegativeCount,
     SeedNumber,
     Setting,
+    as_plain,
     fields_of,
 )
 from limbeck.settings.train_config import TrainConfig
@@ -142,8 +142,7 @@ class TrainSettings(RunSettings):
         described: dict[str, Any] = {}
         for name, (_, _, setting) in fields_of(type(self)).items():
             if setting.is_key and setting.group != "machine":
-                value = getattr(self, name)
-                described[name] = dataclasses.asdict(value) if isinstance(value, TrainConfig) else value
+                described[name] = as_plain(getattr(self, name))
         return described | {"seeds": self.seed_numbers}
 
 
@@ -173,9 +172,56 @@ class TeacherSettings(TrainSettings):
     teacher_seed: Annotated[
         SeedNumber, Setting("Seed of the first teacher trained; the next has the next.", "teacher")
     ] = 0
+    teacher_class_names: Annotated[
+        Sequence[str] | None,
+        Setting(
+            "Class names of trained teachers in the order of their outputs, or a text file of one a line, where they "
+            "know other classes than the data, or another order: classes are matched by name.",
+            "teacher",
+            separator=",",
+            unset="as the teacher says, else the data's",
+        ),
+    ] = None
+    class_map: Annotated[
+        Mapping[str, str] | Sequence[str] | None,
+        Setting(
+            "A teacher's class and the data's, TEACHER=DATA, where names differ; several may go to one, and add up.",
+            "teacher",
+            unset="by name",
+        ),
+    ] = None
+    allow_missing_classes: Annotated[
+        bool,
+        Setting("Let a class of the data be none of the teacher's: its probability is 0.", "teacher"),
+    ] = False
     codec: Annotated[
         str, Setting("Codec of stored soft targets: auto, dense16, dense8, sparse, lowrank.", "teacher")
     ] = "dense16"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.class_pairs  # noqa: B018  # checks them
+
+    @property
+    def maps_classes(self) -> bool:
+        """Whether trained teachers are said to know other classes than the data, or another order of them."""
+        return self.teacher_class_names is not None or self.class_map is not None
+
+    @property
+    def class_pairs(self) -> dict[str, str]:
+        """The class map, a teacher's class to the data's.
+
+        Raises:
+            InvalidValue: a text that is not TEACHER=DATA.
+        """
+        given = self.class_map or {}
+        if isinstance(given, Mapping):
+            return dict(given)
+        pairs = [text.partition("=") for text in given]
+        wrong = next((text for text, (one, sign, other) in zip(given, pairs, strict=True) if not (one and other)), None)
+        if wrong is not None:
+            raise InvalidValue("class_map has a wrong value.", received=wrong, expected="TEACHER=DATA: tabby=cat")
+        return {one.strip(): other.strip() for one, _, other in pairs}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,6 +153,18 @@ def as_text(value: Any) -> str:
     return " ".join(as_text(part) for part in value)
 
 
+def as_plain(value: Any) -> Any:
+    """Return a setting's value as JSON and YAML can hold it.
+
+    Example:
+        >>> as_plain(Path("runs/store"))
+        'runs/store'
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
 @cache
 def declared(kind: type) -> tuple[Declared, ...]:
     """Return the settings of a dataclass in order, those of its sections (dataclasses within it) in their place."""

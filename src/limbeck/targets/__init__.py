@@ -9,6 +9,7 @@ from limbeck.targets.fidelity import Divergence, Fidelity, measure_fidelity
 from limbeck.targets.lowrank_codec import LowRank
 from limbeck.targets.lowrank_fit import LowRankFit, fit_lowrank
 from limbeck.targets.manifest import FileRecord, Manifest, MemberRecord, Plan, ShardRecord
+from limbeck.targets.positions_codec import PositionsCodec, PositionTargets
 from limbeck.targets.reader import TargetStore, read_manifest
 from limbeck.targets.soft_targets import DenseTargets, SoftTargets
 from limbeck.targets.sparse_codec import Sparse
@@ -30,6 +31,8 @@ __all__ = [
     "Manifest",
     "MemberRecord",
     "Plan",
+    "PositionTargets",
+    "PositionsCodec",
     "ShardRecord",
     "SoftTargets",
     "Sparse",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from limbeck.targets.dense_codecs import Dense8, Dense16
 from limbeck.targets.fidelity import TEMPERATURES, Fidelity, measure_fidelity
 from limbeck.targets.lowrank_codec import LowRank
 from limbeck.targets.lowrank_fit import LowRankFit, fit_lowrank
+from limbeck.targets.positions_codec import PositionsCodec, split_positions
 from limbeck.targets.sparse_codec import Sparse
 
 CODECS = ("dense16", "dense8", "sparse", "lowrank")
@@ -34,6 +35,12 @@ class Choice:
     fidelity: Fidelity
     note: str
 
+    def of_positions(self, num_positions: int) -> Choice:
+        """Return the choice for sequences whose positions this one was measured on."""
+        codec = PositionsCodec(self.codec, num_positions=num_positions)
+        fidelity = replace(self.fidelity, bytes_per_sample=codec.record_bytes)
+        return Choice(codec, fidelity, f"{self.note}; {num_positions} positions a sample, measured on those that count")
+
 
 def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Tensor], *, num_classes: int) -> Codec:
     """Build the codec that ``parameters()`` and ``arrays()`` describe.
@@ -41,6 +48,10 @@ def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Te
     Raises:
         StoreError: a codec that this version does not know, or settings that are not its own.
     """
+    own, num_positions = split_positions(parameters)
+    if num_positions is not None:
+        rows = codec_from(name, own, arrays, num_classes=num_classes)
+        return PositionsCodec(rows, num_positions=num_positions)
     try:
         if name == "dense16":
             return Dense16(num_classes, **parameters)

@@ -26,6 +26,7 @@ class Codec(ABC):
     keeps_top1: ClassVar[bool]  # whether the largest logit is always the largest again
     is_dense: ClassVar[bool]  # whether it decodes to DenseTargets, so that a small store is worth decoding once for all
     num_classes: int
+    num_positions: int | None = None  # rows of logits in a record, where a sample has one for each position
 
     @property
     @abstractmethod
@@ -94,7 +95,7 @@ def encode(codec: Codec, logits: Tensor) -> Tensor:
         codec: of the records.
         logits: shape (n, classes).
     """
-    rows = max(1, _CACHED_ELEMENTS // max(1, logits.shape[-1]))
+    rows = max(1, _CACHED_ELEMENTS // max(1, logits[:1].numel()))
     if logits.device.type != "cpu" or len(logits) <= rows:
         return codec.encode(logits)
     return torch.cat([codec.encode(part) for part in torch.split(logits, rows)])

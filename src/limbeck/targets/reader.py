@@ -49,7 +49,8 @@ class TargetStore:
         self.ids = ids
         plan = manifest.plan
         self._num_views = plan.num_views
-        decoded_bytes = sum(4 * plan.num_records * plan.num_classes for codec in self.codecs if codec.is_dense)
+        rows = [codec.num_positions or 1 for codec in self.codecs if codec.is_dense]
+        decoded_bytes = 4 * plan.num_records * plan.num_classes * sum(rows)
         self._rank_of_id = RankOfId(ids)
         self._members = [
             MemberRecords(

@@ -71,7 +71,8 @@ class MemberRecords:
 
     def _decode_all(self) -> list[Tensor]:
         total = self._num_samples * self._num_views
-        logits = torch.empty(total, self._codec.num_classes)
+        of_positions = () if self._codec.num_positions is None else (self._codec.num_positions,)
+        logits = torch.empty(total, *of_positions, self._codec.num_classes)
         start = 0
         for shard in self._shards:
             for block in torch.split(shard, _DECODE_RECORDS):

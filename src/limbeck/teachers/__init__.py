@@ -1,13 +1,13 @@
 """Teachers: ``(ids, inputs, view) -> SoftTargets``, in eval mode, frozen, without autograd, unchanged by a run."""
 
-from limbeck.teachers.class_map import ClassMap, MappedTeacher, keeps_own_classes
+from limbeck.teachers.class_map import ClassMap, MappedTeacher, classes_of_members, over_classes
 from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_store
 from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import EnsembleTeacher, PooledTargets, check_weights
 from limbeck.teachers.estimator import estimator_teacher, load_estimator
 from limbeck.teachers.exported import exported_teacher, load_exported
 from limbeck.teachers.feature_teacher import FeatureTeacher
-from limbeck.teachers.from_store import StoreTeacher, store_teacher
+from limbeck.teachers.from_store import StoreTeacher, pool_stored, store_teacher
 from limbeck.teachers.function import FunctionTeacher
 from limbeck.teachers.memory import collect_logits, gives_logits
 from limbeck.teachers.module import ModuleTeacher
@@ -38,6 +38,7 @@ __all__ = [
     "as_teacher",
     "check_probe",
     "check_weights",
+    "classes_of_members",
     "collect",
     "collect_logits",
     "estimator_teacher",
@@ -45,10 +46,11 @@ __all__ = [
     "gives_logits",
     "is_nested",
     "is_teacher",
-    "keeps_own_classes",
     "load_estimator",
     "load_exported",
     "onnx_teacher",
+    "over_classes",
+    "pool_stored",
     "prepare_collection",
     "store_teacher",
     "verify_store",

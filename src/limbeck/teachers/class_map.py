@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from limbeck.data import Samples, Views
 from limbeck.errors import InvalidValue, TeacherError, near_names
 from limbeck.inputs import Inputs
+from limbeck.settings import TeacherSettings
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers.teacher import Teacher
 
@@ -190,6 +192,10 @@ class MappedTeacher(Teacher):
         return MappedTeacher(self.teacher.pooled(members), self.class_map)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.class_map.student_names
+
+    @property
     def num_classes(self) -> int | None:
         return len(self.class_map.student_names)
 
@@ -213,11 +219,85 @@ class MappedTeacher(Teacher):
             )
 
 
-def keeps_own_classes(teacher: Teacher) -> bool:
-    """Return whether a collection of the teacher's members would hold other classes than the data's."""
-    if isinstance(teacher, MappedTeacher) and teacher.members != (teacher,):
-        return True
-    return any(keeps_own_classes(part) for part in teacher.parts)
+def over_classes(teacher: Teacher, class_names: Sequence[str], settings: TeacherSettings) -> Teacher:
+    """Return a trained teacher as it looks over the data's classes, where the settings say that it knows others.
+
+    Args:
+        teacher: trained.
+        class_names: of the data.
+        settings: the teacher's class names, the class map, and whether classes may be missing.
+    Raises:
+        TeacherError: a class map, and a teacher whose class names nobody knows; or as :meth:`ClassMap.between`.
+        InvalidValue: as :meth:`ClassMap.between`, or a file of names that cannot be read.
+    """
+    if not settings.maps_classes:
+        return teacher
+    if teacher.class_names is None and settings.teacher_class_names is None:
+        raise TeacherError(
+            "A class map needs the teacher's class names.",
+            received=f"class_map, and {teacher.name}, which does not say how its classes are called",
+            expected="teacher_class_names, in the order of the teacher's outputs",
+        )
+    return MappedTeacher(teacher, class_map_for(teacher.class_names, class_names, settings))
+
+
+def class_map_for(
+    teacher_names: Sequence[str] | None, class_names: Sequence[str], settings: TeacherSettings
+) -> ClassMap:
+    """Return the map that the settings describe; they may give the teacher's names, too.
+
+    Args:
+        teacher_names: as the teacher or a store says; None for what the settings give.
+        class_names: of the data.
+        settings: names, pairs, and whether classes may be missing.
+    """
+    given = settings.teacher_class_names
+    return ClassMap.between(
+        (teacher_names or ()) if given is None else names_from(given),
+        class_names,
+        class_map=settings.class_pairs,
+        allow_missing=settings.allow_missing_classes,
+    )
+
+
+def names_from(given: Sequence[str]) -> tuple[str, ...]:
+    """Return class names: those given, or where it is one alone, the lines of that text file.
+
+    Raises:
+        InvalidValue: one text that is no file's name; a classifier has at least two classes.
+    """
+    if len(given) != 1:
+        return tuple(given)
+    try:
+        lines = Path(given[0]).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InvalidValue(
+            "teacher_class_names has a wrong value.",
+            received=given[0],
+            expected="two names or more, or a text file of one a line",
+        ) from error
+    return tuple(name for line in lines if (name := line.strip()))
+
+
+def classes_of_members(teacher: Teacher, class_names: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the classes that the logits of a teacher's members are over; None where they are not the same for all.
+
+    They are the data's, but of a teacher whose classes add up: its members keep its own.
+
+    Args:
+        teacher: whose members are collected.
+        class_names: of the data.
+    """
+    found = _classes_of_members(teacher, tuple(class_names))
+    return found.pop() if len(found) == 1 else None
+
+
+def _classes_of_members(teacher: Teacher, class_names: tuple[str, ...]) -> set[tuple[str, ...]]:
+    if isinstance(teacher, MappedTeacher):
+        return {class_names if teacher.members == (teacher,) else teacher.class_map.teacher_names}
+    if not teacher.parts:
+        return {class_names}
+    return {names for part in teacher.parts for names in _classes_of_members(part, class_names)}
 
 
 def _require_known(whose: str, names: object, known: Sequence[str]) -> None:

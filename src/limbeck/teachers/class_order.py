@@ -26,13 +26,13 @@ class ClassOrder:
 
     def __init__(self, teacher: str, class_names: Sequence[str] | None) -> None:
         self._teacher = teacher
-        self._names = None if class_names is None else tuple(class_names)
+        self.class_names = None if class_names is None else tuple(class_names)
         self._columns: Tensor | None = None
 
     @property
     def identity(self) -> str:
         """What decides the columns; empty where it knows no names."""
-        return "" if self._names is None else "classes " + "\n".join(self._names)
+        return "" if self.class_names is None else "classes " + "\n".join(self.class_names)
 
     def fit(self, class_names: Sequence[str]) -> None:
         """Learn the data's order.
@@ -42,16 +42,16 @@ class ClassOrder:
         """
         known = tuple(class_names)
         self._columns = None
-        if self._names is None or not known or self._names == known:
+        if self.class_names is None or not known or self.class_names == known:
             return
-        if len(set(known)) != len(known) or sorted(self._names) != sorted(known):
+        if len(set(known)) != len(known) or sorted(self.class_names) != sorted(known):
             raise TeacherError(
                 f"The teacher {self._teacher} knows other classes than the data.",
-                received=_listed(self._names),
+                received=_listed(self.class_names),
                 expected=_listed(known),
                 remedy="give a teacher of these classes, or the data's class names",
             )
-        self._columns = torch.tensor([self._names.index(name) for name in known])
+        self._columns = torch.tensor([self.class_names.index(name) for name in known])
 
     def __call__(self, targets: DenseTargets) -> DenseTargets:
         """Return the soft targets with the columns in the data's order."""

@@ -26,7 +26,9 @@ from limbeck.targets.writer import (
     shard_is_complete,
     write_manifest,
 )
+from limbeck.teachers.class_map import classes_of_members
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
+from limbeck.teachers.positions import padded_positions
 from limbeck.teachers.precision import Forward
 from limbeck.teachers.probe import check_probe
 from limbeck.teachers.record_buffer import RecordBuffer
@@ -123,7 +125,7 @@ def collect(
         teacher.check_unchanged()
     if not write_manifest(folder, plan, digest):
         return None
-    return TargetStore.open(folder, samples=samples, verify="sizes")
+    return TargetStore.open(folder, samples=samples, class_names=plan.class_names, verify="sizes")
 
 
 def prepare_collection(
@@ -160,13 +162,6 @@ def prepare_collection(
     Raises:
         StoreError: the plan in the folder is of something else; both values are shown.
     """
-    if samples.has_positions:
-        raise StoreError(
-            "A store holds one row of classes for each sample, and these labels are of positions.",
-            received=f"{samples.name}: labels {tuple(samples.labels.shape)}",
-            expected="labels of samples",
-            remedy="distil without a store: limbeck.distill keeps soft targets of positions in memory",
-        )
     settings = CollectionSettings(num_views, codec, max_kl, batch_size, precision, shard_bytes)
     return _prepare(teacher, samples, views, Path(path), settings)
 
@@ -176,6 +171,14 @@ def _prepare(
 ) -> tuple[Plan, str]:
     members = members_of(teacher)
     settings.check(samples, views)
+    class_names = classes_of_members(teacher, samples.class_names)
+    if class_names is None:
+        raise StoreError(
+            "Teachers of different classes cannot be stored together.",
+            received=teacher.name,
+            expected="teachers whose logits are over the same classes",
+            remedy="collect a store for each",
+        )
     shown = views if settings.num_views is not None else views.clean
     teacher.check_fits(samples, shown)
     if (folder / PLAN).exists():
@@ -183,8 +186,9 @@ def _prepare(
     elif (folder / MANIFEST).exists():
         raise StoreError(f"The store {folder} has lost its {PLAN}.", remedy="collect into another folder")
     else:
-        plan, digest = make_plan(folder, Forward(members, precision=settings.precision), samples, shown, settings)
-    check_plan(folder, plan, members, samples, shown, settings)
+        forward = Forward(members, precision=settings.precision)
+        plan, digest = make_plan(folder, forward, samples, shown, settings, class_names=class_names)
+    check_plan(folder, plan, members, samples, shown, settings, class_names=class_names)
     check_probe(folder, members, samples, shown)
     return plan, digest
 
@@ -250,7 +254,7 @@ class _Collection:
             for batch in self._batches(self.plan.shard_range(shard)):
                 if not block.has_room(len(batch)):
                     writer.append(block.take_records())
-                block.add(self.forward(batch))
+                block.add([padded_positions(logits, self.samples, batch.labels) for logits in self.forward(batch)])
                 self.report(len(batch))
             writer.append(block.take_records())
         writer.finish()

@@ -11,6 +11,7 @@ from limbeck.errors import StoreError
 from limbeck.losses import kl_divergence, tempered_log_softmax
 from limbeck.targets import TargetStore
 from limbeck.targets.matching import check_samples, check_teachers, check_views
+from limbeck.teachers.positions import padded_positions
 from limbeck.teachers.precision import Forward
 from limbeck.teachers.teacher import Teacher
 
@@ -38,16 +39,17 @@ def compare_outputs(
             )
             with torch.no_grad():
                 outputs = forward(batch)
-            for member, logits in enumerate(outputs):
-                codec = store.codecs[member]
+            for member, raw in enumerate(outputs):
+                codec, logits = store.codecs[member], padded_positions(raw, samples, batch.labels)
                 now = codec.decode(codec.encode(logits).cpu()).logits_at(1.0)
                 kept = store.targets(batch.ids, view=view, member=member).logits_at(1.0)
                 divergences = kl_divergence(
                     tempered_log_softmax(kept, temperature=1.0), tempered_log_softmax(now, temperature=1.0)
                 )
-                worst = max(worst, float(divergences.max()))
+                of_samples = divergences.flatten(1).amax(dim=1) if divergences.ndim > 1 else divergences
+                worst = max(worst, float(of_samples.max()))
                 if worst > TOLERANCE[plan.precision]:
-                    row = int(divergences.argmax())
+                    row = int(of_samples.argmax())
                     raise StoreError(
                         f"The store {store.path} does not hold what {members[member].name} says.",
                         received=f"sample id {int(batch.ids[row])}, view {view}: {worst:.4g} nats apart at T = 1",

@@ -50,6 +50,10 @@ class StoreTeacher(Teacher):
         return self.store.num_views
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return tuple(self.store.manifest.plan.class_names) or None
+
+    @property
     def num_classes(self) -> int:
         return self.store.manifest.plan.num_classes
 
@@ -77,7 +81,15 @@ def store_teacher(
     Raises:
         TeacherError, InvalidValue, UnknownName: as :class:`EnsembleTeacher`.
     """
-    members = [StoreTeacher(store, member=member) for member in range(store.num_members)]
+    return pool_stored(
+        [StoreTeacher(store, member=member) for member in range(store.num_members)], weights=weights, pooling=pooling
+    )
+
+
+def pool_stored(
+    members: Sequence[Teacher], *, weights: Sequence[float] | None = None, pooling: str = "arithmetic"
+) -> Teacher:
+    """Return a store's members as one teacher, as :func:`store_teacher` does."""
     if len(members) == 1 and weights is None:
         return members[0]
     return EnsembleTeacher(members, weights=weights, pooling=pooling)

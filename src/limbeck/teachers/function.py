@@ -103,6 +103,10 @@ class FunctionTeacher(Teacher):
         return self._has_content
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self._order.class_names
+
+    @property
     def num_classes(self) -> int | None:
         return self._num_classes
 

@@ -50,7 +50,7 @@ def gives_logits(teacher: Teacher, samples: Samples, views: Views) -> bool:
 def _table(member: Teacher, samples: Samples, views: Views, *, batch_size: int) -> LogitsTeacher:
     with torch.no_grad():
         rows = [
-            padded_positions(logits_of(member, batch, inputs_for(member, batch)), samples).cpu()
+            padded_positions(logits_of(member, batch, inputs_for(member, batch)), samples, batch.labels).cpu()
             for batch in iterate_batches(samples, views, torch.arange(len(samples)), batch_size=batch_size, view=None)
         ]
     return LogitsTeacher(torch.cat(rows), ids=samples.ids.cpu(), name=member.name, fingerprint=member.fingerprint)

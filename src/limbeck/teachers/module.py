@@ -88,6 +88,10 @@ class ModuleTeacher(Teacher):
         return self._feeding.transform is None and not callable(self._logits)
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self._order.class_names
+
+    @property
     def num_classes(self) -> int | None:
         return self._num_classes
 

@@ -14,6 +14,7 @@ from limbeck.errors import InvalidValue, ShapeMismatch, StoreError
 from limbeck.targets import Choice, MemberRecord, Plan, choose_codec, measure_fidelity, named_codec
 from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
 from limbeck.targets.writer import write_arrays, write_ids, write_plan
+from limbeck.teachers.positions import valid_rows
 from limbeck.teachers.precision import Forward
 from limbeck.teachers.teacher import Teacher
 
@@ -59,7 +60,13 @@ class CollectionSettings:
 
 
 def make_plan(
-    folder: Path, forward: Forward, samples: Samples, views: Views, settings: CollectionSettings
+    folder: Path,
+    forward: Forward,
+    samples: Samples,
+    views: Views,
+    settings: CollectionSettings,
+    *,
+    class_names: Sequence[str],
 ) -> tuple[Plan, str]:
     """Choose and measure the codecs on samples drawn by id, and write the plan unless another process was first."""
     num_views = settings.num_views
@@ -68,8 +75,10 @@ def make_plan(
         _choose(settings, *_draw(Forward([member], precision=forward.precision), samples, views, settings))
         for member in forward.members
     ]
+    if samples.has_positions:
+        choices = [choice.of_positions(samples.labels.shape[1]) for choice in choices]
     num_classes = choices[0].codec.num_classes
-    _check_classes(forward.members, choices, samples)
+    _check_classes(forward.members, choices, num_classes=len(class_names) or num_classes)
     largest = max(choice.codec.record_bytes for choice in choices)
     per_shard = max(1, settings.shard_bytes // largest)
     if per_shard > settings.batch_size:
@@ -82,7 +91,7 @@ def make_plan(
         views=views.describe(),
         views_fingerprint=views.fingerprint,
         num_views=num_views,
-        class_names=list(samples.class_names),
+        class_names=list(class_names),
         num_classes=num_classes,
         precision=forward.precision,
         members=[
@@ -110,12 +119,14 @@ def check_plan(
     samples: Samples,
     views: Views,
     settings: CollectionSettings,
+    *,
+    class_names: Sequence[str],
 ) -> None:
     """Raise StoreError unless the plan in the folder is what is being collected; both values are shown."""
     check_teachers(plan, [member.fingerprint for member in members])
     check_samples(plan, samples)
     check_views(plan, views)
-    check_class_names(plan, list(samples.class_names))
+    check_class_names(plan, class_names)
     asked = {"num_views": settings.num_views, "precision": settings.precision}
     planned = {"num_views": plan.num_views, "precision": plan.precision}
     kind = settings.codec.partition(":")[0]
@@ -155,7 +166,7 @@ def _outputs(
     view = None if settings.num_views is None else 0
     with torch.no_grad():
         for batch in iterate_batches(samples, views, positions, batch_size=settings.batch_size, view=view):
-            parts.append(forward(batch)[0].float().cpu())
+            parts.append(valid_rows(forward(batch)[0], samples, batch.labels).float().cpu())
             if sum(part.numel() for part in parts) * 4 > SAMPLE_BYTES:
                 break
     return torch.cat(parts)
@@ -168,12 +179,11 @@ def _choose(settings: CollectionSettings, fit: Tensor, measured: Tensor) -> Choi
     return Choice(named, measure_fidelity(named, measured), "asked for")
 
 
-def _check_classes(members: Sequence[Teacher], choices: Sequence[Choice], samples: Samples) -> None:
+def _check_classes(members: Sequence[Teacher], choices: Sequence[Choice], *, num_classes: int) -> None:
     counts = [choice.codec.num_classes for choice in choices]
-    expected = samples.num_classes or counts[0]
-    if any(count != expected for count in counts):
+    if any(count != num_classes for count in counts):
         raise ShapeMismatch(
             "The teachers do not know the data's classes.",
             received=", ".join(f"{member.name}: {count}" for member, count in zip(members, counts, strict=True)),
-            expected=f"{expected} classes, in the data's order",
+            expected=f"{num_classes} classes, in the data's order",
         )

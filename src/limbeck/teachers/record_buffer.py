@@ -35,7 +35,7 @@ class RecordBuffer:
 
     def __init__(self, codecs: Sequence[Codec], *, batch_size: int) -> None:
         self._codecs = list(codecs)
-        num_batches = max(1, BLOCK_NUMBERS // (batch_size * codecs[0].num_classes))
+        num_batches = max(1, BLOCK_NUMBERS // (batch_size * (codecs[0].num_positions or 1) * codecs[0].num_classes))
         if not all(codec.is_dense for codec in codecs):
             num_batches = 1
         self._capacity, self._holds_one_batch = num_batches * batch_size, num_batches == 1
@@ -47,7 +47,7 @@ class RecordBuffer:
         return self._num_rows == 0 or (not self._holds_one_batch and self._num_rows + num_rows <= self._capacity)
 
     def add(self, outputs: Sequence[Tensor]) -> None:
-        """Take in each teacher's logits, shape (rows, classes), for which there must be room.
+        """Take in each teacher's logits, shape (rows, classes) or (rows, time, classes), for which there must be room.
 
         Several are copied: a compiled teacher may write its next answer to the same place. A single one is left there.
 
@@ -55,7 +55,7 @@ class RecordBuffer:
             ShapeMismatch: another number of classes than that of the codec.
         """
         for codec, logits in zip(self._codecs, outputs, strict=True):
-            if logits.shape[1] != codec.num_classes:
+            if logits.shape[-1] != codec.num_classes:
                 raise ShapeMismatch(
                     "A teacher's answers have another number of classes than before.",
                     received=tuple(logits.shape),
@@ -66,7 +66,7 @@ class RecordBuffer:
             self._waiting = list(outputs)
             return
         if not self._waiting:
-            self._waiting = [logits.new_empty((self._capacity, logits.shape[1])) for logits in outputs]
+            self._waiting = [logits.new_empty((self._capacity, *logits.shape[1:])) for logits in outputs]
         for waiting, logits in zip(self._waiting, outputs, strict=True):
             waiting[start : self._num_rows] = logits
 

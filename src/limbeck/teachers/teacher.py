@@ -98,6 +98,11 @@ class Teacher(ABC):
         return self.parts[0].num_classes if self.parts else None
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of its classes, in the order of its own outputs; None where it does not know them."""
+        return None
+
+    @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
         """The networks inside, so that a caller can move them, count them, or see that it does not train them."""
         return tuple(module for part in self.parts for module in part.modules)

@@ -46,7 +46,7 @@ def predict(
         for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
             inputs = move(batch.inputs, runtime.device, non_blocking=True)
             logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
-            rows.append(padded_positions(logits.float(), samples))
+            rows.append(padded_positions(logits.float(), samples, batch.labels))
     return torch.cat(rows).cpu()
 
 
