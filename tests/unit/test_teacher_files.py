@@ -23,6 +23,7 @@ from limbeck.data import Normalise, Views, load_data
 from limbeck.errors import ConfigError, MissingPackage, ModelError, TeacherError
 from limbeck.models import fingerprint, load_model, save_model
 from limbeck.models.foreign import build_foreign, is_foreign
+from limbeck.settings import DistillConfig
 from limbeck.teachers import as_teacher, load_estimator, load_exported
 from limbeck.teachers.resolve import names_teacher, resolve_teacher
 from limbeck.training import Runtime, TrainConfig, predict
@@ -141,7 +142,8 @@ def test_weights_of_a_factory_are_weights_alone(tmp_path, monkeypatch):
     ],
 )
 def test_what_a_scheme_cannot_find_is_told(spec, error, words, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if spec.startswith("hf"):
+        monkeypatch.setattr(pytest.importorskip("huggingface_hub").constants, "HF_HUB_OFFLINE", True)
     if spec.startswith("timm"):
         kinds.import_timm()
     with kinds.quiet(), pytest.raises(error, match=words):
@@ -264,7 +266,11 @@ def test_the_command_line_takes_schemes_as_teachers_and_students(tmp_path):
     teacher = teacher_source(spec, from_command_line=False, train=train, normalise=None)
     assert_close(logits(teacher), kinds.network(0).eval()(INPUTS).detach())
     both = trained_teacher(
-        [spec, spec], data="digits", from_command_line=True, train=train, normalise=None, device=torch.device("cpu")
+        DistillConfig(teachers=[spec, spec]),
+        from_command_line=True,
+        train=train,
+        normalise=None,
+        device=torch.device("cpu"),
     )
     assert len(both.members) == 2
     assert student_source("timm:test_resnet", from_command_line=False) == "timm:test_resnet"

@@ -7,7 +7,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.splits import JobData
 from limbeck.errors import DataError, require_not_negative
 
-SMOKE_TRAIN, SMOKE_TEST = 1200, 500  # samples that a smoke run keeps, stratified
+SMOKE_TRAIN, SMOKE_TEST = 600, 300  # samples that a smoke run keeps, stratified
 SPLIT_SEED = 0
 
 
