@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from torch import nn
 from torch.testing import assert_close
 
@@ -259,3 +262,70 @@ def test_mappings_reach_a_network_as_keyword_arguments():
     for teacher in (as_teacher(TwoInputs()), as_teacher(TwoInputs(), batch_size=2, dtype=torch.float64)):
         assert_close(teacher(IDS, given).logits.float(), LOGITS + 1)
     assert_close(as_teacher(LOGITS)(IDS, given).logits, LOGITS)
+
+
+def labelled(count: int = 60) -> limbeck.Samples:
+    x = torch.randn(count, 4, generator=torch.Generator().manual_seed(3))
+    return limbeck.Samples("labels", torch.arange(count), x, x[:, :3] > 0, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_probabilities_of_labels_teach_as_their_logits_do(temperature):
+    for teacher in (
+        as_teacher(LOGITS.sigmoid(), outputs="label_probs"),
+        as_teacher(nn.Sequential(network(), nn.Sigmoid()), outputs="label_probs"),
+    ):
+        logits = teacher(IDS, inputs()).logits_at(temperature)
+        own = LOGITS if isinstance(teacher, LogitsTeacher) else network()(inputs()).detach()
+        assert_close((logits / temperature).sigmoid(), (own / temperature).sigmoid())
+
+
+def test_exact_zeros_and_ones_of_labels_never_pass_another():
+    teacher = as_teacher(torch.tensor([[0.0, 0.01, 0.99, 1.0], [0.0, 0.5, 0.5, 1.0]]), outputs="label_probs")
+    found = teacher(torch.arange(2), torch.zeros(2, 1)).logits.sigmoid()
+    assert_close(found, torch.tensor([[0.01, 0.01, 0.99, 0.99], [0.05, 0.5, 0.5, 0.95]]))
+
+
+def test_probabilities_of_labels_are_recognised_where_logits_belong():
+    samples = labelled()
+    probs = torch.rand(60, 3, generator=torch.Generator().manual_seed(0))
+    for given in (nn.Sequential(network(), nn.Sigmoid()), probs):
+        with pytest.raises(TeacherError, match=r"probabilities of labels, not logits(.|\n)*label_probs"):
+            limbeck.distill("mlp:widths=4", [given], samples, seeds=1, progress="silent")
+    with pytest.raises(TeacherError, match="numbers from 0 to 1"):
+        as_teacher(LOGITS, outputs="label_probs")
+    with pytest.raises(TeacherError, match="label_probs"):
+        as_teacher(probs, outputs="probs")
+    single = limbeck.Samples("one", torch.arange(60), samples.inputs, torch.arange(60) % 3, ("a", "b", "c"))
+    with pytest.raises(TeacherError, match="exclude each other"):
+        limbeck.distill("mlp:widths=4", [as_teacher(probs, outputs="label_probs")], single, progress="silent")
+
+
+@pytest.mark.parametrize("kind", ["forest", "one against the rest"])
+def test_estimators_of_independent_labels_teach(kind):
+    samples = labelled()
+    features, labels = samples.inputs.numpy(), samples.labels.numpy().astype(int)
+    if kind == "forest":
+        estimator = RandomForestClassifier(20, random_state=0).fit(features, labels)
+        expected = np.stack([one[:, 1] for one in estimator.predict_proba(features)], axis=1)
+    else:
+        estimator = OneVsRestClassifier(LogisticRegression()).fit(features, labels)
+        expected = estimator.predict_proba(features)
+    teacher = as_teacher(estimator)
+    teacher.check_fits(samples, Views())
+    found = teacher(samples.ids, samples.inputs).logits.sigmoid().numpy()
+    sure = (expected == 0) | (expected == 1)
+    assert np.allclose(found[~sure], expected[~sure], atol=1e-5)
+    assert ((found > 0) & (found < 1)).all()
+    recipe = TrainConfig(num_epochs=20, batch_size=16)
+    record = limbeck.distill("mlp:widths=8", [estimator], samples, seeds=1, recipe=recipe, progress="silent").record
+    assert max(record.values("distilled", "micro_f1", split="test", weights="selected").values()) > 0.6
+
+
+def test_labels_of_a_teacher_do_not_add_up():
+    from limbeck.teachers import ClassMap, MappedTeacher
+
+    found = ClassMap.between(["a", "x", "b", "c"], ["a", "b", "c"], class_map={"x": "a"})
+    torch.manual_seed(0)
+    with pytest.raises(TeacherError, match="do not add up"):
+        MappedTeacher(ModuleTeacher(nn.Linear(4, 4)), found).check_fits(labelled(), Views())

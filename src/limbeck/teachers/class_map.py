@@ -210,7 +210,13 @@ class MappedTeacher(Teacher):
         return MappedTargets(targets, self.class_map)
 
     def check_fits(self, samples: Samples, views: Views) -> None:
-        """Raise TeacherError where the data have other classes than the map."""
+        """Raise TeacherError where the data have other classes than the map, or labels whose shares do not add up."""
+        if samples.task == "multi_label" and self.class_map.merges:
+            raise TeacherError(
+                "Probabilities of independent labels do not add up.",
+                received="a class map of several of the teacher's labels to one",
+                expected="at most one of the teacher's labels for each of the data's",
+            )
         if samples.class_names and tuple(samples.class_names) != self.class_map.student_names:
             raise TeacherError(
                 "The class map is for other classes than the data's.",

@@ -38,6 +38,9 @@ def estimator_teacher(
 ) -> FunctionTeacher:
     """Return a fitted estimator as a teacher; its ``predict_proba`` gives probabilities, taken as log p.
 
+    Of independent labels (a list with a column of each label's classes, as scikit-learn's forests give, or a matrix of
+    labels, as ``OneVsRestClassifier``) the probability that each is true is taken, as a logit.
+
     It is shown raw samples as the data set holds them, not normalised, flattened to a float array (batch, features):
     an image of (channels, height, width) becomes channels * height * width features, channels first. Columns follow
     ``classes_``: numbers must be 0, 1, 2, ...; names are put in the data's order.
@@ -59,11 +62,14 @@ def estimator_teacher(
         content = _content_of(estimator)
 
     def predict(inputs: Inputs) -> Tensor:
-        return torch.from_numpy(np.asarray(estimator.predict_proba(_features(inputs, name)), dtype=np.float64)).float()
+        found = estimator.predict_proba(_features(inputs, name))
+        if isinstance(found, list):  # of each label: (batch, 2)
+            found = np.stack([_of_true(one, name) for one in found], axis=1)
+        return torch.from_numpy(np.asarray(found, dtype=np.float64)).float()
 
     return FunctionTeacher(
         predict,
-        outputs="probs",
+        outputs="label_probs" if _has_independent_labels(estimator) else "probs",
         name=name,
         version=version,
         raw=raw,
@@ -115,9 +121,25 @@ def _features(inputs: Inputs, name: str) -> Any:
     return inputs.cpu().flatten(1).numpy()
 
 
+def _has_independent_labels(estimator: Any) -> bool:
+    classes = getattr(estimator, "classes_", None)
+    is_list = isinstance(classes, list) and bool(classes) and np.ndim(classes[0]) == 1
+    return is_list or bool(getattr(estimator, "multilabel_", False))
+
+
+def _of_true(probs: Any, name: str) -> Any:
+    if np.ndim(probs) != 2 or np.shape(probs)[1] != 2:
+        raise TeacherError(
+            f"The estimator {name} has several outputs that are not independent labels.",
+            received=f"probabilities of shape {np.shape(probs)} for one of them",
+            expected="(batch, 2) for each label: false, true, both of which it was fitted on",
+        )
+    return probs[:, 1]
+
+
 def _class_names(estimator: Any, name: str) -> Sequence[str] | None:
     classes = getattr(estimator, "classes_", None)
-    if classes is None:
+    if classes is None or _has_independent_labels(estimator):
         return None
     classes = list(classes)
     if all(isinstance(label, str) for label in classes):

@@ -33,7 +33,7 @@ class FunctionTeacher(Teacher):
     Args:
         function: called with a view's inputs; returns a tensor or array (batch, classes), or what
             ``logits`` finds it in.
-        outputs: "logits", "log_probs" or "probs"; see :class:`Outputs`.
+        outputs: "logits", "log_probs", "probs" or "label_probs"; see :class:`Outputs`.
         name: shown in records, and part of its identity.
         version: part of its identity: another one where the function, or what it calls, changed.
         raw: hand over raw samples, as the data set holds them (uint8 images, features as they are), not the view.
@@ -131,6 +131,7 @@ class FunctionTeacher(Teacher):
         """
         if self._raw is not None:
             self._raw.bind(samples, views)
+        self._outputs.fit(samples.task)
         self._order.fit(samples.class_names)
 
     def check_unchanged(self) -> None:

@@ -34,7 +34,7 @@ class ModuleTeacher(Teacher):
             positional ones.
         name: shown in records; the class's name where not given.
         logits: where the logits are in its output, as :func:`limbeck.models.calling.find_logits` takes it.
-        outputs: "logits", "log_probs" or "probs"; see :class:`Outputs`.
+        outputs: "logits", "log_probs", "probs" or "label_probs"; see :class:`Outputs`.
         smoothing: of probabilities; see :class:`Outputs`.
         device: where it runs, whatever the student's device; None: where its caller puts it.
         dtype: of its weights and inputs; None: as the weights are. The module is converted in place.
@@ -125,6 +125,7 @@ class ModuleTeacher(Teacher):
         Raises:
             TeacherError: it knows other classes than the data.
         """
+        self._outputs.fit(samples.task)
         self._order.fit(samples.class_names)
 
     def check_unchanged(self) -> None:

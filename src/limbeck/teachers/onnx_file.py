@@ -50,7 +50,7 @@ def onnx_teacher(
         path: of the ``.onnx`` file.
         name: shown in records; the file's name where not given.
         logits: the output's name, its place, or a function of all outputs by name; needed where there are several.
-        outputs: "logits", "log_probs" or "probs"; see :class:`Outputs`.
+        outputs: "logits", "log_probs", "probs" or "label_probs"; see :class:`Outputs`.
         smoothing: of probabilities.
         raw: it takes raw samples, not the normalised view.
         batch_size: rows at once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ from torch import Tensor
 from limbeck.errors import InvalidValue, TeacherError, require_not_negative, unknown_name
 from limbeck.targets import DenseTargets
 
-OutputKind = Literal["logits", "log_probs", "probs"]
-KINDS = ("logits", "log_probs", "probs")
+OutputKind = Literal["logits", "log_probs", "probs", "label_probs"]
+KINDS: tuple[OutputKind, ...] = get_args(OutputKind)
 SMOOTHING = 0.1
 
 
@@ -30,11 +30,17 @@ class Outputs:
     errors of 897 with s = 0.1, 85 to 91 with 0.01, 111 to 121 with 1e-6, 114 to 135 with -inf; at T = 1 it has 69 to 73
     with each of them.
 
-    The first outputs are looked at: rows that are not negative and sum to 1 are probabilities, whatever was said.
+    Probabilities of independent labels are taken as :math:`z = \log p - \log(1 - p)`, in which p is kept off 0 and 1:
+
+    .. math:: \min(s / 2,\; \min_{p_j > 0} p_j) \le p \le \max(1 - s / 2,\; \max_{p_j < 1} p_j)
+
+    The first outputs are looked at: rows that are not negative and sum to 1 are probabilities, whatever was said; so
+    are numbers from 0 to 1 for the logits of independent labels.
 
     Args:
         teacher: its name, for messages.
-        outputs: "logits", "log_probs" or "probs"; None for logits.
+        outputs: "logits", "log_probs", "probs" (of classes, each row sums to 1) or "label_probs" (of independent
+            labels, each number by itself); None for logits.
         smoothing: s in [0, 1): of probabilities alone. 0 keeps -inf.
     Raises:
         UnknownName: another kind.
@@ -53,14 +59,14 @@ class Outputs:
         if smoothing >= 1:
             raise InvalidValue("smoothing is a share.", received=smoothing, expected="0 <= smoothing < 1")
         self.teacher, self.kind, self.smoothing = teacher, outputs or "logits", float(smoothing)
-        self._checked = False
+        self._checked = self._is_multi_label = False
 
     @property
     def identity(self) -> str:
         """What decides the soft targets beside the outputs themselves; empty for logits."""
         if self.kind == "logits":
             return ""
-        return f"{self.kind} smoothing {self.smoothing!r}" if self.kind == "probs" else self.kind
+        return self.kind if self.kind == "log_probs" else f"{self.kind} smoothing {self.smoothing!r}"
 
     @property
     def note(self) -> str | None:
@@ -69,8 +75,30 @@ class Outputs:
             return None
         if self.kind == "log_probs":
             return f"{self.teacher} gives log-probabilities, which are taken as logits."
+        if self.kind == "label_probs":
+            return f"{self.teacher} gives labels' probabilities: log p - log(1 - p) is taken, p kept off 0 and 1."
         zeros = "stay 0" if self.smoothing == 0 else f"share at most {self.smoothing:g} of their row (smoothing)"
         return f"{self.teacher} gives probabilities: their logarithms are taken as logits, exact zeros {zeros}."
+
+    def fit(self, task: str) -> None:
+        """Learn what kind of labels the data have: "single_label" or "multi_label".
+
+        Raises:
+            TeacherError: probabilities of independent labels for classes that exclude each other.
+        """
+        self._is_multi_label = task == "multi_label"
+        if self.kind == "label_probs" and not self._is_multi_label:
+            raise TeacherError(
+                f"{self.teacher} gives probabilities of independent labels, and the data's classes exclude each other.",
+                received="label_probs",
+                expected='outputs="probs": each row sums to 1',
+            )
+
+    def check_fits(self, logits: Tensor, task: str) -> None:
+        """Look at logits that were taken before it was known what kind of labels the data have."""
+        self.fit(task)
+        if self.kind == "logits":
+            self._check(logits)
 
     def __call__(self, outputs: Tensor) -> DenseTargets:
         """Return soft targets of outputs (batch, ..., classes).
@@ -84,10 +112,22 @@ class Outputs:
         if self.kind == "probs":
             self._check_probs(outputs)
             return DenseTargets(log_of_probs(outputs, smoothing=self.smoothing))
+        if self.kind == "label_probs":
+            self._check_label_probs(outputs)
+            return DenseTargets(logit_of_probs(outputs, smoothing=self.smoothing))
         return DenseTargets(outputs)
 
     def _check(self, outputs: Tensor) -> None:
         """Look at the first outputs, once."""
+        if self.kind == "label_probs":
+            return
+        if self._is_multi_label and self.kind == "logits" and _lie_in_unit_range(outputs):
+            raise TeacherError(
+                f"The outputs of {self.teacher} are probabilities of labels, not logits.",
+                received=f"numbers from {float(outputs.min()):.3g} to {float(outputs.max()):.3g}",
+                expected='logits, which precede a sigmoid, or outputs="label_probs"',
+                remedy='pass as_teacher(..., outputs="label_probs"), or leave the sigmoid out of the network',
+            )
         if self.kind == "log_probs" and not _near(outputs.float().logsumexp(dim=-1), 0.0, outputs.dtype):
             raise TeacherError(
                 f"The outputs of {self.teacher} are no log-probabilities.",
@@ -104,6 +144,15 @@ class Outputs:
                 "softmax out of the network",
             )
 
+    def _check_label_probs(self, outputs: Tensor) -> None:
+        if not _lie_in_unit_range(outputs):
+            raise TeacherError(
+                f"The outputs of {self.teacher} are no probabilities.",
+                received=f"numbers from {float(outputs.min()):.4g} to {float(outputs.max()):.4g}",
+                expected="numbers from 0 to 1",
+                remedy='say what they are: outputs="logits"',
+            )
+
     def _check_probs(self, outputs: Tensor) -> None:
         sums = outputs.float().sum(dim=-1)
         if bool((outputs < 0).any()) or not _near(sums, 1.0, outputs.dtype):
@@ -112,8 +161,12 @@ class Outputs:
                 received=f"smallest {float(outputs.min()):.4g}, row sums {float(sums.min()):.4g} to "
                 f"{float(sums.max()):.4g}",
                 expected="numbers >= 0, each row with sum 1",
-                remedy='say what they are: outputs="logits" or outputs="log_probs"',
+                remedy='outputs="logits" or "log_probs"; "label_probs" for independent labels',
             )
+
+
+def _lie_in_unit_range(outputs: Tensor) -> bool:
+    return bool(((outputs >= 0) & (outputs <= 1)).all())
 
 
 def look_like_probs(outputs: Tensor) -> bool:
@@ -137,6 +190,21 @@ def log_of_probs(probs: Tensor, *, smoothing: float) -> Tensor:
         filled = torch.where(zero, smallest.clamp(max=smoothing / probs.shape[-1]), probs)
         probs = torch.where(zero.any(dim=-1, keepdim=True), filled / filled.sum(dim=-1, keepdim=True), probs)
     return probs.log()
+
+
+def logit_of_probs(probs: Tensor, *, smoothing: float) -> Tensor:
+    """Return log p - log(1 - p), float32 or wider, p kept off 0 and 1 as :class:`Outputs` says.
+
+    Example:
+        >>> logit_of_probs(torch.tensor([[0.0, 0.5, 0.8]]), smoothing=0.1).sigmoid()
+        tensor([[0.0500, 0.5000, 0.8000]])
+    """
+    probs = probs.float() if probs.dtype.itemsize < 4 else probs
+    if smoothing > 0:
+        low = probs.masked_fill(probs == 0, math.inf).amin(dim=-1, keepdim=True).clamp(max=smoothing / 2)
+        high = probs.masked_fill(probs == 1, -math.inf).amax(dim=-1, keepdim=True).clamp(min=1 - smoothing / 2)
+        probs = torch.where(probs == 0, low, torch.where(probs == 1, high, probs))
+    return probs.logit()
 
 
 def _near(values: Tensor, target: float, dtype: torch.dtype) -> bool:

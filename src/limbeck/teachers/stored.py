@@ -23,7 +23,7 @@ class LogitsTeacher(Teacher):
         ids: shape (samples,), int64, unique; 0, 1, 2, ... where not given.
         name: shown in records.
         fingerprint: of the teacher that gave the logits; of the logits themselves where not given.
-        outputs: what the matrix holds: "logits", "log_probs" or "probs"; see :class:`Outputs`.
+        outputs: what the matrix holds: "logits", "log_probs", "probs" or "label_probs"; see :class:`Outputs`.
         smoothing: of probabilities; see :class:`Outputs`.
     Raises:
         ShapeMismatch: logits that are not a matrix, or ids of another number.
@@ -53,6 +53,7 @@ class LogitsTeacher(Teacher):
             raise TeacherError("The stored logits hold NaN or infinity.", received=f"sample id {int(ids[row])}")
         taken_as = Outputs(name, outputs=outputs, smoothing=smoothing)
         self._note = taken_as.note
+        self._taken_as = taken_as if fingerprint is None else None
         if fingerprint is None:  # a matrix that people give; a collected one was looked at as it came
             logits = taken_as(logits).logits
         order = ids.argsort()
@@ -119,7 +120,9 @@ class LogitsTeacher(Teacher):
         )
 
     def check_fits(self, samples: Samples, views: Views) -> None:
-        """Raise TeacherError for augmented views; an id without an answer is found when it is asked for."""
+        """Raise TeacherError for augmented views, or probabilities for logits; a missing id is found when looked up."""
+        if self._taken_as is not None:
+            self._taken_as.check_fits(self._logits, samples.task)
         if not views.is_constant:
             raise TeacherError(
                 f"The teacher {self._name} has answers for the clean view only.",
