@@ -14,7 +14,7 @@ from limbeck.targets import DenseTargets
 
 
 def main(num_epochs: int = 15, seeds: int = 3) -> str:
-    """Ask a random forest once for each training sample, and distil its answers; return the summary."""
+    """Ask a random forest once for each training sample, and distil its outputs; return the summary."""
     digits = load_digits()
     inputs = torch.tensor(digits.data / 16, dtype=torch.float32)
     labels = torch.tensor(digits.target)

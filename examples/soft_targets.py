@@ -1,4 +1,4 @@
-"""What temperature does to a teacher's answers, and what a student learns from them: the pictures of the guide.
+"""What temperature does to a teacher's outputs, and what a student learns from them: the pictures of the guide.
 
 Run: python examples/soft_targets.py --networks runs/reproduce/networks --precision bf16 --out docs/images
 
@@ -98,7 +98,7 @@ def shifted(images: Samples, rows: int, columns: int) -> Samples:
 
 
 def draw_digits(images: Samples, logits: Tensor, path: Path) -> list[list[str]]:
-    """Draw three twos and the teacher's answers: a plain one, the likest a 3 and the likest a 7."""
+    """Draw three twos and the teacher's outputs: a plain one, the likest a 3 and the likest a 7."""
     right = (images.labels == 2) & (logits.argmax(dim=1) == 2)
     chosen = {"the plainest 2": soft(logits, LIKENESS_TEMPERATURE)[:, 2]}
     for other in (3, 7):
@@ -122,13 +122,13 @@ def draw_digits(images: Samples, logits: Tensor, path: Path) -> list[list[str]]:
                 axes.set_xlabel("class")
         bars[0].set_ylabel("probability")
         rows.append(row)
-    figure.suptitle("The teacher's answers to three twos (blue: the true class)")
+    figure.suptitle("The teacher's outputs for three twos (blue: the true class)")
     _save(figure, path)
     return rows
 
 
 def draw_entropy(outputs: Outputs, path: Path) -> list[list[str]]:
-    """Draw the mean entropy of softened answers over temperature."""
+    """Draw the mean entropy of soft targets over temperature."""
     figure, [[axes]] = _new(1, 1, width=6.4, height=4.2)
     rows = [["mean entropy in bits at T =", *(f"{t:g}" for t in (1, 2, 4, 8, 16, 32, 64))]]
     for role, logits in outputs.items():

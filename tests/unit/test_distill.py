@@ -209,7 +209,7 @@ def test_augmented_students_get_targets_of_what_they_see():
         seeds=1,
     ).record
     assert record.config["augmentations"] == ["jitter:1", "flip", "mixup:0.5"]
-    assert not any("answered once" in note for note in record.notes)
+    assert not any("ran once" in note for note in record.notes)
 
 
 def test_dark_knowledge_is_tempered_and_not_from_the_test_set():
@@ -290,7 +290,7 @@ def test_a_job_with_a_folder_keeps_the_teachers_answers_in_a_store(tmp_path):
     result = distil(out=tmp_path / "run")
     store = TargetStore.open(tmp_path / "run" / "targets")
     assert len(store.ids) == result.record.data.num_train
-    (note,) = [note for note in result.record.notes if "answered once" in note]
+    (note,) = [note for note in result.record.notes if "ran once" in note]
     assert "4 passes over the data instead of 1" in note  # two seeds of two epochs
     in_memory = distil().record
     for seed, nll in in_memory.values("distilled", "nll").items():

@@ -155,9 +155,9 @@ def test_with_the_labels_alone_it_is_its_own_ablation():
 
 def test_the_report_draws_the_exits_and_what_made_a_difference():
     page = render_report(distil().record)
-    for title in ("Answers on the way", "Who answers", "What made a difference", "Self-distillation"):
+    for title in ("Early exit", "Who answers", "What made a difference", "Self-distillation"):
         assert title in page
-    assert "answered at hidden.3" in page
+    assert "leaves at hidden.3" in page
 
 
 def test_mistakes_are_told_before_anything_is_written(tmp_path):

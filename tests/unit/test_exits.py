@@ -160,7 +160,7 @@ def test_features_that_do_not_halve_to_the_deepest():
     assert "(4, 8, 8) and (8, 5, 5)" in str(caught.value.received)
 
 
-# Answers on the way
+# Early exit
 
 
 def trained_exits() -> nn.Module:

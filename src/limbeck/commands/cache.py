@@ -22,7 +22,7 @@ from limbeck.training import Runtime, progress_for
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """How the answers are kept; see ``limbeck.teachers.collect``."""
+    """How the outputs are kept; see ``limbeck.teachers.collect``."""
 
     codec: str = "auto"
     max_kl: float = 0.02

@@ -53,7 +53,7 @@ def checks(
     asked = set(flags) | (set(read_file(file).values) if file is not None else set())
     if "teachers" in asked and "data" not in asked:
         raise ConfigError(
-            "A teacher answers again only with the data at hand.",
+            "A teacher runs again only with the data at hand.",
             received="a teacher, no data",
             remedy="give --data as well",
         )
@@ -120,7 +120,7 @@ def _teachers(
     limit = TOLERANCE[plan.precision]
     yield Check(
         "answers",
-        f"{count:,} of {plan.num_records:,} records answered again, at most {largest:.2g} nats apart at T = 1 "
+        f"{count:,} of {plan.num_records:,} records computed again, at most {largest:.2g} nats apart at T = 1 "
         f"(rounding explains {limit:g})",
         largest,
     )

@@ -173,7 +173,7 @@ def evaluate_network(
         validation: of a network that was not trained here it is measured now.
         views: only the normalisation is used.
         runtime: device and precision.
-        teacher_logits: shape (test samples, classes) at T = 1; None where the teacher cannot answer.
+        teacher_logits: shape (test samples, classes) at T = 1; None where the teacher cannot run.
     """
     found = predictions_of(network.module, test, views, runtime=runtime)
     by_weights = {"selected": found}

@@ -115,7 +115,7 @@ def _train_students(
     if data.has_labels and len(data.labelled) < len(data.train):
         experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
-            "for as many steps as the distilled student, which sees the teacher's answers for all."
+            "for as many steps as the distilled student, which sees the teacher's outputs for all."
         )
     train = trainer(experiment, settings)
     return [

@@ -1,6 +1,6 @@
 """``distill_mutual``: a cohort whose networks learn from each other, beside the same networks alone.
 
-The data's way: splits -> a frozen teacher's answers, where there is one -> for each seed every network alone, then the
+The data's way: splits -> a frozen teacher's outputs, where there is one -> for each seed every network alone, then the
 cohort from the same initial weights -> their ensembles -> one reading of the test set -> record -> report.
 """
 

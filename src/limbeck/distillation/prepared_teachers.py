@@ -114,7 +114,7 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TeacherSettings, *, 
         )
     if settings.augmentations and not teacher.reads_inputs and teacher.num_views is None:
         raise TeacherError(
-            f"The teacher {teacher.name} has answers for the clean view only.",
+            f"The teacher {teacher.name} has outputs for the clean view only.",
             received="augmentations " + ", ".join(settings.augmentations),
             expected="targets of the very pixels that the student sees",
             remedy="leave the augmentations out, or give the teacher's network",
@@ -122,7 +122,7 @@ def _check_ready(teacher: Teacher, data: JobData, settings: TeacherSettings, *, 
 
     if not teacher.reads_inputs and teacher.num_views != settings.num_views:
         raise TeacherError(
-            f"The teacher {teacher.name} has answers for another number of views.",
+            f"The teacher {teacher.name} has outputs for another number of views.",
             received=f"num_views {settings.num_views}",
             expected=f"num_views {teacher.num_views}",
         )
@@ -169,7 +169,7 @@ def prepare_teachers(
                 if not source.modules:
                     notes.append(f"{source.name} cannot be looked into: its parameters, bytes and FLOPs stand as 0.")
             else:
-                notes.append(f"{source.name}: these answers hold for training samples only and were not tested.")
+                notes.append(f"{source.name}: these outputs hold for training samples only and were not tested.")
         else:
             networks.append(_train(source, role, context, settings, seed=settings.teacher_seed + index))
             members.append(ModuleTeacher(networks[-1].module, name=source.name))

@@ -44,7 +44,7 @@ def distill_self(settings: SelfJob) -> RunResult:
 
     The ablations always stand beside it: the plain network ("baseline"), and the same network with the same exits that
     learn from the labels alone ("deep supervision"). All three start from the same weights and take the same steps.
-    Validation chooses each network's epoch, by its own head, and the confidence at which an exit may answer: the
+    Validation chooses each network's epoch, by its own head, and the confidence at which an exit may stop: the
     cheapest threshold that costs at most ``tolerance`` of the head's accuracy.
 
     Returns:

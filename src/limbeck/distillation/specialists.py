@@ -65,7 +65,7 @@ def train_specialists(
     (:func:`limbeck.models.specialist_network`). "full_softmax" (section 6.1) keeps the generalist's head and softmax of
     all classes; its dustbin is their mass outside the set. It learns the same labels, and of samples of other classes
     also the generalist's soft targets over those, so that it forgets them less; the same offset corrects it
-    (:class:`limbeck.objectives.HardSpecialSoftRest` says why). The generalist answers once beforehand where every pass
+    (:class:`limbeck.objectives.HardSpecialSoftRest` says why). The generalist runs once beforehand where every pass
     shows the same views, in every step otherwise.
 
     Args:
@@ -186,7 +186,7 @@ def _start(generalist: nn.Module, members: Sequence[int], *, variant: str, num_c
 
 
 def _with_soft_targets(tasks: list[TrainingTask], cache: NetworkCache, labelled: Samples) -> list[TrainingTask]:
-    """Let the generalist answer once for all that are still to be trained, where all passes show the same views."""
+    """Let the generalist run once for all that are still to be trained, where all passes show the same views."""
     first = tasks[0]
     if not isinstance(first.teacher, nn.Module) or all(cache.has(task) for task in tasks):
         return tasks

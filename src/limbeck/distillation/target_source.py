@@ -153,7 +153,7 @@ def replayed_views(context: Experiment, settings: TeacherSettings) -> Views:
 
 @contextmanager
 def showing_collection(progress: Progress) -> Iterator[Callable[[CollectionProgress], None]]:
-    """Give what ``collect`` tells how far it has come, and show that as answers: those of earlier runs are done."""
+    """Give what ``collect`` tells how far it has come, and show that as samples: those of earlier runs are done."""
     has_begun = False
 
     def report(done: CollectionProgress) -> None:
@@ -201,7 +201,7 @@ def _collected_once_note(where: str, num_views: int, settings: TeacherSettings) 
     num_passes = len(settings.seed_numbers) * settings.recipe.num_epochs
     of_views = "" if num_views == 1 else f" and each of {num_views} views"
     return (
-        f"The teacher answered once for each sample{of_views}; its answers are kept {where}. Running it in every step "
-        f"would have taken {num_passes} passes over the data instead of {num_views}: the answers pay off from pass "
+        f"The teacher ran once for each sample{of_views}; its outputs are kept {where}. Running it in every step "
+        f"would have taken {num_passes} passes over the data instead of {num_views}: the outputs pay off from pass "
         f"{num_views + 1} on."
     )

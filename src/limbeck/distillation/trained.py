@@ -79,7 +79,7 @@ class PooledNetwork(nn.Module):
     """An ensemble or a committee as one module, so that it can be predicted with, counted and timed like any network.
 
     Args:
-        teacher: answers any view; its modules are the members.
+        teacher: reads any view; its modules are the members.
     """
 
     def __init__(self, teacher: Teacher) -> None:

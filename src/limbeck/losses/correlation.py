@@ -1,4 +1,4 @@
-"""Distillation from a stronger teacher (DIST): correlations of the answers in place of their divergence."""
+"""Distillation from a stronger teacher (DIST): correlations of the outputs in place of their divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logit standardisation: what is left of an answer when its level and scale are taken away."""
+"""Logit standardisation: what is left of the logits when their level and scale are taken away."""
 
 from __future__ import annotations
 

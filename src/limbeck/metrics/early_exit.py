@@ -1,4 +1,4 @@
-"""Answers on the way: which exit of a network answers at a confidence threshold, how well, and at what cost."""
+"""Early exit: which exit is taken at a confidence threshold, how well, and at what cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from limbeck.records import EarlyExitPoint
 
 
 def first_confident_exit(logits: Tensor, *, threshold: float) -> Tensor:
-    r"""Number of the exit that answers: the first whose largest probability reaches the threshold, else the last.
+    r"""Number of the exit that is taken: the first whose largest probability reaches the threshold, else the last.
 
     .. math:: e = \min \{ i : \max_c \mathrm{softmax}(z^i)_c \ge \tau \} \cup \{ C \}
 
@@ -50,7 +50,7 @@ def early_exit_curve(
     Args:
         logits: of every exit, from shallow to deep, shape (samples, exits, classes).
         labels: shape (samples,), class numbers.
-        costs: of an answer at each exit, everything before it included: FLOPs, or seconds; not falling.
+        costs: of stopping at each exit, everything before it included: FLOPs, or seconds; not falling.
         thresholds: in [0, 1].
     Returns:
         One point for each threshold, in order.
@@ -91,7 +91,7 @@ def choose_threshold(points: Sequence[EarlyExitPoint], *, least_accuracy: float)
 
     Args:
         points: of :func:`early_exit_curve`.
-        least_accuracy: in [0, 1]; for example that of the last exit, less what an answer on the way may cost.
+        least_accuracy: in [0, 1]; for example that of the last exit, less what early exit may cost.
     Returns:
         The point; None where none is accurate enough.
     Raises:

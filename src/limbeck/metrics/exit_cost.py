@@ -39,7 +39,7 @@ def exit_costs(
     num_runs: int = 50,
     max_seconds: float = 2.0,
 ) -> list[ExitCost]:
-    r"""Measure what an answer at each exit costs, by running the network that far and no further.
+    r"""Measure what stopping at each exit costs, by running the network that far and no further.
 
     .. math:: c_i = \mathrm{trunk}_{1..i} + \sum_{j \le i} \mathrm{branch}_j
 

@@ -1,4 +1,4 @@
-"""One forward pass in which samples leave on the way, at the first exit that is sure enough of its answer."""
+"""One forward pass in which samples leave on the way, at the first exit that is sure enough of its prediction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limbeck.models.taps import Reached, hooked
 
 @dataclass(frozen=True, eq=False)
 class EarlyExitOutput:
-    """What a network with exits answers when each sample leaves at the first exit that is sure enough.
+    """What a network with exits returns when each sample leaves at the first exit that is sure enough.
 
     Args:
         logits: of the exit that answered, shape (batch, classes).

@@ -1,4 +1,4 @@
-"""Networks with early exits: for self-distillation, and for answers on the way."""
+"""Networks with early exits: for self-distillation, and for early exit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limbeck.models.taps import outputs_until, tapped
 
 @dataclass(frozen=True, eq=False)
 class ExitOutputs(StructuredOutputs):
-    """What a network with exits answers in train mode, from the shallowest exit to the network's own head.
+    """What a network with exits returns in train mode, from the shallowest exit to the network's own head.
 
     Args:
         logits: one tensor (batch, classes) for each exit and the head.
@@ -59,7 +59,7 @@ class ExitNetwork(nn.Module):
         return (*self.paths, "head")
 
     def forward(self, inputs: Tensor) -> Tensor | ExitOutputs:
-        """Return every exit's answer in train mode, the network's own logits in eval mode."""
+        """Return every exit's logits in train mode, the network's own logits in eval mode."""
         return self._all(inputs) if self.training else self.network(inputs)
 
     def all_logits(self, inputs: Tensor, *, until: str | None = None) -> Tensor:

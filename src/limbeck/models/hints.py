@@ -17,7 +17,7 @@ from limbeck.models.taps import modules_at, tapped
 
 @dataclass(frozen=True, eq=False)
 class FeatureOutputs(StructuredOutputs):
-    """What a tapped network answers in train mode.
+    """What a tapped network returns in train mode.
 
     Args:
         logits: shape (batch, classes).

@@ -22,8 +22,8 @@ class CohortTargets(SoftTargets):
     """What the others say of a batch: the peers, and a frozen teacher beside them where there is one.
 
     Args:
-        peers: their answers, detached, as one (arithmetic mean) with ``members``.
-        teacher: its answer.
+        peers: their outputs, detached, as one (arithmetic mean) with ``members``.
+        teacher: its output.
     """
 
     peers: SoftTargets

@@ -23,7 +23,7 @@ class SelfDistillation(Objective):
     .. math:: L = \overline{CE(y, q^C)} + \sum_{i < C} \left( w_{hard}\, \overline{CE(y, q^i)} +
         w_{soft}\, T^2\, \overline{KL(q^C \| q^i)} + w_{hint}\, \overline{\| F_i - F_C \|^2 / D} \right)
 
-    Exit C is the network's own head, which learns from the labels alone: its answers and its D features are constants
+    Exit C is the network's own head, which learns from the labels alone: its outputs and its D features are constants
     to the others. The hint is a *mean* over the elements of an example; published code sums them, so that a weight from
     there is to be multiplied by D. With ``soft_weight=0, hint_weight=0, hard_weight=1`` this is deep supervision, the
     ablation that belongs beside it.

@@ -1,6 +1,6 @@
 """A VGG-16 into three blocks of convolutions on CIFAR: the student alone, and distilled, by one recipe.
 
-The teacher answers once for every numbered view of every image, into a store; its students see the same views, and the
+The teacher runs once for every numbered view of every image, into a store; its students see the same views, and the
 student alone sees them too. Half a point of accuracy, paired by seed, is what the distillation has to bring.
 
 T and the weight of the labels are settings. Sweeps over both are measured on training images that nothing learned from,
@@ -9,7 +9,7 @@ teacher=vgg16 --set student=three_block --set num_train=0 --set teacher_recipe.n
 student_recipe.num_epochs=60 --set num_views=60``.
 
 About half an hour on one CPU core in bfloat16: a step of 64 images takes 74 ms for the teacher and 30 for a student, of
-which there are eleven; the teacher's answers to 20 views of each image take two minutes.
+which there are eleven; the teacher's outputs for 20 views of each image take two minutes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CLAIMS = [
 ]  # fmt: skip
 DEPARTURES = [
     f"No table of a paper: CIFAR-10, a VGG-16 with batch norm and a student of three double blocks. {SUBSET}",
-    "Every student sees 20 numbered views of each image, so that the teacher's answers can be stored.",
+    "Every student sees 20 numbered views of each image, so that the teacher's outputs can be stored.",
 ]
 TEACHER_RECIPE = TrainConfig(num_epochs=30, batch_size=64, learning_rate=0.05, schedule="one_cycle")
 STUDENT_RECIPE = TrainConfig(num_epochs=20, batch_size=64, learning_rate=0.05, schedule="one_cycle")
@@ -86,7 +86,7 @@ SMOKE = Settings(
 
 
 def run(settings: Settings, experiment: Experiment) -> None:
-    """Train the teacher, store its answers, train the students, sweep on validation, and read the test set."""
+    """Train the teacher, store its outputs, train the students, sweep on validation, and read the test set."""
     images = open_data(
         experiment,
         settings.data,

@@ -84,7 +84,7 @@ def observe_conditional(
 def observe_coverage(
     experiment: Experiment, before: Predictions, after: Evaluations, class_sets: Sequence[Sequence[int]]
 ) -> None:
-    """Record and draw the change in right answers by how many specialists know the true class: "known_to_2", ...
+    """Record and draw the change in correct predictions by how many specialists know the true class: "known_to_2", ...
 
     Args:
         experiment: where it is recorded.
@@ -113,7 +113,7 @@ def observe_coverage(
                 how_to_read="The paper finds no change where none knows it, 3.4 % with one, 7.4 % with two, and "
                 "14.1 % with ten or more.",
                 quantity=experiment.quantity("relative_change"),
-                value_label="change in right answers (%)",
+                value_label="change in correct predictions (%)",
                 places=[f"{number}\n({counts[number]:,} images)" for number in sorted(compared)],
                 place_label="specialists that know the true class",
                 series=[Series("one run", [f"known_to_{number}" for number in sorted(compared)])],

@@ -1,4 +1,4 @@
-"""Answers on the way in a recipe: thresholds tried, one chosen by validation, and what each gives on the test set."""
+"""Early exit in a recipe: thresholds tried, one chosen by validation, and what each gives on the test set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EarlyExits:
 
     Args:
         thresholds: confidences to try, in [0, 1].
-        costs: of an answer at each exit as a share of the plain network's, in order.
+        costs: of stopping at each exit as a share of the plain network's, in order.
     """
 
     thresholds: tuple[float, ...]

@@ -53,7 +53,7 @@ def predict_exits(
 
 
 def find_exit_costs(experiment: Experiment, network: TrainedNetwork, *, alone: bool = False) -> list[ExitCost]:
-    """Return what an answer at each exit costs here; measured once for an architecture, and found again.
+    """Return what stopping at each exit costs here; measured once for an architecture, and found again.
 
     A note tells on what the times are measured.
 

@@ -37,7 +37,7 @@ def folded_students(
     """Train four kinds of students by one recipe, on the same views in the same order.
 
     "student_alone" learns from labels, "from_generalist" from the generalist, "folded" from the committee;
-    "folded_large" is a network of the generalist's shape that learns from the committee. Both teachers answer once
+    "folded_large" is a network of the generalist's shape that learns from the committee. Both teachers run once
     for every view, into stores.
 
     Args:

@@ -65,7 +65,7 @@ class Settings:
     temperature: float = 20.0  # paper
     soft_weight: float = 1.0  # ours; of T² KL(teacher || student)
     hard_weight: float = 0.0  # ours; "considerably lower" in the paper
-    average_shift_pixels: int = 2  # ours; 0 leaves out the students of averaged answers
+    average_shift_pixels: int = 2  # ours; 0 leaves out the students of averaged outputs
     held_out: int = 0  # training images measured in place of the test set: 10,000 while settings were searched
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of the students
 
@@ -102,7 +102,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
 def train_students(
     settings: Settings, experiment: Experiment, images: Samples, teacher: TrainedNetwork
 ) -> list[TrainedNetwork]:
-    """Ask the teacher once about every image, and train each student from the labels alone and from its answers."""
+    """Ask the teacher once about every image, and train each student from the labels alone and from its outputs."""
     collected = collect_targets(experiment, teacher, images)
     return [
         _student(name, objective, settings, experiment, images, collected, seed)
@@ -114,7 +114,7 @@ def train_students(
 def train_averaged(
     settings: Settings, experiment: Experiment, images: Samples, teacher: TrainedNetwork
 ) -> list[TrainedNetwork]:
-    """Ask the teacher once about every image in all its places, and train each student from the mean answers."""
+    """Ask the teacher once about every image in all its places, and train each student from the mean outputs."""
     averaged = ShiftAveragedTeacher(pooled_teacher(teacher), max_shift_pixels=settings.average_shift_pixels)
     collected = collect_targets(experiment, averaged, images)
     return [

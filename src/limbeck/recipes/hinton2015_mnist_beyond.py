@@ -4,10 +4,10 @@ A departure as a whole: how far does distillation alone take the network that ma
 convnets learn from jittered, rotated, scaled and elastically warped images. What they say of such views, each of a
 number that can be shown again, is collected once into a store; the student sees the same pixels and learns from the
 mean of their distributions. Beside it stand the student of the same views that has the labels alone, and the one that
-has the teachers' answers on clean images alone.
+has the teachers' outputs on clean images alone.
 
 With ``--precision bf16``, on two CPU cores that compute in it, the full run takes about an hour: eleven minutes for
-the teachers, 37 for nine students, the rest for the teachers' answers to 40 views of each image (150 MB). Settings are
+the teachers, 37 for nine students, the rest for the teachers' outputs for 40 views of each image (150 MB). Settings are
 to be searched with ``--set held_out=10000``.
 """
 
@@ -77,7 +77,7 @@ SMOKE = Settings(
 
 
 def run(settings: Settings, experiment: Experiment) -> None:
-    """Train the convnets, collect their answers to numbered views, train the students, and read the test set."""
+    """Train the convnets, collect their outputs for numbered views, train the students, and read the test set."""
     images = open_data(experiment, "mnist", held_out=settings.held_out)
     warps = augmentations_from(settings.warps)
     teachers = [

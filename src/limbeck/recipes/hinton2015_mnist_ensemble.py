@@ -91,7 +91,7 @@ SMOKE = Settings(
 
 
 def run(settings: Settings, experiment: Experiment) -> None:
-    """Train the teachers, pool their answers, train every condition's students, and read the test set."""
+    """Train the teachers, pool their outputs, train every condition's students, and read the test set."""
     images = open_data(experiment, "mnist", held_out=settings.held_out)
     numbers = range(settings.teacher_seed, settings.teacher_seed + settings.num_teachers)
     teachers = [section_teacher(replace(settings, teacher_seed=seed), experiment, images) for seed in numbers]

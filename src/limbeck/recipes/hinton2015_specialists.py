@@ -3,11 +3,11 @@
 A generalist of 200 classes says which classes it takes for each other. For each cluster of them a specialist goes on
 from its weights: with a dustbin for all other classes (section 5), or with the full softmax and the generalist's soft
 targets for the rest (6.1). Equation 5 makes one distribution of what all of them say. Validation images choose their
-epochs and n, how many of the generalist's top classes wake specialists. Then what section 8 leaves open: the answers of
+epochs and n, how many of the generalist's top classes wake specialists. Then what section 8 leaves open: the outputs of
 the committee to numbered views become one student, beside the same student alone and of the generalist, and a network
 of the generalist's size. Section 7's mixture trains as many experts and a gate together, from the same start.
 
-Two hours of training on two CPU cores that compute in bfloat16 (``--precision bf16 --threads 2``), and the answers to
+Two hours of training on two CPU cores that compute in bfloat16 (``--precision bf16 --threads 2``), and the outputs for
 four views of each image: five minutes for the committee's.
 For an accelerator: ``--set num_train=0 --set generalist=resnet32 --set generalist_recipe.num_epochs=60``.
 """

@@ -1,7 +1,7 @@
 """Zhang 2019, Be Your Own Teacher on CIFAR: a network whose early exits learn from its own deepest one.
 
 One network, one recipe, three conditions from the same initial weights: plain; with exits that learn from the labels
-alone (deep supervision); and with exits that also learn from the deepest answer and its features (self-distillation).
+alone (deep supervision); and with exits that also learn from the deepest exit and its features (self-distillation).
 What self-distillation adds is what lies between the last two. Then samples leave at the first exit that is sure enough:
 the threshold is chosen on training images that nothing learned from, and the test set is read once, at the end.
 

@@ -94,10 +94,10 @@ class EarlyExitPoint:
     """What a network with exits gives where the first exit answers that is confident enough.
 
     Args:
-        threshold: least confidence with which an exit answers.
-        accuracy: fraction of samples that are answered rightly.
+        threshold: least confidence with which a sample leaves at an exit.
+        accuracy: fraction of samples that are classified correctly.
         cost: mean over samples, in the unit of the costs that were given.
-        shares: fraction of samples that each exit answers, in order; of sum 1.
+        shares: fraction of samples that leave at each exit, in order; of sum 1.
     """
 
     threshold: float
@@ -108,7 +108,7 @@ class EarlyExitPoint:
 
 @dataclass(frozen=True)
 class EarlyExitRecord:
-    """One network's answers on the way, on the test set; costs in FLOP."""
+    """One network's early exit, on the test set; costs in FLOP."""
 
     network: str  # a NetworkRecord's role
     seed: int

@@ -13,7 +13,7 @@ Matrix = list[list[int]]
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """A true class, the class answered instead, and how often each network did so, per network of its role."""
+    """A true class, the predicted class instead, and how often each network did so, per network of its role."""
 
     true: str
     predicted: str

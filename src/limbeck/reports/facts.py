@@ -95,7 +95,7 @@ def confused_table(record: RunRecord) -> HtmlTable | None:
     if not pairs:
         return None
     rows = [[f"{pair.true} → {pair.predicted}", *(pair.counts[role] for role in roles)] for pair in pairs]
-    return HtmlTable("Mistakes per network", ["true → answered", *(printable(role) for role in roles)], rows)
+    return HtmlTable("Mistakes per network", ["true → predicted", *(printable(role) for role in roles)], rows)
 
 
 def network_table(record: RunRecord, summary: RunSummary) -> HtmlTable:

@@ -43,7 +43,7 @@ class ShardRecord:
 
 @dataclass(frozen=True)
 class MemberRecord:
-    """One teacher, and how its answers are kept."""
+    """One teacher, and how its outputs are kept."""
 
     name: str
     fingerprint: str  # of weights and architecture

@@ -116,7 +116,7 @@ class TargetStore:
 
     @property
     def num_members(self) -> int:
-        """How many teachers' answers are kept."""
+        """How many teachers' outputs are stored."""
         return len(self.codecs)
 
     @property
@@ -149,7 +149,7 @@ class TargetStore:
 
         Args:
             ids: sample ids, int64, shape (batch,), in any order, also repeated.
-            view: which view, 0 .. num_views - 1. A store of the clean view answers with that.
+            view: which view, 0 .. num_views - 1. A store of the clean view gives that.
             member: which teacher.
             device: where the targets go; the host where not given.
         Raises:

@@ -11,7 +11,7 @@ from limbeck.errors import InvalidValue, ShapeMismatch
 
 
 class SoftTargets(ABC):
-    """A teacher's answers for a batch, valid at any temperature.
+    """A teacher's outputs for a batch, valid at any temperature.
 
     Logits are the common currency: whatever a teacher keeps, it can give logits whose softmax at T is its
     distribution at T. So one loss serves a single network, pooled experts and a black box alike.

@@ -1,4 +1,4 @@
-"""Collecting a teacher's answers into a store: each teacher runs once for each sample and view.
+"""Collecting a teacher's outputs into a store: each teacher runs once for each sample and view.
 
 The way: a plan (what goes where, with which codec) is written first; then shards, in any order, by one process or many;
 the manifest last. Every record has its place and every shard its own run of batches, so a collection that is killed
@@ -94,7 +94,7 @@ def collect(
         The store, opened without hashing again what was just hashed; None where other processes' shards are missing.
     Raises:
         StoreError: the folder holds a collection of other teachers, samples, views or settings.
-        TeacherError: a teacher that does not give logits, that changed meanwhile, or that answers otherwise than when
+        TeacherError: a teacher that does not give logits, that changed meanwhile, or that gives other outputs than when
             the collection was begun.
         OutputError: the disk is full or gone; what is finished is kept.
         InvalidValue, UnknownName: a setting that cannot be.
@@ -141,7 +141,7 @@ def prepare_collection(
     precision: str = "fp32",
     shard_bytes: int = SHARD_BYTES,
 ) -> tuple[Plan, str]:
-    """Choose the codec, measure it on a sample of answers, and write the plan, unless it is there.
+    """Choose the codec, measure it on a sample of outputs, and write the plan, unless it is there.
 
     ``collect`` does this itself. Where several processes share a collection, one does it first, so that the others know
     ``plan.num_shards``; whoever comes first decides.
@@ -197,7 +197,7 @@ def members_of(teacher: Teacher) -> tuple[Teacher, ...]:
     """Return the teachers whose logits a store keeps: an ensemble's members, or the teacher alone.
 
     Raises:
-        TeacherError: an ensemble of ensembles: a pooled answer holds at one temperature only.
+        TeacherError: an ensemble of ensembles: a pooled output holds at one temperature only.
     """
     if is_nested(teacher):
         raise TeacherError(
@@ -226,9 +226,9 @@ def verify_store(
         count: records to compare, spread over samples and views.
         batch_size: of the forward passes; need not be that of the collection.
     Returns:
-        The largest divergence in nats between stored and new answers, each as its codec keeps it, at T = 1.
+        The largest divergence in nats between stored and new outputs, each as its codec keeps it, at T = 1.
     Raises:
-        StoreError: the store is of other teachers, samples or views, or an answer differs by more than rounding.
+        StoreError: the store is of other teachers, samples or views, or a record differs by more than rounding.
     """
     from limbeck.teachers.comparing import compare_outputs
 

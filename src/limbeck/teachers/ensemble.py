@@ -20,7 +20,7 @@ from limbeck.teachers.teacher import Teacher
 
 @dataclass(frozen=True, eq=False)
 class PooledTargets(SoftTargets):
-    r"""The pooled answers of several teachers.
+    r"""The pooled outputs of several teachers.
 
     .. math::
         q = \sum_k \mu_k q_k / \sum_k \mu_k \quad\text{(arithmetic, at T)} \qquad
@@ -52,7 +52,7 @@ class PooledTargets(SoftTargets):
         return temperature * arithmetic_mean(log_probs, weights=self.weights)
 
     def members(self) -> tuple[tuple[float, SoftTargets], ...]:
-        """Return the teachers' answers with the shares of their weights, without those of weight 0."""
+        """Return the teachers' outputs with the shares of their weights, without those of weight 0."""
         weights = self.weights or (1.0,) * len(self.outputs)
         total = math.fsum(weights)
         return tuple((weight / total, output) for weight, output in zip(weights, self.outputs, strict=True) if weight)

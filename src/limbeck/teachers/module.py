@@ -158,7 +158,7 @@ def check_matrix(outputs: Tensor, ids: Tensor, count: int, *, name: str, may_be_
     bad = outputs.isnan() | outputs.isposinf() if may_be_minus_infinity else ~outputs.isfinite()
     if bool(bad.any()):
         row = int(bad.flatten(1).any(dim=1).nonzero()[0])
-        raise TeacherError(f"The teacher {name} answers with NaN or infinity.", received=f"sample id {int(ids[row])}")
+        raise TeacherError(f"The teacher {name} gives NaN or infinity.", received=f"sample id {int(ids[row])}")
 
 
 def _all_finite(values: Tensor) -> bool:

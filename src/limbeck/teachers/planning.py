@@ -1,4 +1,4 @@
-"""The plan of a collection: a codec for each teacher, measured on a sample of its answers."""
+"""The plan of a collection: a codec for each teacher, measured on a sample of its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher's outputs on a few fixed samples, so that one that answers otherwise next time is found out."""
+"""A teacher's outputs on a few fixed samples, so that one that gives other outputs next time is found out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_probe(folder: Path, teachers: Sequence[Teacher], samples: Samples, vie
         samples: the transfer set.
         views: normalisation included.
     Raises:
-        TeacherError: a teacher that answers otherwise than it did when the file was written.
+        TeacherError: a teacher that gives other outputs than it did when the file was written.
         StoreError: a damaged file.
     """
     asked = [teacher for teacher in teachers if teacher.runs and not teacher.has_whole_fingerprint]
@@ -98,7 +98,7 @@ def _distance(before: Tensor, now: Tensor) -> float:
 
 def _otherwise(name: str, distance: float) -> TeacherError:
     return TeacherError(
-        f"The teacher {name} answers the probe samples otherwise than before.",
+        f"The teacher {name} gives other outputs for the probe samples than before.",
         received=f"{distance:.3g} nats apart at T = 1",
         expected=f"at most {TOLERANCE:g} nats, which rounding explains",
         remedy="give a teacher that changed another version, and one that draws at random a fixed seed",

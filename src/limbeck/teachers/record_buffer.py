@@ -1,4 +1,4 @@
-"""Answers to several batches, encoded together."""
+"""Outputs for several batches, encoded together."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RecordBuffer:
     def add(self, outputs: Sequence[Tensor]) -> None:
         """Take in each teacher's logits, shape (rows, classes) or (rows, time, classes), for which there must be room.
 
-        Several are copied: a compiled teacher may write its next answer to the same place. A single one is left there.
+        Several are copied: a compiled teacher may write its next outputs to the same place. A single one is left there.
 
         Raises:
             ShapeMismatch: another number of classes than that of the codec.
@@ -57,7 +57,7 @@ class RecordBuffer:
         for codec, logits in zip(self._codecs, outputs, strict=True):
             if logits.shape[-1] != codec.num_classes:
                 raise ShapeMismatch(
-                    "A teacher's answers have another number of classes than before.",
+                    "A teacher's outputs have another number of classes than before.",
                     received=tuple(logits.shape),
                     expected=f"(batch, {codec.num_classes})",
                 )

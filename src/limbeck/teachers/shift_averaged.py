@@ -1,4 +1,4 @@
-"""A teacher that looks at an image from several places and answers with the mean."""
+"""A teacher that looks at an image from several places and gives the mean."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from limbeck.teachers.teacher import Teacher
 
 
 class ShiftAveragedTeacher(Teacher):
-    r"""The mean of a teacher's answers to an image moved by up to r pixels in any direction.
+    r"""The mean of a teacher's outputs for an image moved by up to r pixels in any direction.
 
     .. math:: z(x) = \frac{1}{(2r + 1)^2} \sum_{i, j = -r}^{r} z(x \text{ moved by } i, j)
 
@@ -36,7 +36,7 @@ class ShiftAveragedTeacher(Teacher):
     Raises:
         InvalidValue: a shift below 1.
         UnknownName: another pooling.
-        TeacherError: a teacher that answers by id.
+        TeacherError: a teacher that looks outputs up by id.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ShiftAveragedTeacher(Teacher):
         if not teacher.reads_inputs:
             raise TeacherError(
                 "Only a teacher that looks at its inputs can be asked about moved ones.",
-                received=f"{teacher.name}, which answers by sample id",
+                received=f"{teacher.name}, which looks outputs up by sample id",
                 expected="a live teacher",
             )
         self.teacher = teacher

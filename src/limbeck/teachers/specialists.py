@@ -1,4 +1,4 @@
-"""A generalist and its specialists as one teacher: each image is answered by those that know something of it."""
+"""A generalist and its specialists as one teacher: each image goes to those that know something of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SpecialistsTeacher(Teacher):
 
     .. math:: z = \log q, \qquad q = \arg\min_q KL(p^g \| q) + \sum_{k \in A} KL(p^k \| q)
 
-    All parts answer at temperature 1, as in the paper; the logits log q then serve at any temperature, as a network's
+    The parts run at temperature 1, as in the paper; the logits log q then serve at any temperature, as a network's
     do, and are stored like a network's. Every specialist runs on every batch, whether or not an image concerns it; the
     combination leaves out those that are not active. An image whose two most probable classes all but tie may concern
     other specialists in another batch size or precision.
@@ -128,7 +128,7 @@ class SpecialistsTeacher(Teacher):
         return DenseTargets(log_q)
 
     def check_fits(self, samples: Samples, views: Views) -> None:
-        """Raise TeacherError or StoreError unless all parts can answer, and the classes are those that were named."""
+        """Raise TeacherError or StoreError unless all parts can run, and the classes are those that were named."""
         for teacher in self.parts:
             teacher.check_fits(samples, views)
         known = tuple(samples.class_names or ())

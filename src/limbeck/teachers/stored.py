@@ -125,7 +125,7 @@ class LogitsTeacher(Teacher):
             self._taken_as.check_fits(self._logits, samples.task)
         if not views.is_constant:
             raise TeacherError(
-                f"The teacher {self._name} has answers for the clean view only.",
+                f"The teacher {self._name} has outputs for the clean view only.",
                 received="augmentations " + ", ".join(augmentation.name for augmentation in views.augmentations),
                 expected="targets of the very pixels that the student sees",
                 remedy="train without augmentation, give the teacher's network, or collect a store of these views",

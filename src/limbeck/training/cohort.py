@@ -1,6 +1,6 @@
 """Training a cohort: peers on the same batches, each with its own optimiser, each a constant to the others.
 
-The data's way through one step: batch -> every network's outputs, once -> for each network: the others' answers,
+The data's way through one step: batch -> every network's outputs, once -> for each network: the others' outputs,
 detached -> objective -> one backward -> its optimiser. "alternating" then asks the network again, without a graph, so
 that those after it learn from what it has just become.
 """
@@ -78,8 +78,8 @@ def fit_cohort(
         train: the samples. The unlabelled ones count in the divergences alone.
         objective: of every network.
         recipe: one for all, or one for each; batch size and epochs are common to all.
-        update: "alternating", as in the paper: after a network's step its answers are refreshed before the next one's.
-            "simultaneous": all learn from the answers at the step's beginning.
+        update: "alternating", as in the paper: after a network's step its outputs are refreshed before the next one's.
+            "simultaneous": all learn from the outputs at the step's beginning.
         teacher: a frozen teacher beside the peers; needed where the objective's ``teacher_weight`` is above 0.
         validation: chooses each network's epoch, and the best network.
         views: normalisation and augmentation.

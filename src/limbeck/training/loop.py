@@ -63,7 +63,7 @@ def fit(
         validation: chooses the epoch whose weights are kept: fewest errors, then the lower NLL.
         views: normalisation and augmentation; pass k over the data shows view k of each sample.
         num_views: show views 0 .. n - 1 in turn instead, so that a store can hold the targets of them all; the number
-            that the teacher has answers for, where it is a store and nothing is given here.
+            that the teacher has outputs for, where it is a store and nothing is given here.
         seed: of order, augmentation (through ``views.seed``, which is the caller's) and dropout.
         steps_per_epoch: steps between evaluations, one pass over ``train`` where not given. A baseline on few labels
             gets the step count of its distilled twin through this.

@@ -19,7 +19,7 @@ from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.runtime import Runtime
 
-TABLE_LIMIT_BYTES = 2 << 30  # a teacher's answers to all samples are kept up to this size
+TABLE_LIMIT_BYTES = 2 << 30  # a teacher's outputs for all samples are kept up to this size
 TEACHER_BATCH_SIZE = 512
 
 
@@ -105,7 +105,7 @@ class TeacherOutputs:
 
         Args:
             batch: of all groups.
-            rows: what each network sees, shape (networks, batch): positions of samples where the answers are ready,
+            rows: what each network sees, shape (networks, batch): positions of samples where the outputs are ready,
                 otherwise rows of the batch.
         """
         teacher_outputs = self._teacher_logits(batch) if self._table is None else self._table

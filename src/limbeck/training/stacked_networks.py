@@ -182,7 +182,7 @@ def _check_layers(network: nn.Module) -> None:
             raise ModelError(
                 f"Networks with {what} cannot be trained in a stack.",
                 received=f"{name or 'the network'}: {module}",
-                expected="layers whose answer depends on the example and the weights alone",
+                expected="layers whose output depends on the example and the weights alone",
                 remedy="train each network with fit",
             )
 

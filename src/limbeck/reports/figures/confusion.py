@@ -31,7 +31,7 @@ MAIN_ROLES = 4  # matrices drawn
 RIGHT, WRONG = "#004b78", "#b34700"
 DARK_CELL = 0.71  # opacity from which a digit is written in the page's colour
 HOW_TO_READ = (
-    "Rows are the true classes, columns what the network answered. Right answers lie on the diagonal (blue); what is "
+    "Rows are the true classes, columns the predicted ones. Correct predictions lie on the diagonal (blue); what is "
     "off it is a mistake (orange). The larger its share of the row, the stronger a cell's colour; small shares are "
     "exaggerated, so that rare mistakes still show. "
 )
@@ -84,14 +84,14 @@ def _panel(role: str, matrix: Matrix, count: int, names: list[str], *, with_digi
         axes.set_yticks(range(len(names)), names)
     else:
         _draw_pixels(axes, matrix)
-    axes.set_xlabel("class answered")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.tick_params(length=0 if with_digits else 3)
     set_margins(figure, square=True, turned=turned)
     for spine in axes.spines.values():
         spine.set(visible=True, alpha=0.35)
     total = sum(map(sum, matrix))
-    alternative = f"Confusion matrix of the {role}: {wrong:,} of {total:,} answers are wrong."
+    alternative = f"Confusion matrix of the {role}: {wrong:,} of {total:,} predictions are wrong."
     key = "confusion-" + "".join(c if c.isascii() and c.isalnum() else f"-{ord(c):x}" for c in role)
     return Panel(to_svg(figure, key), printable(alternative), wide=wide)
 

@@ -31,7 +31,7 @@ MOST_CLASSES = 10  # all are shown up to here, the most probable above
 SHOWN_OF_MANY = 8
 TRUE_COLOUR, OTHER_COLOUR = "#0072b2", "#d55e00"
 HOW_TO_READ = (
-    "The teacher's probabilities for a few samples. At T = 1 it is so sure of its answer that the rest hardly shows; a "
+    "The teacher's probabilities for a few samples. At T = 1 it is so sure of one class that the rest hardly shows; a "
     "higher temperature brings out which wrong classes it holds likelier than others, and by how much. That ranking is "
     "what the student learns beyond the label. "
 )

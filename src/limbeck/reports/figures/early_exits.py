@@ -1,4 +1,4 @@
-"""Accuracy and cost of answers on the way, by the confidence that an exit needs to answer."""
+"""Accuracy and cost of early exit, by the confidence that an exit needs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ HOW_TO_READ_CHOSEN = (
     " A framed diamond is what the threshold that validation samples chose gives on the test samples, one for each "
     "seed, in its network's colour."
 )
-HOW_TO_READ_SHARES = "The share of test samples that each exit answers, mean over seeds, by the confidence it needs."
+HOW_TO_READ_SHARES = "The share of test samples that leave at each exit, mean over seeds, by the confidence it needs."
 
 
 def early_exits_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None:
-    """Draw accuracy against the cost of answers on the way; None for networks without exits."""
+    """Draw accuracy against the cost of early exit; None for networks without exits."""
     if not record.early_exits:
         return None
     legend = [legend_entry(role, role_style(role, record.roles()), marker=False) for role in _by_role(record)]
@@ -44,15 +44,15 @@ def early_exits_figure(record: RunRecord, summary: RunSummary) -> ReportFigure |
         diamond = "M-4.5 0L0 -4.5L4.5 0L0 4.5z"
         legend.append(LegendEntry("chosen threshold", css_colour(INK), line=False, marker=diamond))
         how_to_read += HOW_TO_READ_CHOSEN
-    return ReportFigure("early-exits", "Answers on the way", how_to_read, [_tradeoff_panel(record)], legend)
+    return ReportFigure("early-exits", "Early exit", how_to_read, [_tradeoff_panel(record)], legend)
 
 
 def exit_shares_figure(record: RunRecord, summary: RunSummary) -> ReportFigure | None:
-    """Draw which exit answers how many samples, a panel for each network; None for networks without exits."""
+    """Draw how many samples leave at each exit, a panel for each network; None for networks without exits."""
     if not record.early_exits:
         return None
     styles = zip(record.early_exits[0].exits, SERIES_STYLES, strict=False)
-    legend = [legend_entry(f"answered at {name}", style, marker=False) for name, style in styles]
+    legend = [legend_entry(f"leaves at {name}", style, marker=False) for name, style in styles]
     panels = [_shares_panel(role, curves) for role, curves in _by_role(record).items()]
     return ReportFigure("exit-shares", "Who answers", HOW_TO_READ_SHARES, panels, legend)
 
@@ -114,7 +114,7 @@ def _tradeoff_panel(record: RunRecord) -> Panel:
 
 def _shares_panel(role: str, curves: list[EarlyExitRecord]) -> Panel:
     figure = new_figure()
-    axes = figure.add_subplot(title=printable(role), xlabel="confidence needed", ylabel="samples answered (%)")
+    axes = figure.add_subplot(title=printable(role), xlabel="confidence needed", ylabel="samples that leave (%)")
     thresholds = [point.threshold for point in curves[0].points]
     for place, (_, style) in enumerate(zip(curves[0].exits, SERIES_STYLES, strict=False)):
         shares = [

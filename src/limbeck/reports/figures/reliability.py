@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 MAIN_ROLES = 4  # diagrams drawn
 HOW_TO_READ = (
-    "Test samples are sorted into bins by the network's confidence in its answer. Each mark compares the mean "
-    "confidence of a bin with the share of right answers in it: on the diagonal the network is exactly as often right "
+    "Test samples are sorted into bins by the network's confidence in its prediction. Each mark compares the mean "
+    "confidence of a bin with the share of correct predictions in it: on the diagonal the network is as often right "
     "as it is sure, below it is over-confident, above it is too modest. Bars are 95 % (Wilson) intervals for one "
     "seed's number of samples: where the strip below shows few samples, the mark says little. ECE is the mean distance "
     "from the diagonal, weighted by samples."
@@ -105,7 +105,7 @@ def _panel(role: str, networks: list[NetworkRecord], ece: float | None, style: R
     upper.plot([0, 100], [0, 100], color=INK, alpha=0.7, linewidth=1, dashes=(5, 3))
     filled = [one for one in bins if one.count]
     _draw_marks(upper, filled, len(networks), style)
-    upper.set(xlim=(-3, 103), ylim=(-3, 103), ylabel="right answers (%)")
+    upper.set(xlim=(-3, 103), ylim=(-3, 103), ylabel="correct predictions (%)")
     _draw_counts(lower, filled, total, style)
     for axes in (upper, lower):
         light_grid(axes)
@@ -113,7 +113,7 @@ def _panel(role: str, networks: list[NetworkRecord], ece: float | None, style: R
     worst = max(filled, key=lambda one: one.count * abs(one.accuracy - one.confidence))
     alternative = (
         f"Reliability of the {printable(role)}: ECE {percent(ece, decimals=2)}; the bin that adds most has mean "
-        f"confidence {percent(worst.confidence)} and {percent(worst.accuracy)} right answers."
+        f"confidence {percent(worst.confidence)} and {percent(worst.accuracy)} correct predictions."
     )
     key = "reliability-" + "".join(c if c.isascii() and c.isalnum() else f"-{ord(c):x}" for c in role)
     return Panel(to_svg(figure, key), alternative)
