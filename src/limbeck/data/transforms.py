@@ -31,7 +31,8 @@ class Transform:
         function: takes one sample and returns a tensor, an array, a PIL image or a mapping of them; None where the
             random transforms are inside the data set itself, which is then read under the random state of the view.
         takes: what the function is called with: a "pil" image, an "array" (H, W, C) or (...), or a "tensor"
-            (C, H, W). By default a PIL image where the source has them, else a tensor.
+            (C, H, W). By default an array for albumentations, whose pictures come back as (H, W, C) and are turned;
+            for others a PIL image where the source has them, else a tensor.
         clean: the pipeline of the clean view; by default ``function``, drawn once for all.
         name: identifies the function where its content cannot be read, and in place of it: change the name whenever
             the function changes.
@@ -57,7 +58,8 @@ class Transform:
             raise InvalidValue(
                 "A transform takes a sample in one of three forms.", received=takes, expected="pil, array or tensor"
             )
-        self.function, self.takes, self.clean, self.name = function, takes, clean, name
+        self.function, self.clean, self.name = function, clean, name
+        self.takes = "array" if takes is None and _is_albumentations(function) else takes
         self._is_fixed = False
         if function is None and name is None:
             raise InvalidValue(
@@ -163,7 +165,7 @@ def _call(function: Callable[..., Any], item: Any, takes: Takes | None, sample_i
         given = _in_form(item, takes)
         keywords = _is_albumentations(function)
         output = function(image=given) if keywords else function(given)
-        return output["image"] if keywords else output
+        return _channels_first(output["image"]) if keywords else output
     except LimbeckError:
         raise
     except Exception as error:
@@ -205,6 +207,11 @@ def _as_tensor(output: Any) -> Inputs:
     if not is_picture:
         return tensor
     return tensor[None] if array.ndim == 2 else tensor.permute(2, 0, 1)
+
+
+def _channels_first(image: Any) -> Any:
+    is_array = isinstance(image, np.ndarray) and image.ndim == 3
+    return np.ascontiguousarray(image.transpose(2, 0, 1)) if is_array and image.dtype != np.uint8 else image
 
 
 def _is_albumentations(function: Any) -> bool:
