@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,12 +13,13 @@ from torch.testing import assert_close
 
 import limbeck
 from limbeck.data import Batch, Samples, as_samples
-from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError
+from limbeck.errors import InvalidValue, ShapeMismatch, StoreError, TeacherError
 from limbeck.metrics.multi_label import label_agreement, mean_label_kl, measure_labels
 from limbeck.metrics.tasks import compare_task, labelled_rows, measure_task
+from limbeck.models import build
 from limbeck.objectives import BinaryDistillation, Distillation, HardLabels, valid_rows
 from limbeck.targets import DenseTargets, TargetStore
-from limbeck.teachers import ModuleTeacher, StoreTeacher, collect, verify_store
+from limbeck.teachers import EnsembleTeacher, ModuleTeacher, StoreTeacher, collect, verify_store
 from limbeck.training import TrainConfig, fit
 
 NAMES = ("a", "b", "c")
@@ -61,13 +64,32 @@ def test_independent_labels_go_the_whole_way(tmp_path):
     assert again.module(inputs[:2]).shape == (2, 3)
 
 
-def test_several_teachers_of_independent_labels_are_pooled_by_their_logits_alone():
+@pytest.mark.parametrize("pooling", ["arithmetic", "geometric"])
+def test_several_teachers_of_independent_labels_are_pooled_label_by_label(tmp_path, pooling):
     inputs, scores = features()
     samples = Samples("labels", torch.arange(60), inputs, scores > 0, NAMES)
+    torch.manual_seed(0)
     teachers = [nn.Linear(5, 3), nn.Linear(5, 3)]
-    with pytest.raises(TeacherError, match="independent"):
-        limbeck.distill("mlp:widths=6", teachers, samples, **FAST)
-    limbeck.distill("mlp:widths=6", teachers, samples, pooling="geometric", **FAST)
+    logits = [teacher(inputs).detach() for teacher in teachers]
+    pooled = EnsembleTeacher(
+        [ModuleTeacher(teacher) for teacher in teachers], weights=[1, 3], pooling=pooling, independent=True
+    )
+    for temperature in (1.0, 3.0):
+        probs = [(z / temperature).sigmoid() for z in logits]
+        if pooling == "arithmetic":
+            expected = 0.25 * probs[0] + 0.75 * probs[1]
+        else:
+            expected = ((0.25 * logits[0] + 0.75 * logits[1]) / temperature).sigmoid()
+        found = pooled(samples.ids, inputs).logits_at(temperature)
+        assert_close((found / temperature).sigmoid(), expected)
+    job = {"pooling": pooling, "teacher_weights": [1, 3], **FAST}
+    stored = limbeck.distill("mlp:widths=6", teachers, samples, out=tmp_path / "run", **job)
+    ready = limbeck.distill("mlp:widths=6", teachers, samples, **job)
+    assert_close(dict(stored.student.state_dict()), dict(ready.student.state_dict()), atol=1e-3, rtol=0)
+    classes = EnsembleTeacher([ModuleTeacher(teacher) for teacher in teachers])
+    with pytest.raises(TeacherError, match="pools other labels"):
+        fit(build("mlp:widths=6", input_shape=(5,), num_classes=3, seed=0), samples,
+            BinaryDistillation(soft_weight=1.0), teacher=classes, recipe=FAST["recipe"])  # fmt: skip
 
 
 @pytest.mark.parametrize("with_folder", [False, True])
@@ -77,6 +99,31 @@ def test_tags_of_tokens_go_the_whole_way(tmp_path, with_folder):
     measured = {one.name: one.value for one in result.record.measurements if one.network == "distilled"}
     assert 0 < measured["accuracy"] <= 1
     assert any(("targets/" if with_folder else "in memory") in note for note in result.record.notes)
+
+
+@pytest.mark.parametrize("codec", ["dense16", "dense8", "auto"])
+def test_a_store_keeps_the_level_of_independent_labels(tmp_path, codec):
+    """Of classes only differences between logits count; of labels each logit by itself."""
+    torch.manual_seed(0)
+    inputs, scores = features()
+    samples = Samples("labels", torch.arange(60), inputs, scores > 0, NAMES)
+    teacher = ModuleTeacher(nn.Linear(5, 3))
+    store = collect(teacher, samples, limbeck.Views(), tmp_path / "store", codec=codec)
+    live = teacher(samples.ids, inputs).logits
+    read = StoreTeacher(store)(samples.ids, inputs).logits_at(1.0)
+    assert_close(read, live, atol=2e-3 if codec == "dense16" else 5e-2, rtol=0)
+    assert verify_store(store, teacher, samples, limbeck.Views()) < 1e-3
+    module, level = teacher.modules[0], teacher.modules[0].bias.data.clone()
+    module.bias.data.add_(3.0)
+    moved = ModuleTeacher(copy.deepcopy(module))
+    module.bias.data.copy_(level)
+    with pytest.raises(StoreError, match="other teachers"):
+        verify_store(store, moved, samples, limbeck.Views())
+    with pytest.raises(InvalidValue, match="independent labels"):
+        collect(teacher, samples, limbeck.Views(), tmp_path / "other", codec="sparse:2")
+    classes = Samples("labels", torch.arange(60), inputs, torch.arange(60) % 3, NAMES)
+    with pytest.raises(StoreError, match="another kind"):
+        TargetStore.open(store.path, samples=classes)
 
 
 @pytest.mark.parametrize("codec", ["dense16", "dense8", "sparse:1", "auto"])

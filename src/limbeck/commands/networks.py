@@ -134,7 +134,7 @@ def trained_teacher(
         members.append(member)
     if not members:
         raise ConfigError("There is no teacher.", received="an empty list", expected="at least one trained network")
-    return members[0] if len(members) == 1 else EnsembleTeacher(members)
+    return members[0] if len(members) == 1 else EnsembleTeacher(members, independent=train.task == "multi_label")
 
 
 def committee_for(

@@ -29,7 +29,7 @@ from limbeck.errors import DataError, StoreError, TeacherError
 from limbeck.inputs import move
 from limbeck.objectives import Objective, objective_of_labels
 from limbeck.records import Comparison
-from limbeck.teachers import EnsembleTeacher, Teacher, as_teacher
+from limbeck.teachers import Teacher, as_teacher
 from limbeck.training import predict
 
 
@@ -78,24 +78,12 @@ def distill(settings: DistillJob) -> RunResult:
         ready = [member.fingerprint for source in sources if isinstance(source, Teacher) for member in source.members]
         stored = open_store(store, experiment, settings, ready)
     prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
-    _refuse_softmax_pool(prepared.teacher, data.train.task)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     experiment.results.notes += [*prepared.notes, *target_source.notes]
     if network.shares_start:
         experiment.results.note("The student was given as a module: every seed starts from its weights.")
     students = _train_students(experiment, network, target_source.teacher, settings)
     return _finish(experiment, prepared, students, settings)
-
-
-def _refuse_softmax_pool(teacher: Teacher, task: str) -> None:
-    """Raise where several teachers' independent labels would be pooled as one distribution over classes."""
-    if task == "multi_label" and isinstance(teacher, EnsembleTeacher) and teacher.pooling == "arithmetic":
-        raise TeacherError(
-            "An arithmetic mean pools distributions over classes; these labels are independent.",
-            received=f"{len(teacher.teachers)} teachers, pooling arithmetic",
-            expected="pooling geometric: the mean of each label's logits",
-            remedy='pass pooling="geometric", or --pooling geometric',
-        )
 
 
 def _train_students(

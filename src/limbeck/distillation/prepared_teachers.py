@@ -175,7 +175,12 @@ def prepare_teachers(
             members.append(ModuleTeacher(networks[-1].module, name=source.name))
     if len(members) == 1:
         return PreparedTeachers(members[0], networks, notes, context.runtime.device)
-    ensemble = EnsembleTeacher(members, weights=settings.teacher_weights, pooling=settings.pooling)
+    ensemble = EnsembleTeacher(
+        members,
+        weights=settings.teacher_weights,
+        pooling=settings.pooling,
+        independent=context.data.train.task == "multi_label",
+    )
     if ensemble.reads_inputs:
         origin = f"pooled ({settings.pooling} mean)"
         networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, context)))

@@ -78,7 +78,12 @@ def open_store(
     members: list[Teacher] = [StoreTeacher(store, member=member) for member in range(store.num_members)]
     if has_own_classes:
         members = [over_classes(member, names, settings) for member in members]
-    return pool_stored(members, weights=settings.teacher_weights, pooling=settings.pooling)
+    return pool_stored(
+        members,
+        weights=settings.teacher_weights,
+        pooling=settings.pooling,
+        independent=context.data.train.task == "multi_label",
+    )
 
 
 def choose_target_source(teacher: Teacher, context: Experiment, settings: TeacherSettings) -> TargetSource:

@@ -1,7 +1,7 @@
 """Many teachers as one: means of their distributions, and a generalist with its specialists."""
 
 from limbeck.pooling.class_sets import class_set_numbers
-from limbeck.pooling.means import arithmetic_mean, geometric_mean
+from limbeck.pooling.means import arithmetic_mean, geometric_mean, mean_of_labels
 from limbeck.pooling.specialists import METHODS, active_specialists, combine_specialists, require_num_top_classes
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "class_set_numbers",
     "combine_specialists",
     "geometric_mean",
+    "mean_of_labels",
     "require_num_top_classes",
 ]

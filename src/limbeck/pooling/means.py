@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import InvalidValue, ShapeMismatch
@@ -78,6 +79,34 @@ def geometric_mean(logits: Sequence[Tensor] | Tensor, *, weights: Sequence[float
     for member, share in zip(members, shares, strict=True):
         mean = mean + share * torch.log_softmax(member, dim=-1)
     return torch.log_softmax(mean, dim=-1)
+
+
+def mean_of_labels(logits: Sequence[Tensor] | Tensor, *, weights: Sequence[float] | Tensor | None = None) -> Tensor:
+    r"""Logits of the weighted arithmetic mean of independent labels' probabilities, computed in log space.
+
+    .. math:: z = \log \frac{p}{1 - p}, \qquad p = \frac{\sum_k \mu_k \, \sigma(z_k)}{\sum_k \mu_k}
+
+    Args:
+        logits: z_k of each member, over the temperature at which the result is used: a sequence of tensors
+            (..., labels), or one tensor (members, ..., labels).
+        weights: mu_k, as :func:`arithmetic_mean` takes them.
+    Returns:
+        z, shape (..., labels), float32 (float64 where a member is float64).
+    Raises:
+        InvalidValue, ShapeMismatch: as :func:`arithmetic_mean`.
+    Example:
+        >>> from torch import tensor
+        >>> mean_of_labels([tensor([0.9]).logit(), tensor([0.5]).logit()]).sigmoid()
+        tensor([0.7000])
+    """
+    members, shares = _members_and_shares(logits, weights, "logits")
+    parts = [
+        torch.stack(
+            [F.logsigmoid(sign * member) + math.log(share) for member, share in zip(members, shares, strict=True)]
+        )
+        for sign in (1, -1)
+    ]
+    return torch.logsumexp(parts[0], dim=0) - torch.logsumexp(parts[1], dim=0)
 
 
 def _members_and_shares(

@@ -6,6 +6,7 @@ from limbeck.targets.compact_targets import LowRankTargets, SparseTargets, TailM
 from limbeck.targets.dense_codecs import Dense8, Dense16
 from limbeck.targets.feature_targets import FeatureTargets
 from limbeck.targets.fidelity import Divergence, Fidelity, measure_fidelity
+from limbeck.targets.labels_codec import LabelsCodec
 from limbeck.targets.lowrank_codec import LowRank
 from limbeck.targets.lowrank_fit import LowRankFit, fit_lowrank
 from limbeck.targets.manifest import FileRecord, Manifest, MemberRecord, Plan, ShardRecord
@@ -25,6 +26,7 @@ __all__ = [
     "FeatureTargets",
     "Fidelity",
     "FileRecord",
+    "LabelsCodec",
     "LowRank",
     "LowRankFit",
     "LowRankTargets",

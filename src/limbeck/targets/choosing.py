@@ -12,6 +12,7 @@ from limbeck.errors import InvalidValue, StoreError, require_positive, unknown_n
 from limbeck.targets.codec import Codec
 from limbeck.targets.dense_codecs import Dense8, Dense16
 from limbeck.targets.fidelity import TEMPERATURES, Fidelity, measure_fidelity
+from limbeck.targets.labels_codec import INDEPENDENT, LabelsCodec
 from limbeck.targets.lowrank_codec import LowRank
 from limbeck.targets.lowrank_fit import LowRankFit, fit_lowrank
 from limbeck.targets.positions_codec import PositionsCodec, split_positions
@@ -35,6 +36,10 @@ class Choice:
     fidelity: Fidelity
     note: str
 
+    def of_labels(self) -> Choice:
+        """Return the choice for independent labels, which this one was measured on beside a class of logit 0."""
+        return Choice(LabelsCodec(self.codec), self.fidelity, f"{self.note}; labels beside a logit of 0")
+
     def of_positions(self, num_positions: int) -> Choice:
         """Return the choice for sequences whose positions this one was measured on."""
         codec = PositionsCodec(self.codec, num_positions=num_positions)
@@ -52,6 +57,9 @@ def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Te
     if num_positions is not None:
         rows = codec_from(name, own, arrays, num_classes=num_classes)
         return PositionsCodec(rows, num_positions=num_positions)
+    if own.pop(INDEPENDENT, False):
+        return LabelsCodec(codec_from(name, own, arrays, num_classes=num_classes + 1))
+    parameters = own
     try:
         if name == "dense16":
             return Dense16(num_classes, **parameters)
@@ -108,6 +116,7 @@ def choose_codec(
     *,
     max_kl: float = MAX_KL,
     temperatures: Sequence[float] = FIDELITY_TEMPERATURES,
+    dense_only: bool = False,
 ) -> Choice:
     """Return the codec of the smallest records whose mean divergence is at most ``max_kl`` at every temperature.
 
@@ -116,6 +125,7 @@ def choose_codec(
         measured_sample: other logits to measure on; what is fitted is not measured on its own sample.
         max_kl: nats, > 0.
         temperatures: at which the divergence must stay below it; of 1, 2, 4, 8, 20.
+        dense_only: whether codecs that keep a few classes and their sum are left out.
     Returns:
         dense16, with a note, where no codec meets it.
     Raises:
@@ -127,7 +137,7 @@ def choose_codec(
                            expected=f"some of {TEMPERATURES}")  # fmt: skip
     num_classes = fit_sample.shape[1]
     candidates: list[Codec] = [Dense8(num_classes), Dense16(num_classes)]
-    if num_classes >= MIN_CLASSES:
+    if num_classes >= MIN_CLASSES and not dense_only:
         candidates += [Sparse(num_classes, top=top) for top in SPARSE_TOPS if top <= num_classes // 4]
         candidates += _lowrank_candidates(fit_sample, measured_sample[:_SEARCH_ROWS], max_kl, temperatures)
     candidates.sort(key=lambda codec: codec.record_bytes)

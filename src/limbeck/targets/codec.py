@@ -25,6 +25,7 @@ class Codec(ABC):
     name: ClassVar[str]  # as manifests and settings call it
     keeps_top1: ClassVar[bool]  # whether the largest logit is always the largest again
     is_dense: ClassVar[bool]  # whether it decodes to DenseTargets, so that a small store is worth decoding once for all
+    independent: bool = False  # whether it keeps independent labels, whose logits mean something by themselves
     num_classes: int
     num_positions: int | None = None  # rows of logits in a record, where a sample has one for each position
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from limbeck.data import Samples, Views
 from limbeck.errors import StoreError
+from limbeck.targets.labels_codec import INDEPENDENT
 from limbeck.targets.manifest import Plan
 
 COLLECT_AGAIN = "collect the targets again for what is about to be trained, or train with what the store was made for"
@@ -24,6 +25,21 @@ def check_teachers(plan: Plan, fingerprints: Sequence[str] | None) -> None:
         expected=f"{len(stored)} ({names}) with fingerprints {', '.join(stored)}",
         remedy=COLLECT_AGAIN,
     )
+
+
+def check_labels(plan: Plan, samples: Samples | None) -> None:
+    """Raise StoreError where one has independent labels, and the other classes that exclude each other."""
+    if samples is None:
+        return
+    kinds = ("classes that exclude each other", "independent labels")
+    stored = all(member.parameters.get(INDEPENDENT, False) for member in plan.members)
+    if stored != (samples.task == "multi_label"):
+        raise StoreError(
+            "The store keeps soft targets of another kind than the labels.",
+            received=kinds[not stored],
+            expected=kinds[stored],
+            remedy=COLLECT_AGAIN,
+        )
 
 
 def check_samples(plan: Plan, samples: Samples | None) -> None:

@@ -15,7 +15,7 @@ from limbeck.targets.choosing import codec_from
 from limbeck.targets.codec import Codec
 from limbeck.targets.layout import MANIFEST, PLAN, check_hash, check_size, small_files
 from limbeck.targets.manifest import MANIFEST_FORMAT, Manifest, MemberRecord, Plan, read_sealed
-from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
+from limbeck.targets.matching import check_class_names, check_labels, check_samples, check_teachers, check_views
 from limbeck.targets.records import MemberRecords
 from limbeck.targets.sample_ids import RankOfId
 from limbeck.targets.soft_targets import SoftTargets
@@ -100,6 +100,7 @@ class TargetStore:
             class_names = samples.class_names
         check_teachers(plan, teacher_fingerprints)
         check_samples(plan, samples)
+        check_labels(plan, samples)
         check_views(plan, views)
         check_class_names(plan, class_names)
         for shards, member in zip(manifest.shards, plan.members, strict=True):

@@ -10,6 +10,7 @@ from limbeck.data import Samples, Views, counter_bits
 from limbeck.errors import StoreError
 from limbeck.losses import kl_divergence, tempered_log_softmax
 from limbeck.targets import TargetStore
+from limbeck.targets.labels_codec import beside_zero
 from limbeck.targets.matching import check_samples, check_teachers, check_views
 from limbeck.teachers.positions import padded_positions
 from limbeck.teachers.precision import Forward
@@ -43,6 +44,8 @@ def compare_outputs(
                 codec, logits = store.codecs[member], padded_positions(raw, samples, batch.labels)
                 now = codec.decode(codec.encode(logits).cpu()).logits_at(1.0)
                 kept = store.targets(batch.ids, view=view, member=member).logits_at(1.0)
+                if codec.independent:
+                    now, kept = beside_zero(now), beside_zero(kept)
                 divergences = kl_divergence(
                     tempered_log_softmax(kept, temperature=1.0), tempered_log_softmax(now, temperature=1.0)
                 )

@@ -87,9 +87,13 @@ def store_teacher(
 
 
 def pool_stored(
-    members: Sequence[Teacher], *, weights: Sequence[float] | None = None, pooling: str = "arithmetic"
+    members: Sequence[Teacher],
+    *,
+    weights: Sequence[float] | None = None,
+    pooling: str = "arithmetic",
+    independent: bool = False,
 ) -> Teacher:
-    """Return a store's members as one teacher, as :func:`store_teacher` does."""
+    """Return a store's members as one teacher, as :func:`store_teacher` does; of independent labels if so said."""
     if len(members) == 1 and weights is None:
         return members[0]
-    return EnsembleTeacher(members, weights=weights, pooling=pooling)
+    return EnsembleTeacher(members, weights=weights, pooling=pooling, independent=independent)

@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck.data import Samples, Views, counter_bits, iterate_batches
 from limbeck.errors import InvalidValue, ShapeMismatch, StoreError
 from limbeck.targets import Choice, MemberRecord, Plan, choose_codec, measure_fidelity, named_codec
+from limbeck.targets.labels_codec import beside_zero
 from limbeck.targets.matching import check_class_names, check_samples, check_teachers, check_views
 from limbeck.targets.writer import write_arrays, write_ids, write_plan
 from limbeck.teachers.positions import valid_rows
@@ -72,9 +73,15 @@ def make_plan(
     num_views = settings.num_views
     num_records = len(samples) * (num_views or 1)
     choices = [
-        _choose(settings, *_draw(Forward([member], precision=forward.precision), samples, views, settings))
+        _choose(
+            settings,
+            *_draw(Forward([member], precision=forward.precision), samples, views, settings),
+            dense_only=samples.task == "multi_label",
+        )
         for member in forward.members
     ]
+    if samples.task == "multi_label":
+        choices = [choice.of_labels() for choice in choices]
     if samples.has_positions:
         choices = [choice.of_positions(samples.labels.shape[1]) for choice in choices]
     num_classes = choices[0].codec.num_classes
@@ -166,15 +173,16 @@ def _outputs(
     view = None if settings.num_views is None else 0
     with torch.no_grad():
         for batch in iterate_batches(samples, views, positions, batch_size=settings.batch_size, view=view):
-            parts.append(valid_rows(forward(batch)[0], samples, batch.labels).float().cpu())
+            logits = valid_rows(forward(batch)[0], samples, batch.labels).float().cpu()
+            parts.append(beside_zero(logits) if samples.task == "multi_label" else logits)
             if sum(part.numel() for part in parts) * 4 > SAMPLE_BYTES:
                 break
     return torch.cat(parts)
 
 
-def _choose(settings: CollectionSettings, fit: Tensor, measured: Tensor) -> Choice:
+def _choose(settings: CollectionSettings, fit: Tensor, measured: Tensor, *, dense_only: bool) -> Choice:
     if settings.codec == "auto":
-        return choose_codec(fit, measured, max_kl=settings.max_kl)
+        return choose_codec(fit, measured, max_kl=settings.max_kl, dense_only=dense_only)
     named = named_codec(settings.codec, fit)
     return Choice(named, measure_fidelity(named, measured), "asked for")
 
