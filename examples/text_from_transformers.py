@@ -33,7 +33,7 @@ def student(num_classes: int) -> DistilBertForSequenceClassification:
     return bert(num_classes, width=24, layers=1)
 
 
-def main(out: Path | None = None, num_labelled: int = 3000, num_epochs: int = 6, seeds: int = 2) -> str:
+def main(out: Path | None = None, num_labelled: int = 3000, num_epochs: int = 10, seeds: int = 3) -> str:
     """Read and tokenise the questions, train both networks; return the summary."""
     with tarfile.open(Path(os.environ["LIMBECK_DATA"]) / "intents.tar.gz") as files:
         texts = json.load(files.extractfile("intents/clinc150/data/data_small.json"))
@@ -48,7 +48,8 @@ def main(out: Path | None = None, num_labelled: int = 3000, num_epochs: int = 6,
         teachers=teacher,
         train=data,
         num_labelled=num_labelled,  # of 7,500; the student also sees the others, with the teacher's outputs
-        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.005),
+        temperature=2,
+        recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=0.01),
         teacher_recipe=limbeck.TrainConfig(num_epochs=num_epochs, batch_size=32, optimiser="adamw", learning_rate=1e-3),
         seeds=seeds,
         out=out,

@@ -1,15 +1,19 @@
-"""Trap 24: a checkpoint read with pickle runs whatever it contains; a config that names code runs it."""
+"""Trap 24: a checkpoint read with pickle runs whatever it contains; a config that names code runs it. And wrappers."""
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import sys
+from functools import partial
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+import limbeck
 from limbeck.errors import LimbeckError, ModelError
 from limbeck.models import ModelSpec, build, load_model, load_weights, save_model
 
@@ -93,3 +97,31 @@ def test_trap_24_a_saved_model_names_no_code(tmp_path, monkeypatch, spec):
     with pytest.raises(ModelError, match="never run"):
         load_model(tmp_path / "run")
     assert "trap_24_module" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, partial(torch.compile, backend="eager")], ids=["parallel", "compiled"]
+)
+def test_trap_32_a_wrapped_student_is_trained_measured_and_saved(tmp_path, wrap):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(80, 5, generator=generator)
+    labels = (inputs[:, 0] > 0).long()
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+    settings = {
+        "seeds": 1,
+        "progress": "silent",
+        "recipe": limbeck.TrainConfig(num_epochs=3, batch_size=16, ema_decay=0.9),
+    }
+    teacher = nn.Linear(5, 2)
+    wrapped = limbeck.distill(
+        wrap(copy.deepcopy(plain)), [wrap(teacher)], (inputs, labels), out=tmp_path / "wrapped", **settings
+    )
+    bare = limbeck.distill(plain, [teacher], (inputs, labels), **settings)
+    for quantity in ("errors", "nll"):
+        one, other = (
+            run.record.values("distilled", quantity, split="test", weights="selected") for run in (wrapped, bare)
+        )
+        assert one == pytest.approx(other)
+    saved = load_file(tmp_path / "wrapped" / "student.safetensors")
+    assert set(saved) == set(plain.state_dict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 
 import torch
 from torch import nn
@@ -62,15 +63,17 @@ def count_flops(module: nn.Module, like: ShapeOrInputs) -> int:
     the custom. Papers that count "MACs", or call these FLOPs, give half of it. Modes and buffers stay as they were.
 
     Args:
-        module: on any device.
+        module: on any device; a compiled one runs uncompiled, so that its operations can be seen.
         like: shape of one sample, or real samples, of which the first is taken.
     Example:
         >>> count_flops(nn.Linear(4, 3), (4,))
         24
     """
     inputs = example_inputs(module, like, batch_size=1)
-    with evaluating(module), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        call_network(module, inputs)
+    with evaluating(module), torch.no_grad(), torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using `torch.compile")  # the counter's hooks look at all modules
+        with FlopCounterMode(display=False) as counter:
+            call_network(module, inputs)
     return int(counter.get_total_flops())
 
 
