@@ -17,7 +17,6 @@ from limbeck.jobs.job import KEY_DIGITS
 from limbeck.jobs.work import make
 from limbeck.objectives import MutualLearning
 from limbeck.records import make_folder
-from limbeck.teachers import as_teacher
 from limbeck.training import (
     EventLog,
     FitResult,
@@ -101,7 +100,7 @@ class NetworkCache:
                 missing[0].samples,
                 [task.objective for task in missing],
                 recipe=missing[0].recipe,
-                teacher=next((as_teacher(task.teacher) for task in missing if task.teacher), None),
+                teacher=next((task.frozen_teacher for task in missing if task.teacher), None),
                 validation=missing[0].validation,
                 views=[task.views for task in missing],
                 seeds=[task.seed for task in missing],
@@ -131,7 +130,7 @@ class NetworkCache:
             objective,
             recipe=[task.recipe for task in tasks],
             update=update,
-            teacher=as_teacher(first.teacher) if first.teacher is not None else None,
+            teacher=first.frozen_teacher,
             validation=first.validation,
             views=first.views,
             num_views=first.num_views,
@@ -208,7 +207,7 @@ def _fitted(
         task.samples,
         task.objective,
         recipe=task.recipe,
-        teacher=as_teacher(task.teacher) if task.teacher is not None else None,
+        teacher=task.frozen_teacher,
         validation=task.validation,
         views=task.views,
         num_views=task.num_views,

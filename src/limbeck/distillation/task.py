@@ -121,6 +121,11 @@ class TrainingTask:
             way=way,
         )
 
+    @property
+    def frozen_teacher(self) -> Teacher | None:
+        """The teacher as ``fit`` takes it; a module is frozen."""
+        return None if self.teacher is None else as_teacher(self.teacher)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or f"{self.name}-seed{self.seed}")
         if not NAME.fullmatch(self.title):
@@ -173,7 +178,7 @@ class TrainingTask:
             self.samples,
             self.objective,
             recipe=self.recipe,
-            teacher=as_teacher(self.teacher) if self.teacher is not None else None,
+            teacher=self.frozen_teacher,
             validation=self.validation,
             views=self.views,
             num_views=self.num_views,

@@ -18,7 +18,7 @@ from limbeck.losses import (
     standardise_logits,
 )
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for, names_of
 from limbeck.targets import SoftTargets
 
 
@@ -53,7 +53,7 @@ class BesideLabels(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        return ("soft", "hard") if self.hard_weight > 0 else ("soft",)
+        return names_of(soft=self.soft_weight, hard=self.hard_weight)
 
     @abstractmethod
     def mean_soft_loss(self, outputs: Tensor, teacher_logits: Tensor, batch: Batch, counts: Counts) -> Tensor:

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from limbeck.data import UNLABELLED, Batch
-from limbeck.errors import InvalidValue, ShapeMismatch, require_not_negative, require_positive
+from limbeck.errors import ShapeMismatch, require_positive
 from limbeck.losses import binary_hard_label_loss, binary_soft_target_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, example_sum, logits_for
+from limbeck.objectives.objective import (
+    Counts,
+    LossParts,
+    Objective,
+    example_sum,
+    logits_for,
+    names_of,
+    require_some_weight,
+)
 from limbeck.targets import SoftTargets
 
 
@@ -38,12 +46,7 @@ class BinaryDistillation(Objective):
 
     def __post_init__(self) -> None:
         require_positive("temperature", self.temperature)
-        require_not_negative("hard_weight", self.hard_weight)
-        require_not_negative("soft_weight", self.soft_weight)
-        if self.hard_weight == 0 and self.soft_weight == 0:
-            raise InvalidValue(
-                "hard_weight and soft_weight are both 0.", received="0 and 0", expected="at least one above 0"
-            )
+        require_some_weight(hard_weight=self.hard_weight, soft_weight=self.soft_weight)
 
     @property
     def needs_teacher(self) -> bool:
@@ -55,8 +58,7 @@ class BinaryDistillation(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        weights = {"soft": self.soft_weight, "hard": self.hard_weight}
-        return tuple(name for name, weight in weights.items() if weight > 0)
+        return names_of(soft=self.soft_weight, hard=self.hard_weight)
 
     def count(
         self,

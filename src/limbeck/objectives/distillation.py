@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data import Batch
-from limbeck.errors import InvalidValue, require_not_negative, require_positive
+from limbeck.errors import require_positive
 from limbeck.losses import distillation_gradient, hard_label_gradient, soft_target_loss
 from limbeck.objectives.hard_labels import ignored_label, is_small, mean_hard_label_loss, never_zero, read_hard_means
 from limbeck.objectives.objective import (
@@ -22,6 +22,8 @@ from limbeck.objectives.objective import (
     count_valid,
     example_sum,
     logits_for,
+    names_of,
+    require_some_weight,
     sums_by_batch,
 )
 from limbeck.targets import SoftTargets
@@ -52,12 +54,7 @@ class Distillation(Objective):
 
     def __post_init__(self) -> None:
         require_positive("temperature", self.temperature)
-        require_not_negative("hard_weight", self.hard_weight)
-        require_not_negative("soft_weight", self.soft_weight)
-        if self.hard_weight == 0 and self.soft_weight == 0:
-            raise InvalidValue(
-                "hard_weight and soft_weight are both 0.", received="0 and 0", expected="at least one above 0"
-            )
+        require_some_weight(hard_weight=self.hard_weight, soft_weight=self.soft_weight)
 
     @property
     def needs_teacher(self) -> bool:
@@ -65,8 +62,7 @@ class Distillation(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        weights = {"soft": self.soft_weight, "hard": self.hard_weight}
-        return tuple(name for name, weight in weights.items() if weight > 0)
+        return names_of(soft=self.soft_weight, hard=self.hard_weight)
 
     def __call__(
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None

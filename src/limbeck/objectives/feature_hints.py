@@ -19,7 +19,7 @@ from limbeck.losses import (
 )
 from limbeck.models import FeatureOutputs
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for, names_of
 from limbeck.targets import FeatureTargets, SoftTargets
 
 FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -82,8 +82,7 @@ class FeatureHints(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        weights = {"features": self.feature_weight, "soft": self.soft_weight, "hard": self.hard_weight}
-        return tuple(name for name, weight in weights.items() if weight > 0)
+        return names_of(features=self.feature_weight, soft=self.soft_weight, hard=self.hard_weight)
 
     def __call__(
         self,

@@ -10,7 +10,7 @@ from limbeck.data import Batch
 from limbeck.errors import InvalidValue, require_not_negative
 from limbeck.losses import logit_matching_loss
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, logits_for, names_of
 from limbeck.targets import SoftTargets
 
 
@@ -55,7 +55,7 @@ class LogitMatching(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        return ("logits", "hard") if self.hard_weight > 0 else ("logits",)
+        return names_of(logits=self.soft_weight, hard=self.hard_weight)
 
     def __call__(
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None

@@ -12,7 +12,7 @@ from limbeck.data import Batch
 from limbeck.errors import ShapeMismatch, TeacherError, require_not_negative, require_positive
 from limbeck.losses import soft_target_loss
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, names_of
 from limbeck.targets import SoftTargets
 
 
@@ -57,7 +57,7 @@ class MultiTeacher(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        return ("soft", "hard") if self.hard_weight > 0 else ("soft",)
+        return names_of(soft=self.soft_weight, hard=self.hard_weight)
 
     def __call__(
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None

@@ -11,7 +11,7 @@ from limbeck.errors import TeacherError, require_not_negative, require_positive,
 from limbeck.objectives.distillation import Distillation
 from limbeck.objectives.hard_labels import mean_hard_label_loss
 from limbeck.objectives.multi_teacher import MultiTeacher
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, names_of
 from limbeck.targets import SoftTargets
 
 PEER_TARGETS = ("each", "mean")
@@ -90,8 +90,7 @@ class MutualLearning(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        weights = {"peers": self.soft_weight, "teacher": self.teacher_weight, "hard": self.hard_weight}
-        return tuple(name for name, weight in weights.items() if weight > 0)
+        return names_of(peers=self.soft_weight, teacher=self.teacher_weight, hard=self.hard_weight)
 
     def __call__(
         self, outputs: Tensor, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None

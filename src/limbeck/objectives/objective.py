@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data import IGNORE_INDEX, UNLABELLED, Batch, has_positions
-from limbeck.errors import ShapeMismatch, TeacherError
+from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError, require_not_negative
 from limbeck.targets import SoftTargets
 
 
@@ -52,6 +52,26 @@ class LossParts:
         for weight, mean in others:
             total = total + weight * mean
         return LossParts(total=total, means={name: mean.detach() for name, (_, mean) in terms.items()})
+
+
+def require_some_weight(*, hard_weight: float, soft_weight: float) -> None:
+    """Raise InvalidValue unless both weights are at least 0, and one is above 0."""
+    require_not_negative("hard_weight", hard_weight)
+    require_not_negative("soft_weight", soft_weight)
+    if hard_weight == 0 and soft_weight == 0:
+        raise InvalidValue(
+            "hard_weight and soft_weight are both 0.", received="0 and 0", expected="at least one above 0"
+        )
+
+
+def names_of(**weights: float) -> tuple[str, ...]:
+    """Return the parts of a loss that have a weight.
+
+    Example:
+        >>> names_of(soft=0.9, hard=0.0)
+        ('soft',)
+    """
+    return tuple(name for name, weight in weights.items() if weight > 0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from limbeck.errors import ModelError, require_not_negative, require_positive
 from limbeck.losses import hint_loss, soft_target_loss
 from limbeck.models import ExitOutputs
 from limbeck.objectives.hard_labels import mean_hard_label_loss
-from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum
+from limbeck.objectives.objective import Counts, LossParts, Objective, count_valid, example_sum, names_of
 from limbeck.targets import SoftTargets
 
 
@@ -63,8 +63,10 @@ class SelfDistillation(Objective):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        weights = {"exits_hard": self.hard_weight, "exits_soft": self.soft_weight, "exits_hint": self.hint_weight}
-        return ("hard", *(name for name, weight in weights.items() if weight > 0))
+        return (
+            "hard",
+            *names_of(exits_hard=self.hard_weight, exits_soft=self.soft_weight, exits_hint=self.hint_weight),
+        )
 
     def __call__(
         self, outputs: Tensor | ExitOutputs, targets: SoftTargets | None, batch: Batch, *, counts: Counts | None = None
