@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.checks import UNLABELLED
+from limbeck.data.loading import ReadSettings
 from limbeck.data.samples import Samples
 from limbeck.errors import DataError, InvalidValue
 from limbeck.speech import Corpus, Utterance
@@ -59,6 +60,7 @@ class FrameWindows:
 
     is_replayable = True
     dtype = torch.float32
+    reading = ReadSettings(prefetch=0)  # a window is there before a thread would have woken
 
     def __init__(self, utterances: Sequence[Utterance], context: Context) -> None:
         self.context = context

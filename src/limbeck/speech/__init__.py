@@ -12,9 +12,11 @@ from limbeck.speech.corpus import Corpus, Utterance, speakers_of
 from limbeck.speech.decoding import Decoder, DecodingScales, as_log_likelihoods, choose_scales
 from limbeck.speech.features import energies_from_cepstra, log_mel, normalised
 from limbeck.speech.graph import BestPath, WordGraph, alignment_graph, best_path, loop_graph
+from limbeck.speech.kaldi import read_kaldi, write_kaldi
 from limbeck.speech.language import LanguageModel, language_model
 from limbeck.speech.lexicon import SILENCE, Lexicon
 from limbeck.speech.scoring import Interval, WordErrors, mean_errors, rate_difference, rate_interval, word_errors
+from limbeck.speech.waveforms import read_waveform
 
 __all__ = [
     "SILENCE",
@@ -44,8 +46,11 @@ __all__ = [
     "rate_interval",
     "read_alignments",
     "read_an4",
+    "read_kaldi",
+    "read_waveform",
     "realign",
     "speakers_of",
     "word_errors",
     "write_alignments",
+    "write_kaldi",
 ]

@@ -41,6 +41,12 @@ class Aligned:
     log_priors: Doubles
     scores: tuple[float, ...] = ()
 
+    @staticmethod
+    def of(corpus: Corpus, alignments: Alignments) -> Aligned:
+        """Return given alignments with what is learned from them: staying and priors, on the training utterances."""
+        stay = stay_probabilities([alignments[one.name] for one in corpus.train], corpus.lexicon.num_states)
+        return Aligned(alignments, stay, log_priors(corpus, alignments))
+
 
 def flat_start(utterance: Utterance, lexicon: Lexicon) -> Integers:
     """Return a first alignment: silence at both ends, the states of the first pronunciations in equal parts between."""
