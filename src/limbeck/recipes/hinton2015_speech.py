@@ -107,6 +107,7 @@ class Settings:
     acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # ours; to choose from
     insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # ours; likewise
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of the students
+    sweep_seeds: tuple[int, ...] = (0, 1, 2)  # ours; of those that learn at the other temperatures too
 
 
 SMOKE = Settings(
@@ -176,15 +177,18 @@ def train_all(settings: Settings, experiment: Experiment, task: SpeechTask) -> N
         )
     ]  # fmt: skip
     collected = collect_targets(experiment, members[:count], task.train)
-    pairs = [(temperature, seed) for temperature in settings.temperatures for seed in settings.seeds]
-    students = experiment.train_stacked(
-        "distilled", settings.network, objectives=[_objective(settings, temperature) for temperature, _ in pairs],
-        seeds=[seed for _, seed in pairs], samples=task.train, recipe=settings.student_recipe, teacher=collected,
-        validation=task.development,
-    )  # fmt: skip
     networks = {"single": members}
-    for (temperature, _), student in zip(pairs, students, strict=True):
-        networks.setdefault(_condition(settings, temperature), []).append(student)
+    for in_sweep in (True, False):
+        temperatures = settings.temperatures if in_sweep else (settings.temperature,)
+        seeds = [seed for seed in settings.seeds if (seed in settings.sweep_seeds) == in_sweep]
+        pairs = [(temperature, seed) for temperature in temperatures for seed in seeds]
+        students = experiment.train_stacked(
+            "distilled", settings.network, objectives=[_objective(settings, temperature) for temperature, _ in pairs],
+            seeds=[seed for _, seed in pairs], samples=task.train, recipe=settings.student_recipe, teacher=collected,
+            validation=task.development,
+        ) if pairs else []  # fmt: skip
+        for (temperature, _), student in zip(pairs, students, strict=True):
+            networks.setdefault(_condition(settings, temperature), []).append(student)
     for seed in settings.seeds:
         few = hold_out(task.train, fraction=settings.fraction, seed=seed)[1]
         train = partial(
