@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,35 +22,40 @@ from limbeck.speech import (
     normalised,
     read_alignments,
     read_an4,
+    read_digits,
     read_kaldi,
     speakers_of,
     write_alignments,
 )
 
 SPEECH_PREFIX = "speech:"
-AN4_ARCHIVE = "an4-mfcc.tar.gz"
+ARCHIVES: dict[str, tuple[str, Callable[[Path], Corpus]]] = {  # name: file, and how its folder is read
+    "an4": ("an4-mfcc.tar.gz", read_an4),
+    "digits": ("fsdd.tar.gz", read_digits),
+}
 TEST_PART = 5  # every fifth speaker is a test speaker where the folder has no test part
 DEVELOPMENT_PART = 10  # every tenth of the others chooses
 
 
 def load_corpus(name_or_folder: str) -> Corpus:
-    """Return a corpus: "an4", or a folder in Kaldi's style (see ``read_kaldi``) or of the unpacked AN4.
+    """Return a corpus: "an4", "digits" (strings of the Free Spoken Digit Dataset), or a folder.
+
+    A folder is in Kaldi's style (see ``read_kaldi``), or the unpacked AN4.
 
     Raises:
         DataError: files that are missing or damaged, or what ``Corpus`` refuses.
     """
-    if name_or_folder == "an4":
-        path = find_file("an4", [AN4_ARCHIVE])
+    if name_or_folder in ARCHIVES:
+        archive, read = ARCHIVES[name_or_folder]
+        path = find_file(name_or_folder, [archive])
         if path is None:
-            raise missing("an4", [AN4_ARCHIVE], reason="it has no public mirror in this form")
-        root = unpack(path, cache_folder() / "unpacked")
-        inner = root / "an4-mfcc"
-        return read_an4(inner if inner.is_dir() else root)
+            raise missing(name_or_folder, [archive], reason="it has no public mirror in this form")
+        return read(_only_folder(unpack(path, cache_folder() / "unpacked")))
     folder = Path(name_or_folder).expanduser()
     if not folder.is_dir():
         raise DataError(
             f"There is no speech folder {folder}.",
-            expected="a folder with text, utt2spk, and wav.scp or feats.npz; or an4",
+            expected="a folder with text, utt2spk, and wav.scp or feats.npz; or " + ", ".join(ARCHIVES),
             remedy="check the spelling and the working folder",
         )
     return read_an4(folder) if (folder / "etc" / "an4.dic").is_file() else read_kaldi(folder)
@@ -93,6 +99,12 @@ def with_parts(corpus: Corpus) -> Corpus:
             raise DataError(f"{corpus.name} has too few speakers.", received=", ".join(speakers), expected="2 to learn")
         corpus = corpus.with_development(max(1, len(speakers) // DEVELOPMENT_PART))
     return corpus
+
+
+def _only_folder(root: Path) -> Path:
+    """Return the folder that an archive holds, or the root where it holds several things."""
+    inside = list(root.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else root
 
 
 def _with_test(corpus: Corpus) -> Corpus:

@@ -10,6 +10,7 @@ from limbeck.speech.alignment import (
 from limbeck.speech.an4 import read_an4
 from limbeck.speech.corpus import Corpus, Utterance, speakers_of
 from limbeck.speech.decoding import Decoder, DecodingScales, as_log_likelihoods, choose_scales
+from limbeck.speech.digits import StringSettings, read_digits
 from limbeck.speech.features import energies_from_cepstra, log_mel, normalised
 from limbeck.speech.graph import BestPath, WordGraph, alignment_graph, best_path, loop_graph
 from limbeck.speech.kaldi import read_kaldi, write_kaldi
@@ -28,6 +29,7 @@ __all__ = [
     "Interval",
     "LanguageModel",
     "Lexicon",
+    "StringSettings",
     "Utterance",
     "WordErrors",
     "WordGraph",
@@ -46,6 +48,7 @@ __all__ = [
     "rate_interval",
     "read_alignments",
     "read_an4",
+    "read_digits",
     "read_kaldi",
     "read_waveform",
     "realign",
