@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, cohort, combine, loading, loss, stacked, step, store
+from limbeck.bench import chunked, cohort, combine, loading, loss, speech, stacked, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "combine": combine.run,
     "loading": loading.run,
     "loss": loss.run,
+    "speech": speech.run,
     "stacked": stacked.run,
     "step": step.run,
     "store": store.run,
@@ -60,5 +61,6 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _against(ratio: float | None, target: float | None) -> str:
-    text = f"   ratio {ratio:.3f}" if ratio is not None else ""
-    return text + (f"   target {target:.2f}" if target is not None else "")
+    digits = 2 if target is None or target >= 0.01 else 4
+    text = f"   ratio {ratio:.{digits + 1}f}" if ratio is not None else ""
+    return text + (f"   target {target:.{digits}f}" if target is not None else "")

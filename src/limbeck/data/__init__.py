@@ -11,6 +11,7 @@ from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
 from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
+from limbeck.data.frames import Context, FrameWindows, by_utterance, frame_samples
 from limbeck.data.from_arrays import as_samples, as_splits, is_data_set_dict
 from limbeck.data.hub import load_hf
 from limbeck.data.image_files import ImageFiles
@@ -23,6 +24,7 @@ from limbeck.data.order import batch_positions, epoch_batches, epoch_order
 from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
 from limbeck.data.sources import InputSource
+from limbeck.data.speech import load_corpus, load_speech
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
 from limbeck.data.tables import load_table
 from limbeck.data.transforms import Transform
@@ -36,10 +38,12 @@ __all__ = [
     "Augmentation",
     "BalancedOrder",
     "Batch",
+    "Context",
     "Crop",
     "DatasetInputs",
     "Elastic",
     "Flip",
+    "FrameWindows",
     "ImageFiles",
     "IndexedDataset",
     "InputSource",
@@ -59,6 +63,7 @@ __all__ = [
     "as_splits",
     "augmentations_from",
     "batch_positions",
+    "by_utterance",
     "cache_folder",
     "can_normalise",
     "counter_bits",
@@ -67,16 +72,19 @@ __all__ = [
     "data_set_names",
     "epoch_batches",
     "epoch_order",
+    "frame_samples",
     "has_positions",
     "hold_out",
     "is_data_set_dict",
     "iterate_batches",
     "label_part",
     "load_archive",
+    "load_corpus",
     "load_data",
     "load_hf",
     "load_image_folder",
     "load_npz",
+    "load_speech",
     "load_table",
     "pad_collate",
     "require_classes",

@@ -31,6 +31,7 @@ from limbeck.data.images import image_root, load_image_folder
 from limbeck.data.npz import load_npz
 from limbeck.data.samples import Samples
 from limbeck.data.sources import position_chunks
+from limbeck.data.speech import SPEECH_PREFIX, load_speech
 from limbeck.data.splits import Splits, hold_out, require_classes
 from limbeck.data.tables import TABLE_SUFFIXES, load_table
 from limbeck.errors import DataError, InvalidValue, require_fraction, unknown_name
@@ -67,7 +68,8 @@ def load_data(
         name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
             one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
             ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers, or
-            ``hf:FOLDER_OR_NAME``, a Hugging Face data set.
+            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; or ``speech:FOLDER``, a speech corpus in Kaldi's style,
+            ``speech:an4``, or ``speech:digits``: frames as samples, HMM states as classes; see :func:`load_speech`.
         image_size: resize images to this height and width; None leaves them.
         validation_fraction: of the training samples, held out (stratified) where there is no validation split; 0 for
             none.
@@ -138,6 +140,8 @@ def load_archive(
 
 
 def _load_path(name: str, image_size: int | None, label_column: str | None, exif_orientation: bool) -> Splits:
+    if name.startswith(SPEECH_PREFIX):
+        return load_speech(name.removeprefix(SPEECH_PREFIX))
     if name.startswith(HF_PREFIX):
         return load_hf(name.removeprefix(HF_PREFIX), label_column=label_column)
     path = Path(name).expanduser()

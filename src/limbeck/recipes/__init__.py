@@ -54,6 +54,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.hinton2015_specialists",
         "Sections 5 to 8 on Tiny ImageNet: a generalist, its specialists, and one student of them all.",
     ),
+    "hinton2015-speech": (
+        "limbeck.recipes.hinton2015_speech",
+        "Sections 4 and 6 on AN4: ten acoustic models in one student, frames and words, and 3 % of the frames.",
+    ),
     "cifar10-vgg-student": (
         "limbeck.recipes.cifar10_vgg_student",
         "A VGG-16 into three blocks of convolutions on CIFAR: the student alone and distilled; goal half a point.",

@@ -137,6 +137,33 @@ def observe_gain_kept(
             experiment.results.observe(condition, seed, quantity, (others[seed] - own[seed]) / max(gain, 1), "fraction")
 
 
+def observe_share(
+    experiment: Experiment, condition: str, quantity: str, values: BySeed, *, what: str, confidence: float = 0.95
+) -> None:
+    """Record a fraction of every seed, and with two seeds or more the ends of its mean's interval; a note tells them.
+
+    Args:
+        experiment: where it is recorded.
+        condition: what claims and figures call it.
+        quantity: what the fraction is: "gain_kept". The ends are ``quantity_low_end`` and ``quantity_high_end``.
+        values: by seed.
+        what: begins the note.
+        confidence: of the interval.
+    """
+    for seed, value in values.items():
+        experiment.results.observe(condition, seed, quantity, value, "fraction")
+    found = paired_difference(dict.fromkeys(values, 0.0), values, confidence=confidence)
+    if found.low is None or found.high is None:
+        return
+    experiment.results.observe(condition, None, f"{quantity}_low_end", found.low, "fraction")
+    experiment.results.observe(condition, None, f"{quantity}_high_end", found.high, "fraction")
+    low, high = value_text(found.low, "fraction"), value_text(found.high, "fraction")
+    experiment.results.note(
+        f"{what}: {value_text(found.mean, 'fraction')} on average, {100 * confidence:.0f} % interval {low} to {high}, "
+        f"{found.count} seeds."
+    )
+
+
 def observe_likeness(
     experiment: Experiment,
     condition: str,

@@ -7,10 +7,13 @@ from limbeck.reports.reading import read_any_record, read_record, read_reproduct
 from limbeck.reports.results import results_markdown
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
 from limbeck.reports.terminal import summary_table, summary_text
+from limbeck.reports.utterance import DrawnWord, UtterancePicture, save_utterance_picture
 
 __all__ = [
+    "DrawnWord",
     "RunSummary",
     "SummaryRow",
+    "UtterancePicture",
     "read_any_record",
     "read_record",
     "read_reproduction",
@@ -20,6 +23,7 @@ __all__ = [
     "reproduction_table",
     "results_markdown",
     "save_class_sets_picture",
+    "save_utterance_picture",
     "summarise_run",
     "summary_table",
     "summary_text",

@@ -1,0 +1,212 @@
+"""Hinton 2015, section 4: ten acoustic models in one, and section 6 as the paper ran it, on AN4.
+
+A network classifies a frame of speech, seen with 20 frames before it and 5 after, as one of 102 states of hidden Markov
+models. Ten that differ in their random start alone are averaged, and one student of their shape learns from the mean.
+Then the words: log posterior less log prior through a loop of AN4's words, weighted by a bigram of the training texts.
+
+The states come from a flat start, realigned with Gaussian mixtures, then with a network. Development speakers, who are
+none of the test speakers, choose each network's epoch and the scales of decoding. Three per cent of the frames, drawn
+at random, teach section 6: hard labels overfit, the ensemble's soft targets do not need to be stopped.
+
+About half an hour on one CPU core in bfloat16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from limbeck.data import hold_out
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import pooled_teacher
+from limbeck.objectives import Distillation, HardLabels
+from limbeck.recipes.evaluation import evaluate
+from limbeck.recipes.soft_targets import collect_targets
+from limbeck.recipes.speech_data import SpeechTask, open_speech
+from limbeck.recipes.speech_page import draw_utterance
+from limbeck.recipes.speech_tables import (
+    Found,
+    Networks,
+    choose_all_scales,
+    draw_speech,
+    observe_frames,
+    observe_words,
+)
+from limbeck.recipes.speech_words import RATE, WordScorer
+from limbeck.reproduction import Claim
+from limbeck.speech.alignment import SCHEDULE
+from limbeck.speech.decoding import ACOUSTIC_SCALES, INSERTION_PENALTIES
+from limbeck.speech.features import NormaliseBy
+from limbeck.training import TrainConfig
+
+PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, sections 4 and 6"
+Share, Points = partial(Claim, unit="fraction"), partial(Claim, unit="points")
+ACCURACY, KEPT, GAP = "test_accuracy", "test_accuracy_kept", "test_accuracy_gap"
+CLAIMS = [
+    Share("single", ACCURACY, "One net classifies 58.9 % of the frames.", paper=0.589),
+    Share("ensemble", ACCURACY, "Ten averaged: 61.1 %.", paper=0.611),
+    Share("distilled", ACCURACY, "One net distilled from the ten: 60.8 %.", paper=0.608),
+    Share("distilled", "gain_kept", "So it keeps 86 % of what the ensemble gains.", paper=0.86, at_least=0.90),
+    Share("distilled", "gain_kept_low_end", "Shown: the interval over seeds lies above 75 %.", at_least=0.75),
+    Share("single", f"test_{RATE}", "Word error rate of one net: 10.9 %.", paper=0.109),
+    Share("ensemble", f"test_{RATE}", "Of ten averaged: 10.7 %.", paper=0.107),
+    Share("distilled", f"test_{RATE}", "Of the distilled net: 10.7 %.", paper=0.107),
+    Points("distilled", "test_rate_less_single_high_end", "The distilled net makes fewer word errors than one net: the "
+           "95 % interval of the difference lies below 0.", at_most=0),
+    Points("distilled", "test_rate_less_ensemble_low_end", "And no more than the ensemble: the interval of that "
+           "difference reaches down to 0.", at_most=0),
+    Share("soft_few", KEPT, "Soft targets of 3 % of the frames keep 57.0 of the 58.9.", paper=0.570 / 0.589,
+          at_least=0.97),
+    Share("hard_few_early", KEPT, "Hard labels of 3 %, stopped early, keep 44.5.", paper=0.445 / 0.589),
+    Points("hard_few", GAP, "They overfit: training is ahead of test by 22.8 points.", paper=22.8),
+    Points("hard_few_early", GAP, "Stopped early, too."),
+    Points("soft_few", GAP, "With soft targets by 8.4, not stopped.", paper=8.4),
+    Points("single", GAP, "With hard labels of all frames by 4.5.", paper=4.5),
+    Share("second_ensemble", ACCURACY, "Another ten nets are as good: how much ensembles differ."),
+]  # fmt: skip
+DEPARTURES = [
+    "AN4 (42 minutes of training speech, 99 words) instead of 2,000 hours of voice search: baselines overfit here.",
+    "13 mel cepstra a frame instead of 40 filterbank energies: AN4 comes as cepstra, and 40 energies made "
+    "out of them add nothing (setting features).",
+    "102 states of context-independent phones instead of 14,000; three hidden layers instead of eight of 2,560 units.",
+    "Mixtures are scikit-learn's. Decoding is an exact Viterbi search of ours over the word loop, without pruning.",
+    "Frame accuracy is against the alignment of a network on the texts, of test utterances too.",
+]
+NUM_CHOOSING = 2  # networks of a system that its scales are chosen by
+TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
+RECIPE = TrainConfig(
+    num_epochs=5, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=3e-4, clip_norm=1.0
+)
+STUDENT_RECIPE = replace(RECIPE, num_epochs=8)
+FEW_RECIPE = replace(RECIPE, num_epochs=40)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made of. A network's architecture is text of the zoo."""
+
+    data: str = "an4"  # or a folder in Kaldi's style
+    features: str = "cepstra"  # ours; or energies, 40 smoothed ones out of the cepstra; paper: 40 energies
+    normalise_by: NormaliseBy = "speaker"  # ours; mean and variance of the features
+    frames_before: int = 20  # paper
+    frames_after: int = 5  # paper
+    num_development: int = 8  # ours; of the 74 training speakers
+    mixtures: tuple[int, ...] = SCHEDULE  # ours; components of each round of realignment
+    num_realignments: int = 1  # ours; with a network
+    network: str = "mlp:widths=256x256x256"  # ours; paper: 8 layers of 2,560 ReLU
+    num_teachers: int = 10  # paper
+    recipe: TrainConfig = RECIPE  # ours; of nets on hard labels
+    student_recipe: TrainConfig = STUDENT_RECIPE  # ours
+    temperature: float = 2.0  # paper
+    temperatures: tuple[float, ...] = TEMPERATURES  # paper; that the sweep tries
+    soft_weight: float = 1.0  # paper
+    hard_weight: float = 0.5  # paper; relative to the soft targets'
+    fraction: float = 0.03  # paper; of the frames
+    few_recipe: TrainConfig = FEW_RECIPE  # ours; on that fraction
+    language: str = "bigram"  # ours; of the training texts, beside AN4's unigram
+    acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # ours; to choose from
+    insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # ours; likewise
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of the students
+    sweep_seeds: tuple[int, ...] = (0, 1, 2)  # ours; of those that learn at the other temperatures too
+
+
+SMOKE = Settings(
+    network="mlp:widths=48x48",
+    num_teachers=3,
+    recipe=replace(RECIPE, num_epochs=2),
+    student_recipe=replace(RECIPE, num_epochs=2),
+    temperatures=(2.0, 5.0),
+    fraction=0.2,
+    few_recipe=replace(RECIPE, num_epochs=3, batch_size=64),
+    acoustic_scales=(0.4,),
+    insertion_penalties=(-2.0, 0.0),
+    seeds=(0, 1),
+)
+
+
+def run(settings: Settings, experiment: Experiment) -> None:
+    """Align, train two ensembles and their students, then read the test set: frames, then words."""
+    task = open_speech(settings, experiment)
+    networks = train_all(settings, experiment, task)
+    first = networks["single"][: settings.num_teachers]
+    ensembles = {"ensemble": first, "second_ensemble": networks["single"][settings.num_teachers :]}
+    scales = choose_all_scales(
+        experiment,
+        task,
+        {"single": first[:NUM_CHOOSING], "distilled": networks["distilled"][:NUM_CHOOSING], "ensemble": first},
+        acoustic=settings.acoustic_scales,
+        insertion_penalties=settings.insertion_penalties,
+    )
+    predictions: Found = {}
+    for condition, trained in networks.items():
+        for network in trained:
+            found = evaluate(experiment, network, condition=condition, seed=network.seed)
+            predictions.setdefault(condition, {})[network.seed] = found
+    for condition, members in ensembles.items():
+        pooled = pooled_teacher(members)
+        predictions[condition] = {None: evaluate(experiment, pooled, condition=condition, seed=None)}
+    observe_frames(
+        experiment, task, networks, ensembles, predictions, num_teachers=settings.num_teachers,
+        fraction=settings.fraction,
+    )  # fmt: skip
+    systems = {"single": range(settings.num_teachers), "distilled": settings.seeds, "ensemble": (None,)}
+    observe_words(experiment, task, systems, scales, predictions, main_language=settings.language)
+    shown = {"ensemble": None, "distilled": settings.seeds[0], "single": 0}
+    draw_utterance(
+        experiment,
+        WordScorer(task, settings.language),
+        {name: predictions[name][seed] for name, seed in shown.items()},
+        {name: scales[settings.language, name] for name in shown},
+        temperature=settings.temperature,
+    )
+    draw_speech(
+        experiment,
+        temperatures={temperature: _condition(settings, temperature) for temperature in sorted(settings.temperatures)},
+    )
+
+
+def train_all(settings: Settings, experiment: Experiment, task: SpeechTask) -> Networks:
+    """Return two ensembles' members, students at every temperature, and those of a few frames, by condition."""
+    count = settings.num_teachers
+    members = [
+        network
+        for start in (0, count)  # the second ten only say how much ensembles differ
+        for network in experiment.train_stacked(
+            "single", settings.network, objectives=[HardLabels()] * count, seeds=range(start, start + count),
+            samples=task.train, recipe=settings.recipe, validation=task.development,
+        )
+    ]  # fmt: skip
+    collected = collect_targets(experiment, members[:count], task.train)
+    networks = {"single": members}
+    for in_sweep in (True, False):
+        temperatures = settings.temperatures if in_sweep else (settings.temperature,)
+        seeds = [seed for seed in settings.seeds if (seed in settings.sweep_seeds) == in_sweep]
+        pairs = [(temperature, seed) for temperature in temperatures for seed in seeds]
+        students = experiment.train_stacked(
+            "distilled", settings.network, objectives=[_objective(settings, temperature) for temperature, _ in pairs],
+            seeds=[seed for _, seed in pairs], samples=task.train, recipe=settings.student_recipe, teacher=collected,
+            validation=task.development,
+        ) if pairs else []  # fmt: skip
+        for (temperature, _), student in zip(pairs, students, strict=True):
+            networks.setdefault(_condition(settings, temperature), []).append(student)
+    for seed in settings.seeds:
+        few = hold_out(task.train, fraction=settings.fraction, seed=seed)[1]
+        train = partial(
+            experiment.train, source=settings.network, samples=few, recipe=settings.few_recipe, teacher=collected,
+            seed=seed,
+        )  # fmt: skip
+        for name, network in (
+            ("hard_few", train("hard_few", objective=HardLabels())),
+            ("hard_few_early", train("hard_few_early", objective=HardLabels(), validation=task.development)),
+            ("soft_few", train("soft_few", objective=_objective(settings, settings.temperature))),
+        ):
+            networks.setdefault(name, []).append(network)
+    return networks
+
+
+def _objective(settings: Settings, temperature: float) -> Distillation:
+    return Distillation(temperature=temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight)
+
+
+def _condition(settings: Settings, temperature: float) -> str:
+    return "distilled" if temperature == settings.temperature else f"distilled_t{temperature:g}"

@@ -1,0 +1,188 @@
+"""The data of a speech recipe: a corpus by speakers, its states aligned, its frames as samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from limbeck.data import Context, Samples, by_utterance, frame_samples, load_corpus
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.splits import JobData
+from limbeck.distillation.trained import TrainedNetwork
+from limbeck.errors import unknown_name
+from limbeck.jobs import Job, job_key
+from limbeck.jobs.work import make
+from limbeck.objectives import HardLabels
+from limbeck.recipes.evaluation import predict
+from limbeck.speech import (
+    Aligned,
+    Corpus,
+    Utterance,
+    align_with_mixtures,
+    energies_from_cepstra,
+    normalised,
+    read_alignments,
+    realign,
+    write_alignments,
+)
+from limbeck.speech.features import NormaliseBy
+from limbeck.training import TrainConfig
+
+ALIGNMENTS = "alignments.txt"
+FEATURES = ("cepstra", "energies")
+SMOKE_UTTERANCES = {"train": 48, "development": 10, "test": 12}
+SMOKE_SCHEDULE = (1, 1, 2)
+
+
+class SpeechSettings(Protocol):
+    """What the settings of every speech recipe have; see ``hinton2015_speech.Settings``."""
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def features(self) -> str: ...
+    @property
+    def normalise_by(self) -> NormaliseBy: ...
+    @property
+    def frames_before(self) -> int: ...
+    @property
+    def frames_after(self) -> int: ...
+    @property
+    def num_development(self) -> int: ...
+    @property
+    def mixtures(self) -> tuple[int, ...]: ...
+    @property
+    def num_realignments(self) -> int: ...
+    @property
+    def network(self) -> str: ...
+    @property
+    def recipe(self) -> TrainConfig: ...
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechTask:
+    """A corpus whose frames are aligned, and the samples of its parts."""
+
+    corpus: Corpus
+    aligned: Aligned
+    context: Context
+    train: Samples
+    development: Samples
+    test: Samples
+
+    @staticmethod
+    def of(corpus: Corpus, aligned: Aligned, context: Context) -> SpeechTask:
+        """Return the task of a corpus in parts."""
+        corpus = corpus.with_alignments(aligned.alignments)
+
+        def samples(part: str, utterances: Sequence[Utterance]) -> Samples:
+            return frame_samples(corpus, utterances, context=context, name=f"{corpus.name}/{part}")
+
+        return SpeechTask(
+            corpus,
+            aligned,
+            context,
+            samples("train", corpus.train),
+            samples("development", corpus.development),
+            samples("test", corpus.test),
+        )
+
+
+def open_speech(settings: SpeechSettings, experiment: Experiment) -> SpeechTask:
+    """Read, normalise and align the corpus that a recipe is about, once; the development speakers choose.
+
+    A flat start is realigned with Gaussian mixtures, then with a network of the settings as often as they say. Every
+    alignment stands beside the networks, and is found again.
+    """
+    corpus = open_corpus(settings, experiment)
+    context = Context(settings.frames_before, settings.frames_after)
+    schedule = SMOKE_SCHEDULE if experiment.smoke else settings.mixtures
+    found = _kept(experiment, corpus, f"mixtures {schedule}", lambda: align_with_mixtures(corpus, schedule=schedule))
+    task = SpeechTask.of(corpus, found, context)
+    for number in range(settings.num_realignments):
+        aligner = experiment.train(
+            f"aligner-{number + 1}", settings.network, samples=task.train, objective=HardLabels(),
+            recipe=settings.recipe, validation=task.development, seed=number,
+        )  # fmt: skip
+        assert aligner.folder is not None, "recipes keep their networks"
+        again = _realigned(experiment, task, aligner)
+        task = SpeechTask.of(corpus, _kept(experiment, corpus, aligner.folder.name, again), context)
+    experiment.opened = JobData(corpus.name, task.train, task.development, task.test, list(corpus.notes))
+    _note_sizes(experiment, corpus)
+    return task
+
+
+def open_corpus(settings: SpeechSettings, experiment: Experiment) -> Corpus:
+    """Return the corpus with normalised features and development speakers; a smoke run takes a few utterances."""
+    if settings.features not in FEATURES:
+        raise unknown_name("kind of features", settings.features, FEATURES)
+    corpus = load_corpus(settings.data).with_development(settings.num_development)
+    if experiment.smoke:
+        corpus = replace(
+            corpus,
+            train=_few(corpus.train, SMOKE_UTTERANCES["train"]),
+            development=_few(corpus.development, SMOKE_UTTERANCES["development"]),
+            test=_few(corpus.test, SMOKE_UTTERANCES["test"]),
+        )
+    if settings.features == "energies":
+        corpus = corpus.with_features({one.name: energies_from_cepstra(one.features) for one in corpus.utterances})
+    return normalised(corpus, settings.normalise_by)
+
+
+def log_posteriors(
+    experiment: Experiment, network: TrainedNetwork, samples: Samples, utterances: Sequence[Utterance]
+) -> dict[str, np.ndarray]:
+    """Return a network's log posteriors, float32, shape (frames, states), by utterance."""
+    logits = predict(experiment, network, samples).logits
+    return by_utterance(torch.log_softmax(logits, dim=1).numpy(), utterances)
+
+
+def _realigned(experiment: Experiment, task: SpeechTask, aligner: TrainedNetwork) -> Callable[[], Aligned]:
+    def work() -> Aligned:
+        corpus, found = task.corpus, {}
+        for samples, part in (
+            (task.train, corpus.train),
+            (task.development, corpus.development),
+            (task.test, corpus.test),
+        ):
+            found.update(log_posteriors(experiment, aligner, samples, part))
+        return realign(corpus, task.aligned, lambda one: found[one.name])
+
+    return work
+
+
+def _kept(experiment: Experiment, corpus: Corpus, how: str, align: Callable[[], Aligned]) -> Aligned:
+    """Return an alignment from its folder, or make it there."""
+    root = experiment.cache.folder
+    assert root is not None, "recipes keep their networks"
+    learned = " ".join(one.name for one in corpus.train)
+    key = job_key({"meaning": "1", "corpus": corpus.fingerprint, "how": how, "learned from": learned})
+
+    def work(folder: Path) -> None:
+        experiment.progress.say(f"aligning {len(corpus.utterances)} utterances: {how}")
+        write_alignments(folder / ALIGNMENTS, align().alignments)
+
+    job = Job("alignment", key, work)
+    make(job, root)
+    return Aligned.of(corpus, read_alignments(job.place(root) / ALIGNMENTS, corpus))
+
+
+def _few(utterances: Sequence[Utterance], count: int) -> tuple[Utterance, ...]:
+    """Return so many utterances, evenly from all speakers."""
+    step = max(1, len(utterances) // count)
+    return tuple(utterances[::step][:count])
+
+
+def _note_sizes(experiment: Experiment, corpus: Corpus) -> None:
+    parts = {"training": corpus.train, "development": corpus.development, "test": corpus.test}
+    told = "; ".join(
+        f"{name}: {len(part)} utterances of {len({one.speaker for one in part})} speakers, "
+        f"{sum(one.num_frames for one in part):,} frames, {sum(len(one.words) for one in part):,} words"
+        for name, part in parts.items()
+    )
+    experiment.results.note(f"No speaker is in two parts. {told}. {corpus.lexicon.num_states} states.")

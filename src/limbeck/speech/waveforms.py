@@ -1,0 +1,37 @@
+"""Waveforms from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from limbeck.errors import DataError, MissingPackage
+from limbeck.speech.corpus import Floats
+
+
+def read_waveform(path: Path, *, where: str = "a waveform") -> tuple[Floats, int]:
+    """Return samples in [-1, 1], float32, shape (samples,), the mean of the channels, and the sample rate in Hz.
+
+    Args:
+        path: of a wav or flac file, or what else soundfile reads.
+        where: how messages call it.
+    Raises:
+        DataError: no file, an empty or truncated one.
+        MissingPackage: soundfile.
+    """
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # without its library it cannot be imported
+        raise MissingPackage("Waveforms need soundfile.", remedy="pip install 'limbeck[speech]'") from error
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            announced, rate = file.frames, int(file.samplerate)
+            samples = file.read(dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"Cannot read {where}.", received=f"{path}: {error}", expected="a whole wav file") from error
+    if len(samples) == 0 or len(samples) < announced:
+        raise DataError(
+            f"{where} is empty or truncated.", received=f"{len(samples)} of {announced} samples in {path.name}"
+        )
+    return np.ascontiguousarray(samples.mean(axis=1)), rate
