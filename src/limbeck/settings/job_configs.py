@@ -19,7 +19,9 @@ class Normalisation:
     std: Annotated[Sequence[Positive], Setting("Standard deviation of each channel.", "data", flag="")]
 
 
-STUDENT_HELP = "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER or package.module:factory."
+STUDENT_HELP = (
+    "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER, on:KEY:SPEC or package.module:factory."
+)
 TEACHER_HELP = (
     "Teacher, repeated for an ensemble: a network to train, SPEC@WEIGHTS, a saved network's folder, timm:NAME, "
     "hf:NAME, onnx:FILE, export:FILE.pt2, sklearn:FILE.skops."
@@ -78,6 +80,9 @@ class DistillConfig(DistillSettings, TeacherConfig):
     """Keys of ``limbeck distill``; every one is optional."""
 
     method: Annotated[Literal["teacher"], MethodSetting] = "teacher"
+    student: Annotated[str | Sequence[str], Setting(STUDENT_HELP + " Several with --fuse.", "student")] = (
+        "mlp:widths=100x100"  # type: ignore[assignment]
+    )
     teachers: Teachers = ("mlp:widths=400x400",)
 
 
