@@ -26,6 +26,7 @@ from limbeck.data.sources import InputSource
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
 from limbeck.data.tables import load_table
 from limbeck.data.transforms import Transform
+from limbeck.data.video.catalog import ClipOptions
 from limbeck.data.video.clips import ClipInputs, load_clip_folder
 from limbeck.data.video.segments import SegmentSettings
 from limbeck.data.views import Views
@@ -39,6 +40,7 @@ __all__ = [
     "BalancedOrder",
     "Batch",
     "ClipInputs",
+    "ClipOptions",
     "Crop",
     "DatasetInputs",
     "Elastic",

@@ -32,6 +32,19 @@ METHOD_HELP = "Method: teacher; mutual: students that learn from each other; sel
 MethodSetting = Setting(METHOD_HELP, "training")
 
 
+NumSegments = Annotated[
+    Count, Setting("Segments of a clip, of each of which a network sees one frame.", "data", flag="--segments")
+]
+SegmentChoices = Annotated[
+    Count, Setting("Frames kept of each segment of a clip; --augment segments draws among them.", "data")
+]
+BFrames = Annotated[
+    Literal["skip", "use", "refuse"], Setting("Whether B-frames of clips are left out, used or refused.", "data")
+]
+SkipBroken = Annotated[bool, Setting("Leave clips out that cannot be read; they are counted and listed.", "data")]
+ClipSplit = Annotated[Count, Setting("Number of the published split of UCF-101 or HMDB-51.", "data")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceSettings:
     """What a configuration file names and Python passes as objects."""
@@ -39,7 +52,8 @@ class SourceSettings:
     data: Annotated[
         str,
         Setting(
-            "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH.",
+            "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH, "
+            "clips:FOLDER.",
             "data",
         ),
     ] = "digits"
@@ -48,6 +62,11 @@ class SourceSettings:
     image_size: Annotated[
         Count | None, Setting("Pixels a side to resize images to.", "data", unset="their own", unit="pixels")
     ] = None
+    num_segments: NumSegments = 3
+    segment_choices: SegmentChoices = 3
+    b_frames: BFrames = "skip"
+    skip_broken: SkipBroken = False
+    clip_split: ClipSplit = 1
     normalise: Annotated[
         bool | Normalisation,
         Setting("Normalise inputs by the training set's mean and deviation, or given ones.", "data", flag=""),

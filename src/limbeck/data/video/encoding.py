@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from limbeck.data.video.following import Converter
 from limbeck.data.video.reading import import_av
 from limbeck.data.video.vectors import Array
 
@@ -35,6 +36,7 @@ def write_clip(
         MissingPackage: PyAV is not installed.
     """
     av = import_av()
+    converter = Converter(av.video.reformatter.VideoReformatter())
     options = {"g": str(group_size), "bf": str(num_b_frames), "refs": str(num_references), "threads": "1"}
     options |= {"crf": str(quality)} if codec == "libx264" else {"qmin": str(quality), "qmax": str(quality)}
     with av.open(str(path), "w") as container:
@@ -43,5 +45,7 @@ def write_clip(
         for number, pixels in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = pixels.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            picture = converter.frame(av.VideoFrame.from_ndarray(pixels, format="rgb24"), "yuv420p")
+            picture.pts = number
+            container.mux(stream.encode(picture))
         container.mux(stream.encode())

@@ -15,7 +15,37 @@ from limbeck.data.video.vectors import Array, Reference, cells_of, follow, vecto
 from limbeck.errors import DataError
 
 BFrames = Literal["skip", "use", "refuse"]
+_WITH_LUMA = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
 RE_ENCODE = "ffmpeg -i CLIP -c:v libx264 -bf 0 -refs 1 -g 12 OUT.mp4"
+
+
+class Converter:
+    """Converts the pictures of a clip, in this thread: a conversion of its own for each costs more than decoding.
+
+    Args:
+        reformatter: PyAV's ``VideoReformatter``.
+    """
+
+    def __init__(self, reformatter: Any) -> None:
+        self._reformatter = reformatter
+        self._settings = {"threads": 1}
+
+    def rgb(self, picture: Any) -> Array:
+        """Return a picture's pixels, uint8, shape (height, width, 3)."""
+        return self.to(picture, "rgb24")
+
+    def to(self, picture: Any, pixel_format: str) -> Array:
+        """Return a picture's pixels in a format of FFmpeg."""
+        converted: Array = self.frame(picture, pixel_format).to_ndarray()
+        return converted
+
+    def frame(self, picture: Any, pixel_format: str) -> Any:
+        """Return a picture in another format."""
+        try:
+            return self._reformatter.reformat(picture, format=pixel_format, **self._settings)
+        except TypeError:  # PyAV before 18 knows no threads here
+            self._settings = {}
+            return self._reformatter.reformat(picture, format=pixel_format)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +59,7 @@ class CodedFrame:
         displacement: float32, shape (rows, columns, 2): for each cell of 8 x 8 pixels (right, down) to its place in
             the I-frame; 0 for an I-frame.
         picture: the decoder's frame.
+        converter: makes RGB of pictures of one clip.
         iframe: that of the group; itself for an I-frame.
     """
 
@@ -37,13 +68,13 @@ class CodedFrame:
     kind: str
     displacement: Array
     picture: Any
+    converter: Converter
     iframe: CodedFrame | None
 
     @cached_property
     def pixels(self) -> Array:
         """The decoded frame, uint8, RGB, shape (height, width, 3)."""
-        decoded: Array = self.picture.to_ndarray(format="rgb24")
-        return decoded
+        return self.converter.rgb(self.picture)
 
     def motion(self) -> Array:
         """Return how far the content of each cell has moved since the I-frame, (right, down) in pixels."""
@@ -69,10 +100,11 @@ class Follower:
         num_references: how many frames a P-frame may be predicted from.
         b_frames: what is done with B-frames, see ``read_clip``.
         rate: frames a second, for their numbers; None counts the decoded ones.
+        converter: of the clip's pictures.
     """
 
-    def __init__(self, num_references: int, b_frames: BFrames, *, rate: Fraction | None) -> None:
-        self.num_references, self.b_frames, self.rate = num_references, b_frames, rate
+    def __init__(self, num_references: int, b_frames: BFrames, *, rate: Fraction | None, converter: Converter) -> None:
+        self.num_references, self.b_frames, self.rate, self.converter = num_references, b_frames, rate, converter
         self.number = -1
         self.size: tuple[int, int] | None = None
         self.iframe: CodedFrame | None = None
@@ -91,12 +123,12 @@ class Follower:
         before = list(self.references)
         if kind == "I" or self.iframe is None:
             told = [self._between(item, before, None) for item in self.waiting]
-            frame = CodedFrame(self.number, seconds, "I", _still(picture), picture, None)
-            self.iframe, self.references = frame, [_reference(frame)]
+            frame = CodedFrame(self.number, seconds, "I", _still(picture), picture, self.converter, None)
+            self.iframe, self.references = frame, [self._reference(frame)]
         else:
             moved = self._displacement(picture, before, None)
-            frame = CodedFrame(self.number, seconds, "P", moved, picture, self.iframe)
-            self.references = [_reference(frame), *before][: self.num_references]
+            frame = CodedFrame(self.number, seconds, "P", moved, picture, self.converter, self.iframe)
+            self.references = [self._reference(frame), *before][: self.num_references]
             told = [self._between(item, before, self.references[0]) for item in self.waiting]
         self.waiting = []
         return [*told, frame]
@@ -111,7 +143,8 @@ class Follower:
         self, item: tuple[int, float | None, Any], before: Sequence[Reference], after: Reference | None
     ) -> CodedFrame:
         number, seconds, picture = item
-        return CodedFrame(number, seconds, "B", self._displacement(picture, before, after), picture, self.iframe)
+        moved = self._displacement(picture, before, after)
+        return CodedFrame(number, seconds, "B", moved, picture, self.converter, self.iframe)
 
     def _displacement(self, picture: Any, before: Sequence[Reference], after: Reference | None) -> Array:
         vectors = picture.side_data.get("MOTION_VECTORS")
@@ -121,7 +154,17 @@ class Follower:
         candidates = [(past, reference) for reference in before]
         if after is not None:
             candidates.append((future, after))
-        return follow(_luma(picture), candidates)
+        return follow(self._luma(picture), candidates)
+
+    def _reference(self, frame: CodedFrame) -> Reference:
+        return Reference(self._luma(frame.picture), frame.displacement)
+
+    def _luma(self, picture: Any) -> Array:
+        """Return the first plane, uint8, shape (height, width), in the decoder's own memory where it is one."""
+        if picture.format.name not in _WITH_LUMA:
+            return self.converter.to(picture, "gray")
+        plane = picture.planes[0]
+        return np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: picture.height, : picture.width]
 
     def _check(self, path: str | Path, picture: Any) -> None:
         size = (picture.height, picture.width)
@@ -145,19 +188,6 @@ class Follower:
 def _kind(picture: Any) -> str:
     """Return "I", "P" or "B"; what FFmpeg knows beside those counts as predicted."""
     return {1: "I", 3: "B"}.get(int(picture.pict_type), "P")
-
-
-def _luma(picture: Any) -> Array:
-    """Return the first plane, uint8, shape (height, width); it shares the decoder's memory where that is possible."""
-    if picture.format.name not in ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"):
-        grey: Array = picture.to_ndarray(format="gray")
-        return grey
-    plane = picture.planes[0]
-    return np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: picture.height, : picture.width]
-
-
-def _reference(frame: CodedFrame) -> Reference:
-    return Reference(_luma(frame.picture), frame.displacement)
 
 
 def _still(picture: Any) -> Array:

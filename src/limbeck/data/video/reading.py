@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from limbeck.data.video.following import RE_ENCODE, BFrames, CodedFrame, Follower
+from limbeck.data.video.following import RE_ENCODE, BFrames, CodedFrame, Converter, Follower
 from limbeck.errors import DataError, MissingPackage, unknown_name
 
 B_FRAMES = ("skip", "use", "refuse")
@@ -56,7 +56,8 @@ def read_clip(
         if b_frames == "skip":
             context.skip_frame = "NONREF"
         num_references = 1 if context.name in SINGLE_REFERENCE else MOST_REFERENCES
-        follower = Follower(num_references, b_frames, rate=stream.average_rate)
+        converter = Converter(import_av().video.reformatter.VideoReformatter())
+        follower = Follower(num_references, b_frames, rate=stream.average_rate, converter=converter)
         num_decoded = num_told = 0
         for picture in _decoded(path, container, stream):
             num_decoded += 1

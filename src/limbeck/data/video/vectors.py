@@ -9,7 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 CELL = 8  # pixels a side: the smallest block that decoders export vectors of
-_PROBES = (2, 5)  # rows and columns of a cell that are compared, to tell which frame a block was predicted from
+_MOST_CELLS = 8  # rows and columns of a block: 64 pixels
+_GOOD_FIT = 24  # sum of absolute differences up to which no other frame is tried
+_PROBES_RIGHT = np.array([[2], [5], [2], [5]])  # pixels of a cell that are compared, to tell which frame it came from
+_PROBES_DOWN = np.array([[2], [2], [5], [5]])
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
@@ -46,26 +49,31 @@ def vector_fields(vectors: Array, *, height: int, width: int) -> tuple[Array, Ar
         height: of the frame in pixels.
         width: likewise.
     Returns:
-        Two arrays, float32, shape (rows, columns, 2): (right, down) in pixels, NaN where a cell has no such vector.
+        Two arrays, float32, shape (rows, columns, 2): (right, down) in pixels, NaN where a cell has no such vector, or
+        one of 0 in a frame that looks at the past alone.
     """
     rows, columns = cells_of(height, width)
-    fields = np.full((2, rows * columns, 2), np.nan, dtype=np.float32)
+    room = columns + _MOST_CELLS  # blocks may reach over the edge
+    fields = np.full((2, (rows + _MOST_CELLS) * room, 2), np.nan, dtype=np.float32)
+    future = vectors["source"] > 0
+    if not future.any():  # then a cell without a vector and one of 0 mean the same
+        vectors = vectors[(vectors["motion_x"] != 0) | (vectors["motion_y"] != 0)]
+        future = np.zeros(len(vectors), dtype=bool)
     block_height, block_width = vectors["h"].astype(np.int64), vectors["w"].astype(np.int64)
     top = (vectors["dst_y"] - block_height // 2) // CELL
     left = (vectors["dst_x"] - block_width // 2) // CELL
-    way = (vectors["source"] > 0).astype(np.int64)
+    first = np.where((top >= 0) & (left >= 0) & (top < rows) & (left < columns), top * room + left, -1)
     moved = np.empty((len(vectors), 2), dtype=np.float32)
     np.divide(vectors["motion_x"], vectors["motion_scale"], out=moved[:, 0], casting="unsafe")
     np.divide(vectors["motion_y"], vectors["motion_scale"], out=moved[:, 1], casting="unsafe")
-    down, right = np.maximum(block_height // CELL, 1), np.maximum(block_width // CELL, 1)
-    for row in range(int(down.max(initial=0))):
-        for column in range(int(right.max(initial=0))):
-            at_row, at_column = top + row, left + column
-            inside = (down > row) & (right > column) & (at_row >= 0) & (at_row < rows)
-            inside &= (at_column >= 0) & (at_column < columns)
-            fields[way[inside], (at_row * columns + at_column)[inside]] = moved[inside]
-    past, future = fields.reshape(2, rows, columns, 2)
-    return past, future
+    down, right = block_height // CELL, block_width // CELL
+    for row in range(min(_MOST_CELLS, max(1, int(down.max(initial=0))))):
+        for column in range(min(_MOST_CELLS, max(1, int(right.max(initial=0))))):
+            inside = (first >= 0) & ((down > row) | (row == 0)) & ((right > column) | (column == 0))
+            for way, chosen in ((0, inside & ~future), (1, inside & future)):
+                fields[way, first[chosen] + row * room + column] = moved[chosen]
+    past, coming = fields.reshape(2, rows + _MOST_CELLS, room, 2)[:, :rows, :columns]
+    return past, coming
 
 
 def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
@@ -73,10 +81,10 @@ def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
 
     .. math:: D_t(x) = v_t(x) + D_r(x + v_t(x))
 
-    A decoder says where a block was predicted from, not out of which of several frames. For every cell the candidate is
-    taken whose content at the vector's end is nearest to the cell's (sum of absolute differences of four pixels); of
-    equal ones the first. A cell that the first candidate moves by nothing, and one without vectors (an intra block),
-    stays where it is in the first candidate's frame.
+    A decoder says where a block was predicted from, not out of which of several frames. For every cell the first
+    candidate is taken whose content at the vector's end fits the cell's (sum of absolute differences of four pixels at
+    most 24), otherwise the one that fits best. A cell that the first candidate moves by nothing, and one without
+    vectors (an intra block), stays where it is in the first candidate's frame.
 
     Args:
         luma: of the frame, uint8, shape (height, width).
@@ -101,15 +109,22 @@ def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
     own = _probed(luma, place)
     best = np.zeros((len(cells), 2), dtype=np.float32)
     lowest = np.full(len(cells), np.inf, dtype=np.float32)
+    tried = np.arange(len(cells))  # those whose fit is not good yet
     for field, reference in candidates:
-        vector = field.reshape(-1, 2)[cells]
-        cost = np.abs(own - _probed(reference.luma, place + _whole(vector))).sum(axis=0, dtype=np.float32)
-        cost[np.isnan(vector[:, 0])] = np.inf
-        better = np.flatnonzero(cost < lowest)
-        end = ((place[better] + CELL // 2 + vector[better]) // CELL).astype(np.int64)
-        at = np.clip(end[:, 1], 0, rows - 1) * columns + np.clip(end[:, 0], 0, columns - 1)
-        best[better] = vector[better] + reference.displacement.reshape(-1, 2)[at]
-        lowest[better] = cost[better]
+        vector = field.reshape(-1, 2)[cells[tried]]
+        known = ~np.isnan(vector[:, 0])
+        vector[~known] = 0
+        cost = np.abs(own[:, tried] - _probed(reference.luma, place[tried] + np.rint(vector).astype(np.int64)))
+        total = np.where(known, cost.sum(axis=0, dtype=np.float32), np.float32(np.inf))
+        better = np.flatnonzero(total < lowest[tried])
+        chosen, vector = tried[better], vector[better]
+        end = ((place[chosen] + CELL // 2 + vector) // CELL).astype(np.int64)
+        at = _within(end[:, 1], rows) * columns + _within(end[:, 0], columns)
+        best[chosen] = vector + reference.displacement.reshape(-1, 2)[at]
+        lowest[chosen] = total[better]
+        tried = tried[lowest[tried] > _GOOD_FIT]
+        if not len(tried):
+            break
     flat[cells] = best
     return found
 
@@ -127,22 +142,22 @@ def warped(image: Array, displacement: Array) -> Array:
     whole = np.rint(displacement).astype(np.int32)
     down = whole[..., 1].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
     right = whole[..., 0].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
-    row = np.clip(np.arange(height, dtype=np.int32)[:, None] + down, 0, height - 1)
-    column = np.clip(np.arange(width, dtype=np.int32) + right, 0, width - 1)
+    row = _within(np.arange(height, dtype=np.int32)[:, None] + down, height)
+    column = _within(np.arange(width, dtype=np.int32) + right, width)
     flat = image.reshape(height * width, *image.shape[2:])
     taken: Array = flat[(row * width + column).reshape(-1)].reshape(image.shape)
     return taken
 
 
-def _whole(vector: Array) -> Array:
-    whole: Array = np.rint(np.nan_to_num(vector)).astype(np.int64)
-    return whole
+def _within(index: Array, count: int) -> Array:
+    """Return indices moved into 0 .. count - 1; faster than ``np.clip`` on small arrays."""
+    return np.minimum(np.maximum(index, 0), count - 1)
 
 
 def _probed(luma: Array, place: Array) -> Array:
     """Four pixels of the cell at each place (right, down), at the edge where it lies outside; int16, shape (4, n)."""
     height, width = luma.shape
-    right = np.clip(place[:, 0] + np.array([_PROBES[0], _PROBES[1]] * 2)[:, None], 0, width - 1)
-    down = np.clip(place[:, 1] + np.array([_PROBES[0]] * 2 + [_PROBES[1]] * 2)[:, None], 0, height - 1)
+    right = _within(place[:, 0] + _PROBES_RIGHT, width)
+    down = _within(place[:, 1] + _PROBES_DOWN, height)
     probed: Array = luma[down, right].astype(np.int16)
     return probed
