@@ -21,7 +21,7 @@ from limbeck.commands import evaluate
 from limbeck.commands.networks import student_source, teacher_source, trained_teacher
 from limbeck.data import Normalise, Views, load_data
 from limbeck.errors import ConfigError, MissingPackage, ModelError, TeacherError
-from limbeck.models import fingerprint, load_model, save_model
+from limbeck.models import build_on_key, fingerprint, load_model, save_model
 from limbeck.models.foreign import build_foreign, is_foreign
 from limbeck.settings import DistillConfig
 from limbeck.teachers import as_teacher, load_estimator, load_exported
@@ -96,6 +96,13 @@ def test_a_transformer_s_classes_are_put_in_the_data_s_order(tmp_path):
     assert_close(logits(teacher), expected.flip(1))
     with pytest.raises(TeacherError, match="other classes"):
         teacher.check_fits(kinds.samples().__class__("x", IDS, INPUTS, IDS % 3, ("dog", "bee", "cat")), Views())
+
+
+def test_a_timm_network_looks_at_one_of_several_inputs():
+    kinds.import_timm()
+    network = build_on_key("on:motion:timm:test_resnet", input_shape=(2, 2, 32, 32), num_classes=3).eval()
+    with torch.no_grad():
+        assert network(motion=torch.zeros(1, 2, 2, 32, 32), iframe=torch.zeros(1)).shape == (1, 3)
 
 
 def test_a_timm_network_gets_its_own_normalisation(tmp_path):

@@ -12,7 +12,16 @@ import click
 from limbeck.cli.flags import AsJson, ProgressChoice
 from limbeck.cli.running import command_line, print_result, show, stopping_cleanly
 from limbeck.settings import Argument, Setting
-from limbeck.settings.job_configs import ImageSize, LabelColumn, Threads
+from limbeck.settings.job_configs import (
+    BFrames,
+    ClipSplit,
+    ImageSize,
+    LabelColumn,
+    NumSegments,
+    SegmentChoices,
+    SkipBroken,
+    Threads,
+)
 from limbeck.settings.jobs import Device, ForwardPrecision
 
 
@@ -36,12 +45,18 @@ def evaluate(
         Setting("package.module:factory of a network of your own.", "student"),
     ] = None,
     image_size: ImageSize = None,
+    num_segments: NumSegments = 3,
+    segment_choices: SegmentChoices = 3,
+    b_frames: BFrames = "skip",
+    skip_broken: SkipBroken = False,
+    clip_split: ClipSplit = 1,
     device: Device = "auto",
     num_threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a saved network, or a generalist with its specialists, on a split."""
     from limbeck.commands import evaluate as command
+    from limbeck.commands.settings import clip_options
 
     measured = command.run(
         model,
@@ -49,6 +64,13 @@ def evaluate(
         label_column=label_column,
         split=split,
         image_size=image_size,
+        clips=clip_options(
+            num_segments=num_segments,
+            segment_choices=segment_choices,
+            b_frames=b_frames,
+            skip_broken=skip_broken,
+            clip_split=clip_split,
+        ),
         factory=factory,
         device=device,
         num_threads=num_threads,

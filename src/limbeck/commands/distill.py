@@ -40,23 +40,26 @@ def run(
         result = distill_self(student_source(config.student, from_command_line=from_command_line), **arguments)
     else:
         names = () if config.store is not None and "teachers" not in flags else config.teachers
-        student = student_source(config.student, from_command_line=from_command_line)
-        result = distill(student, _teachers(names, flags, prepared), **arguments)
+        texts = [config.student] if isinstance(config.student, str) else config.student
+        students = [student_source(text, from_command_line=from_command_line) for text in texts]
+        result = distill(
+            students[0] if len(students) == 1 else students, _teachers(names, flags, prepared), **arguments
+        )
     return result, arguments["out"]
 
 
 def _flags_for(kind: type[JobConfig], flags: dict[str, Any]) -> dict[str, Any]:
     """Return the flags as the method takes them: one student or several, and ``--epochs`` for teachers, too."""
     flags = dict(flags)
-    if "student" in flags and kind is not MutualConfig:
-        if len(flags["student"]) > 1:
-            raise ConfigError(
-                "This method trains one student.",
-                received=", ".join(flags["student"]),
-                expected="--student once",
-                remedy="--method mutual trains several that learn from each other",
-            )
+    if "student" in flags and kind is not MutualConfig and len(flags["student"]) == 1:
         flags["student"] = flags["student"][0]
+    elif "student" in flags and kind is SelfConfig:
+        raise ConfigError(
+            "This method trains one student.",
+            received=", ".join(flags["student"]),
+            expected="--student once",
+            remedy="--method mutual trains several that learn from each other, --fuse several on the same teachers",
+        )
     epochs = flags.get("recipe", {}).get("num_epochs")
     if epochs is not None and kind is not SelfConfig:
         flags["teacher_recipe"] = {"num_epochs": epochs}

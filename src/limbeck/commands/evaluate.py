@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.commands.networks import committee_for, module_for, normalise_from
-from limbeck.data import Samples, Views, load_data
+from limbeck.data import ClipOptions, Samples, Views, load_data
 from limbeck.distillation import COMMITTEE_FILE, Predictions
 from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import DataError, ModelError, require_fraction, unknown_name
@@ -47,6 +47,7 @@ def run(
     label_column: str | None = None,
     split: str,
     image_size: int | None,
+    clips: ClipOptions | None = None,
     factory: str | None,
     device: str,
     num_threads: int | None,
@@ -79,7 +80,7 @@ def run(
             expected="a folder that a network with exits is saved in",
             remedy="limbeck distill --method self saves one in exits/ of its folder",
         )
-    splits = load_data(data, image_size=image_size, label_column=label_column)
+    splits = load_data(data, image_size=image_size, label_column=label_column, clips=clips)
     samples = getattr(splits, split)
     if samples is None:
         raise DataError(f"{data} has no {split} split.", expected="one of " + ", ".join(_present(splits)))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from limbeck.config import Layer, preset_values, read_file, read_layer, resolve
-from limbeck.data import Normalise, Splits, can_normalise, load_data
+from limbeck.data import ClipOptions, Normalise, SegmentSettings, Splits, can_normalise, load_data
+from limbeck.data.video.following import BFrames
 from limbeck.distillation import dump_config
 from limbeck.errors import ConfigError
 from limbeck.presets import preset_for, read_preset
@@ -95,6 +96,13 @@ def prepare(
         seed=asked.split_seed,
         label_column=asked.label_column,
         exif_orientation=asked.exif_orientation,
+        clips=clip_options(
+            num_segments=asked.num_segments,
+            segment_choices=asked.segment_choices,
+            b_frames=asked.b_frames,
+            skip_broken=asked.skip_broken,
+            clip_split=asked.clip_split,
+        ),
     )
     name = preset_for(asked.data, is_image=splits.train.is_image)
     preset = read_layer(read_preset(name), source=f"the preset {name}")
@@ -102,6 +110,14 @@ def prepare(
     config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
     set_threads(config.num_threads)
     return Prepared(config, splits, normalise_for(config, splits))
+
+
+def clip_options(
+    *, num_segments: int, segment_choices: int, b_frames: BFrames, skip_broken: bool, clip_split: int
+) -> ClipOptions:
+    """Return how clips are read, from the settings by name."""
+    segments = SegmentSettings(num_segments, segment_choices, b_frames=b_frames)
+    return ClipOptions(segments, skip_broken=skip_broken, split_number=clip_split)
 
 
 def normalise_for(config: JobConfig, splits: Splits) -> Normalise | None:

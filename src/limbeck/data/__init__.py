@@ -2,7 +2,7 @@
 
 from limbeck.data.archives import unpack
 from limbeck.data.augmentation_words import augmentations_from
-from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup
+from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, Segments
 from limbeck.data.balance import BalancedOrder
 from limbeck.data.batches import Batch
 from limbeck.data.catalog import data_set_names, load_archive, load_data
@@ -28,6 +28,9 @@ from limbeck.data.speech import load_corpus, load_speech
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
 from limbeck.data.tables import load_table
 from limbeck.data.transforms import Transform
+from limbeck.data.video.catalog import ClipOptions
+from limbeck.data.video.clips import ClipInputs, load_clip_folder
+from limbeck.data.video.segments import SegmentSettings
 from limbeck.data.views import Views
 from limbeck.data.warps import Affine, Elastic
 
@@ -38,6 +41,8 @@ __all__ = [
     "Augmentation",
     "BalancedOrder",
     "Batch",
+    "ClipInputs",
+    "ClipOptions",
     "Context",
     "Crop",
     "DatasetInputs",
@@ -55,6 +60,8 @@ __all__ = [
     "PathTable",
     "ReadSettings",
     "Samples",
+    "SegmentSettings",
+    "Segments",
     "Splits",
     "Task",
     "Transform",
@@ -79,6 +86,7 @@ __all__ = [
     "iterate_batches",
     "label_part",
     "load_archive",
+    "load_clip_folder",
     "load_corpus",
     "load_data",
     "load_hf",

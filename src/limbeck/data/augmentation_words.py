@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup
+from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, Segments
 from limbeck.data.warps import Affine, Elastic
 from limbeck.errors import ConfigError, InvalidValue, unknown_name
 
@@ -14,6 +14,7 @@ _KNOWN: dict[str, tuple[Callable[..., Any], dict[str, Callable[[str], Any]]]] = 
     "jitter": (Jitter, {"pixels": int}),
     "crop": (Crop, {"padding": int, "mode": str}),
     "flip": (Flip, {"probability": float}),
+    "segments": (Segments, {}),
     "mixup": (Mixup, {"concentration": float}),
     "affine": (Affine, {"degrees": float, "scale": float, "shear": float, "probability": float}),
     "elastic": (Elastic, {"pixels": float, "knots": int, "probability": float}),
@@ -25,12 +26,12 @@ def augmentations_from(spec: Sequence[str | Mapping[str, Any]]) -> tuple[Augment
 
     Args:
         spec: each "name" or "name:setting:setting", e.g. "jitter:2", "crop:4:reflect", "flip", "mixup:0.2",
-            "affine:10:0.1", "elastic:2:4"; or a mapping with "name" and the settings by name, as
+            "affine:10:0.1", "elastic:2:4", "segments" of clips; or a mapping with "name" and the settings by name, as
             ``describe_augmentation`` writes it.
     Returns:
         The augmentations, in order.
     Raises:
-        UnknownName: a name that is none of jitter, crop, flip, mixup, affine, elastic.
+        UnknownName: a name that is none of jitter, crop, flip, segments, mixup, affine, elastic.
         ConfigError: settings missing, too many, unknown, or not numbers.
         InvalidValue: a setting out of range.
     Example:

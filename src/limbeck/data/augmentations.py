@@ -137,6 +137,21 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """See each segment of a clip at a frame that (seed, id, view) draws, in place of its middle one.
+
+    The source of the clips draws; here nothing is changed.
+    """
+
+    name: ClassVar[str] = "segments"
+    draws: ClassVar[int] = 0
+
+    def __call__(self, inputs: Tensor, uniforms: Tensor) -> Tensor:
+        """Return the inputs as they are."""
+        return inputs
+
+
+@dataclass(frozen=True)
 class Mixup:
     r"""Mix each input with a partner, another sample of the same set, after everything else.
 

@@ -34,6 +34,7 @@ from limbeck.data.sources import position_chunks
 from limbeck.data.speech import SPEECH_PREFIX, load_speech
 from limbeck.data.splits import Splits, hold_out, require_classes
 from limbeck.data.tables import TABLE_SUFFIXES, load_table
+from limbeck.data.video.catalog import CLIP_SETS, ClipOptions, is_clips, load_clips
 from limbeck.errors import DataError, InvalidValue, require_fraction, unknown_name
 
 TEST_FRACTION = 0.2  # of the training samples, held out where data has no test split
@@ -58,6 +59,7 @@ def load_data(
     download: bool = True,
     label_column: str | None = None,
     exif_orientation: bool = False,
+    clips: ClipOptions | None = None,
 ) -> Splits:
     """Load a data set with training, validation and test splits.
 
@@ -68,8 +70,9 @@ def load_data(
         name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
             one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
             ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers, or
-            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; or ``speech:FOLDER``, a speech corpus in Kaldi's style,
-            ``speech:an4``, or ``speech:digits``: frames as samples, HMM states as classes; see :func:`load_speech`.
+            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; ``clips:FOLDER``, a folder of clips; or ``speech:FOLDER``,
+            a speech corpus in Kaldi's style, ``speech:an4``, or ``speech:digits``: frames as samples, HMM states as
+            classes; see :func:`load_speech`.
         image_size: resize images to this height and width; None leaves them.
         validation_fraction: of the training samples, held out (stratified) where there is no validation split; 0 for
             none.
@@ -77,6 +80,7 @@ def load_data(
         download: whether missing files may be fetched.
         label_column: of a table or a Hugging Face data set, where it is not called label or target.
         exif_orientation: turn the images of a folder as they say; see :func:`load_image_folder`.
+        clips: how clips are read.
     Returns:
         The splits; ``notes`` says what was held out.
     Raises:
@@ -92,11 +96,13 @@ def load_data(
     if image_size is not None and image_size < 1:
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = str(name_or_path)
-    if name in CATALOG:
+    if is_clips(name):
+        splits = load_clips(name, clips, image_size=image_size)
+    elif name in CATALOG:
         splits = CATALOG[name].read(download)
     else:
         splits = _load_path(name, image_size, label_column, exif_orientation)
-    if image_size is not None:
+    if image_size is not None and not is_clips(name):
         resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in _parts(splits)}
         splits = dataclasses.replace(splits, **resized)
     if len(splits.train.labelled_positions()):
@@ -111,7 +117,8 @@ def data_set_names() -> dict[str, str]:
         >>> "digits" in data_set_names()
         True
     """
-    return {name: entry.summary for name, entry in CATALOG.items()}
+    own = {name: entry.summary for name, entry in CATALOG.items()}
+    return own | {name: summary for name, (summary, _) in CLIP_SETS.items()}
 
 
 def load_archive(
@@ -149,10 +156,10 @@ def _load_path(name: str, image_size: int | None, label_column: str | None, exif
         if len(path.parts) > 1 or path.suffix:
             raise DataError(
                 f"There is no file or folder {name}.",
-                expected="a path, or one of " + ", ".join(CATALOG),
+                expected="a path, or one of " + ", ".join(data_set_names()),
                 remedy="check the spelling and the working folder",
             )
-        raise unknown_name("data set", name, CATALOG)
+        raise unknown_name("data set", name, data_set_names())
     if path.is_dir():
         return load_image_folder(path, image_size=image_size, exif_orientation=exif_orientation)
     if is_archive(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,29 +10,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from limbeck.data.class_folders import check_classes, class_words, split_folders
+from limbeck.data.file_listing import Listing, folders_in, ids_of, list_files
 from limbeck.data.image_files import (
+    EXTENSIONS,
     ImageFiles,
     decode_all,
     read_headers,
     sizes_differ,
+    unreadable,
 )
-from limbeck.data.image_listing import Listing, folders_in, ids_of, list_images, num_bytes_of
 from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
 from limbeck.data.sources import RawInputs
 from limbeck.data.splits import Splits
-from limbeck.errors import DataError, InvalidValue
+from limbeck.errors import InvalidValue
 
 DECODED_LIMIT_BYTES = 2 << 30  # up to here a folder's images are decoded once, into memory
 PROBED_HEADERS = 1000  # of the files that are read on demand, evenly spread, to learn their size before training
 _WITH_EXIF = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".png")
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 def load_image_folder(
@@ -71,11 +68,13 @@ def load_image_folder(
     if image_size is not None and image_size < 1:
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = root.resolve().name if name is None else name
-    listings = {split: list_images(folder) for split, folder in _split_folders(root).items()}
-    classes = _check_classes(root, listings)
+    listings = {
+        split: list_files(folder, EXTENSIONS, what="images") for split, folder in split_folders(root, "images").items()
+    }
+    classes = check_classes(root, listings, "images")
     settings = _Settings(image_size, memory_limit_bytes, exif_orientation)
     loaded = _load_inputs(listings, settings)
-    shown = _class_words(root, classes)
+    shown = class_words(root, classes)
     indices = {folder: index for index, folder in enumerate(classes)}
     parts: dict[str, Samples] = {}
     for split, listing in listings.items():
@@ -96,9 +95,16 @@ def image_list(paths: Sequence[str | Path], image_size: int | None, *, exif_orie
         DataError: images of different sizes, or a file that cannot be read.
     """
     table = PathTable(str(path) for path in paths)
-    sizes = np.array([num_bytes_of(path) for path in table], dtype=np.int64)
+    sizes = np.array([_num_bytes_of(path) for path in table], dtype=np.int64)
     listing = Listing(table, table, sizes, [])
     return _load_inputs({"train": listing}, _Settings(image_size, DECODED_LIMIT_BYTES, exif_orientation))["train"]
+
+
+def _num_bytes_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def is_image_folder(root: Path) -> bool:
@@ -113,62 +119,11 @@ def image_root(folder: Path) -> Path:
     return folder
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    """Split name -> folder; the root itself is "train" where its folders are classes."""
-    try:
-        folders = folders_in(root)
-    except OSError as error:
-        raise DataError(f"Cannot read the folder {root}.", received=error.strerror) from error
-    named = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
-    if not named or len(named) < len(folders) or not any(folders_in(folder) for folder in named):
-        return {"train": root}
-    splits: dict[str, Path] = {}
-    for folder in named:
-        split = SPLIT_FOLDERS[folder.name.lower()]
-        if split in splits:
-            raise DataError(
-                f"{root} has two {split} folders.", received=f"{splits[split].name} and {folder.name}", expected="one"
-            )
-        splits[split] = folder
-    if "train" not in splits:
-        raise DataError(
-            f"{root} has no training images.",
-            received=", ".join(f.name for f in named),
-            expected="a folder named train",
-        )
-    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
-
-
 @dataclass(frozen=True)
 class _Settings:
     image_size: int | None
     memory_limit_bytes: int
     exif_orientation: bool
-
-
-def _check_classes(root: Path, listings: dict[str, Listing]) -> list[str]:
-    """Return the class folders of the training split in order, or raise what is wrong with them."""
-    classes = sorted(set(listings["train"].classes))
-    train_folder = _split_folders(root)["train"]
-    if empty := [folder.name for folder in folders_in(train_folder) if folder.name not in classes]:
-        raise DataError(
-            f"{train_folder} has classes without images.",
-            received=", ".join(empty[:10]) + (" ..." if len(empty) > 10 else ""),
-            expected="at least one image in each folder",
-            remedy="fill or remove the folder",
-        )
-    if len(classes) < 2:
-        raise DataError(
-            f"{train_folder} has a single class.", received=classes[0], expected="at least two class folders"
-        )
-    for split, listing in listings.items():
-        if unknown := sorted(set(listing.classes) - set(classes)):
-            raise DataError(
-                f"The {split} split of {root} has classes that the training split lacks.",
-                received=", ".join(unknown[:10]),
-                expected="the same folders as in train",
-            )
-    return classes
 
 
 def _load_inputs(listings: dict[str, Listing], settings: _Settings) -> dict[str, RawInputs]:
@@ -236,16 +191,3 @@ def _first_size(path: str, image_size: int | None, exif_orientation: bool) -> tu
         return image_size, image_size
     header = read_headers([path], exif_orientation=exif_orientation)[0]
     return header.height, header.width
-
-
-def _class_words(root: Path, classes: list[str]) -> tuple[str, ...]:
-    """The classes' names: from ``classes.tsv`` the words up to the first comma, with the folder where they repeat."""
-    try:
-        lines = (root / "classes.tsv").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return tuple(classes)
-    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    short = [words.get(folder, folder).split(",")[0].strip() or folder for folder in classes]
-    return tuple(
-        word if short.count(word) == 1 else f"{word} ({folder})" for word, folder in zip(short, classes, strict=True)
-    )

@@ -14,6 +14,7 @@ from limbeck.errors import InvalidValue, ShapeMismatch
 from limbeck.inputs import Inputs, describe, map_inputs, named_tensors
 
 PIXEL_SCALE = 255.0  # of uint8 images: 255 becomes 1
+SIGNED_SCALE = 128.0  # of int8 images, such as residuals
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def to_float(inputs: Inputs, normalise: Normalise | None) -> Inputs:
     """Return raw inputs as networks take them: images and floats as float32, integers and booleans as they are.
 
     Args:
-        inputs: raw; in mappings and tuples a uint8 part is an image where it is (n, 1 or 3, H, W), else integers.
+        inputs: raw; in mappings and tuples a uint8 part is an image where it is (n, 1 or 3, H, W), or of several times
+            (n, time, 1 or 3, H, W), else integers; an int8 part of as many axes is a signed image, times 1/128.
         normalise: of the one part that is image or float; None for none.
     Raises:
         InvalidValue: a normalisation without such a part, or with several.
@@ -129,15 +131,20 @@ def can_normalise(samples: Samples) -> bool:
 
 
 def _is_number(part: Tensor) -> bool:
-    return part.is_floating_point() or (part.dtype == torch.uint8 and part.dim() == 4 and part.shape[1] in (1, 3))
+    if part.dtype == torch.uint8:
+        return part.dim() in (4, 5) and part.shape[-3] in (1, 3)
+    return part.is_floating_point() or _is_signed_image(part)
+
+
+def _is_signed_image(part: Tensor) -> bool:
+    return part.dtype == torch.int8 and part.dim() in (4, 5)
 
 
 def _tensor_to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
-    is_uint8 = raw.dtype == torch.uint8
+    unit = PIXEL_SCALE if raw.dtype == torch.uint8 else SIGNED_SCALE if _is_signed_image(raw) else 1.0
     if normalise is None:
-        return raw.to(torch.float32).div_(PIXEL_SCALE) if is_uint8 else raw.to(torch.float32)
+        return raw.to(torch.float32) if unit == 1.0 else raw.to(torch.float32).div_(unit)
     inputs = raw.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    unit = PIXEL_SCALE if is_uint8 else 1.0
     if len(normalise.mean) == 1:
         return inputs.sub_(normalise.mean[0] * unit).mul_(1.0 / (normalise.std[0] * unit))
     axis = _axis(raw.dim())

@@ -27,6 +27,7 @@ class InputSource(Protocol):
     - ``is_replayable``: False where reading twice may give different inputs;
     - ``read_view(positions, ids, *, seed, view) -> Inputs``, where reading depends on Python's, NumPy's or torch's
       random state (see ``limbeck.data.random_state``);
+    - ``draws_segments``: True where ``read_view`` draws frames of clips, for views that ask for it (``Segments``);
     - ``raw_items(positions, ids, *, seed, view) -> list``: single samples, for a user's own transform;
     - ``lengths``: int64 of shape (n,), for batches of similar length;
     - ``reading``: how many workers its owner reads it with (``ReadSettings``).
@@ -88,7 +89,7 @@ class Selected:
 
 
 _BY_POSITION = frozenset({"read_view", "raw_items"})
-_AS_IT_IS = frozenset({"sample_shape", "dtype", "is_ragged", "is_replayable", "reading"})
+_AS_IT_IS = frozenset({"sample_shape", "dtype", "is_ragged", "is_replayable", "draws_segments", "reading"})
 
 
 def position_chunks(positions: Tensor, size: int = READ_CHUNK) -> Iterator[Tensor]:

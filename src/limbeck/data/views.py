@@ -17,6 +17,7 @@ from limbeck.data.augmentations import Augmentation, Mixup
 from limbeck.data.batches import Batch, without_padding
 from limbeck.data.checks import check_inputs
 from limbeck.data.counter import counter_uniform
+from limbeck.data.joint import changed_alike, check_segments, draws_segments
 from limbeck.data.mixing import mixing_partners
 from limbeck.data.normalise import Normalise, to_float
 from limbeck.data.samples import Samples
@@ -155,7 +156,8 @@ class Views:
         elif augmented and view is not None:
             if isinstance(self.augmentations[-1], Mixup):
                 return self._mixed_batch(samples, positions, Batch(ids, (), labels, view, weights=weights), view)
-            inputs = self._augmented(samples, positions, self.draw(ids, view) if uniforms is None else uniforms)
+            drawn = self.draw(ids, view) if uniforms is None else uniforms
+            inputs = to_float(self._raw(samples, positions, drawn, view), self.normalise)
         else:
             inputs = to_float(samples.fetch(positions), self.normalise)
         return without_padding(Batch(ids, inputs, labels, view, weights=weights))
@@ -232,40 +234,33 @@ class Views:
                 raise InvalidValue(
                     "Mixup has no view of one sample for another network.", received="mixup and transforms"
                 )
-            return split_rows(self._raw(samples, positions, self.draw(ids, view)))
+            return split_rows(self._raw(samples, positions, self.draw(ids, view), view))
         shown = None if transform.is_fixed else view
         if transform.function is None:
             return split_rows(samples.fetch(positions, seed=self.seed, view=shown))
         items = samples.items(positions, seed=self.seed, view=shown)
         return transform.views(items, ids, seed=self.seed, view=shown)
 
-    def _raw(self, samples: Samples, positions: Tensor, uniforms: Tensor) -> Tensor:
-        raw = samples.fetch(positions)
-        if not isinstance(raw, Tensor):
-            raise DataError(
-                "Augmentations change inputs of one tensor.",
-                received=describe(raw),
-                expected="images or features",
-                remedy="give a transform of your own: Views(transform=Transform(function))",
-            )
+    def _raw(self, samples: Samples, positions: Tensor, uniforms: Tensor, view: int) -> Inputs:
+        if draws_segments(self._changes):
+            check_segments(samples)
+            raw = samples.fetch(positions, seed=self.seed, view=view)
+        else:
+            raw = samples.fetch(positions)
         used = 0
         for change in self._changes:
-            raw = change(raw, uniforms[:, used : used + change.draws])
+            raw = changed_alike(raw, change, uniforms[:, used : used + change.draws])
             used += change.draws
         return raw
-
-    def _augmented(self, samples: Samples, positions: Tensor, uniforms: Tensor) -> Tensor:
-        inputs = to_float(self._raw(samples, positions, uniforms), self.normalise)
-        assert isinstance(inputs, Tensor), "of a tensor"
-        return inputs
 
     def _mixed_batch(self, samples: Samples, positions: Tensor, batch: Batch, view: int) -> Batch:
         ids, mixup = batch.ids, self.augmentations[-1]
         assert isinstance(mixup, Mixup), "asked for by batch()"
         partners, weight = mixing_partners(mixup, samples, positions, ids, seed=self.seed, view=view)
         both_ids = torch.cat([ids, samples.ids.index_select(0, partners)])
-        both = self._augmented(samples, torch.cat([positions, partners]), self.draw(both_ids, view))
-        if not both.is_floating_point():
+        drawn = self.draw(both_ids, view)
+        both = to_float(self._raw(samples, torch.cat([positions, partners]), drawn, view), self.normalise)
+        if not isinstance(both, Tensor) or not both.is_floating_point():
             raise DataError("Mixup mixes images or features.", received=describe(both), expected="floats")
         own, other = both[: len(positions)], both[len(positions) :]
         mixed = torch.lerp(own, other, weight.view(-1, *[1] * (own.dim() - 1)))

@@ -67,7 +67,13 @@ class TrainJob(SingleSettings, JobArguments):
 class DistillJob(DistillSettings, JobArguments):
     """Arguments of ``limbeck.distill``."""
 
-    student: Student
+    student: Annotated[
+        NetworkSource | Sequence[NetworkSource],
+        Doc(
+            "A module (copied for each seed, which then start from its weights), a callable that builds one, or a name "
+            'such as "mlp:widths=30x30" or "on:motion:convnet"; several with fuse=True.'
+        ),
+    ]
     teachers: Teachers = ()
     train: TrainData = None
     objective: Annotated[

@@ -20,15 +20,23 @@ from limbeck.distillation.dry_run import dry_run
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.prepared_teachers import PreparedTeachers, TeacherSource, prepare_teachers, teacher_sources
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
-from limbeck.distillation.sources import Network, network_from
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run
+from limbeck.distillation.sources import Network
 from limbeck.distillation.splits import job_data
+from limbeck.distillation.students import (
+    DISTILLED,
+    check_fusible,
+    comparisons,
+    deployed,
+    fuse_students,
+    role_of,
+    student_networks,
+    train_students,
+)
 from limbeck.distillation.target_source import choose_target_source, open_store
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import DataError, StoreError, TeacherError
 from limbeck.inputs import move
-from limbeck.objectives import Objective, objective_of_labels
-from limbeck.records import Comparison
 from limbeck.teachers import Teacher, as_teacher
 from limbeck.training import predict
 
@@ -41,7 +49,8 @@ def distill(settings: DistillJob) -> RunResult:
 
     A store is refused where it is of other samples, views, classes or teachers; with one, teachers may be left out, and
     are not measured. With ``num_views`` the teacher's outputs are collected once for all passes; without, augmentation
-    makes it run in every step. With ``out`` a stopped job goes on from the folder.
+    makes it run in every step. Several students with ``fuse`` learn each for itself from the same soft targets, and the
+    weighted mean of their outputs is the network that is returned. With ``out`` a stopped job goes on from the folder.
 
     Returns:
         The student of the seed that validation chose, and the record of everything.
@@ -57,8 +66,12 @@ def distill(settings: DistillJob) -> RunResult:
             "distill needs a training set.", remedy="pass train=(inputs, labels), or limbeck.load_data(...)"
         )
     data = job_data(settings.train, settings, name_classes=partial(_class_names, settings.teachers))
-    network = network_from(settings.student)
-    start = data.build(network, seed=settings.seed_numbers[0])
+    networks = student_networks(settings)
+    check_fusible(networks, data, settings)
+    starts = {
+        role_of("student", number, len(networks)): data.build(network, seed=settings.seed_numbers[0])
+        for number, network in enumerate(networks)
+    }
     sources = teacher_sources(
         settings.teachers, data=data, settings=settings, normalise=settings.normalise, has_store=store is not None
     )
@@ -70,9 +83,10 @@ def distill(settings: DistillJob) -> RunResult:
             expected="a trained teacher",
             remedy="train it on labelled data first, with limbeck.train, and pass the network",
         )
-    names = {"data": data.name, "student": network.name, "teachers": [source.name for source in sources]}
+    students = networks[0].name if len(networks) == 1 else [network.name for network in networks]
+    names = {"data": data.name, "student": students, "teachers": [source.name for source in sources]}
     experiment = open_run(data, settings, names=names, function="distill")
-    dry_run(experiment, {"student": start, **{f"teacher {source.name}": source for source in sources}})
+    dry_run(experiment, {**starts, **{f"teacher {source.name}": source for source in sources}})
     stored = None
     if store is not None:
         ready = [member.fingerprint for source in sources if isinstance(source, Teacher) for member in source.members]
@@ -80,56 +94,37 @@ def distill(settings: DistillJob) -> RunResult:
     prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     experiment.results.notes += [*prepared.notes, *target_source.notes]
-    if network.shares_start:
+    if any(network.shares_start for network in networks):
         experiment.results.note("The student was given as a module: every seed starts from its weights.")
-    students = _train_students(experiment, network, target_source.teacher, settings)
-    return _finish(experiment, prepared, students, settings)
-
-
-def _train_students(
-    experiment: Experiment, network: Network, teacher: Teacher, settings: DistillJob
-) -> list[TrainedNetwork]:
-    """Train baseline and distilled student for every seed: same initial weights, order, recipe and number of steps."""
-    data = experiment.data
-    ways: list[tuple[str, Samples, Objective, Teacher | None]] = []
-    if data.has_labels:
-        ways.append(("baseline", data.labelled, objective_of_labels(data.train.task), None))
-    else:
-        experiment.results.note(
-            "The training set has no labels: the students learn from soft targets alone, there is no baseline, and "
-            "measured is how closely they follow the teacher."
-        )
-    ways.append(("distilled", data.train, settings.objective_of(data.train.task), teacher))
-    if data.has_labels and len(data.labelled) < len(data.train):
-        experiment.results.note(
-            f"{len(data.labelled)} of {len(data.train)} training samples have labels. The baseline sees these alone, "
-            "for as many steps as the distilled student, which sees the teacher's outputs for all."
-        )
-    train = trainer(experiment, settings)
-    return [
-        train(network, role=role, seed=seed, samples=samples, objective=objective, teacher=guide)
-        for seed in settings.seed_numbers
-        for role, samples, objective, guide in ways
-    ]
+    trained = train_students(experiment, networks, target_source.teacher, settings)
+    fused = fuse_students(experiment, trained, count=len(networks), settings=settings)
+    return _finish(experiment, prepared, trained, fused, settings)
 
 
 def _finish(
-    experiment: Experiment, prepared: PreparedTeachers, students: list[TrainedNetwork], settings: DistillJob
+    experiment: Experiment,
+    prepared: PreparedTeachers,
+    students: list[TrainedNetwork],
+    fused: list[TrainedNetwork],
+    settings: DistillJob,
 ) -> RunResult:
     """Prove the teacher unchanged, read the test set once, and write the record."""
     prepared.teacher.check_unchanged()
     data, views = experiment.data, experiment.clean_views()
     teacher_logits = _teacher_logits(experiment, prepared)
-    networks, measurements = evaluate_all(experiment, [*prepared.networks, *students], teacher_logits=teacher_logits)
+    candidates = deployed(experiment, fused) if fused else [one for one in students if one.role == DISTILLED]
+    networks, measurements = evaluate_all(
+        experiment, [*prepared.networks, *students, *fused], teacher_logits=teacher_logits
+    )
     return finish_run(
         experiment,
         "distill",
-        [student for student in students if student.role == "distilled"],
+        candidates,
         seeds=settings.seed_numbers,
         networks=networks,
         measurements=measurements,
         dark=dark_knowledge(prepared.teacher, data, views, temperature=settings.temperature) if data.has_labels else (),
-        comparisons=[Comparison("baseline", "distilled", "the teacher")] if data.has_labels else (),
+        comparisons=comparisons(len({student.role for student in students}) // 2) if data.has_labels else (),
     )
 
 

@@ -14,6 +14,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.sources import Network, NetworkSource, network_from
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
+from limbeck.distillation.weighting import require_choosable, weights_on, weights_text
 from limbeck.errors import TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.settings import TeacherSettings
@@ -95,6 +96,7 @@ def teacher_sources(
     for source in ready:
         if isinstance(source, Teacher):
             _check_ready(source, data, settings, normalise=normalise)
+    _check_weighting(ready, data, settings, has_store=has_store)
     return ready
 
 
@@ -175,9 +177,13 @@ def prepare_teachers(
             members.append(ModuleTeacher(networks[-1].module, name=source.name))
     if len(members) == 1:
         return PreparedTeachers(members[0], networks, notes, context.runtime.device)
+    weights = settings.teacher_weights
+    if settings.teacher_weighting != "equal":
+        weights = _chosen_weights(members, context, settings)
+        notes.append(f"Teachers' weights, {settings.teacher_weighting} on validation: {weights_text(weights)}.")
     ensemble = EnsembleTeacher(
         members,
-        weights=settings.teacher_weights,
+        weights=weights,
         pooling=settings.pooling,
         independent=context.data.train.task == "multi_label",
     )
@@ -185,6 +191,39 @@ def prepare_teachers(
         origin = f"pooled ({settings.pooling} mean)"
         networks.insert(0, TrainedNetwork("teacher", ensemble.name, None, origin, _as_module(ensemble, context)))
     return PreparedTeachers(ensemble, networks, notes, context.runtime.device)
+
+
+def _chosen_weights(members: Sequence[Teacher], context: Experiment, settings: TeacherSettings) -> list[float]:
+    """Return the members' weights as validation has them."""
+    modules = [_as_module(member, context) for member in members]
+    weights = weights_on(
+        modules, settings.teacher_weighting, context.data.choosing, context.clean_views(), pooling=settings.pooling,
+        runtime=context.runtime,
+    )  # fmt: skip
+    assert weights is not None, "not equal ones"
+    return weights
+
+
+def _check_weighting(
+    sources: Sequence[Teacher | Network], data: JobData, settings: TeacherSettings, *, has_store: bool
+) -> None:
+    """Raise where validation cannot choose the teachers' weights as the settings say."""
+    if settings.teacher_weighting == "equal":
+        return
+    blind = [source.name for source in sources if isinstance(source, Teacher) and not source.reads_inputs]
+    if settings.teacher_weights is not None or has_store or blind or len(sources) < 2:
+        received = f"{len(sources)} teacher(s)"
+        if settings.teacher_weights is not None:
+            received = "teacher_weights, too"
+        elif has_store or blind:
+            received = "a store of soft targets" if has_store else ", ".join(blind) + ", which cannot see them"
+        raise TeacherError(
+            f"Weights of teachers cannot be chosen on validation samples ({settings.teacher_weighting}).",
+            received=received,
+            expected="two teachers or more that can be run on validation samples, and no weights",
+            remedy="give the weights (--teacher-weights), or leave --teacher-weighting out",
+        )
+    require_choosable(data.choosing, what="the teachers' weights")
 
 
 def _as_module(teacher: Teacher, context: Experiment) -> nn.Module:

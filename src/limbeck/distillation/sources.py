@@ -14,6 +14,7 @@ from limbeck.errors import ModelError
 from limbeck.inputs import Inputs
 from limbeck.models import ModelFactory, ModelSpec, build, check_output
 from limbeck.models.foreign import build_foreign, is_foreign
+from limbeck.models.streams import build_on_key, no_such_key, on_key
 
 NetworkSource = nn.Module | Callable[..., nn.Module] | str
 
@@ -26,22 +27,36 @@ class Network:
         name: shown in records; a zoo spec can be built again from it.
         make: ``(input_shape, num_classes) -> module``, called under the seed.
         shares_start: whether every seed starts from the same weights (a module was given).
+        key: of the one input that it looks at, where samples have several: ``on:KEY:SPEC``.
     """
 
     name: str
     make: Callable[[tuple[int, ...], int], nn.Module]
     shares_start: bool
+    key: str | None = None
 
     def build_for(self, samples: Samples, *, seed: int) -> nn.Module:
         """Return a new module of the samples' shape and classes, tried on two of them."""
         inputs = Views().batch(samples, torch.arange(2) % len(samples), view=None).inputs
         return self.build(
-            input_shape=samples.input_shape,
+            input_shape=self.input_shape_in(samples),
             num_classes=samples.num_classes,
             seed=seed,
             inputs=inputs,
             has_positions=samples.has_positions,
         )
+
+    def input_shape_in(self, samples: Samples) -> tuple[int, ...]:
+        """Return the shape of what it looks at in one sample.
+
+        Raises:
+            ModelError: the samples have no input of its key.
+        """
+        if self.key is None:
+            return samples.input_shape
+        if self.key not in samples.input_shapes:
+            raise no_such_key(self.key, [name for name in samples.input_shapes if name])
+        return samples.input_shapes[self.key]
 
     def build(
         self,
@@ -69,13 +84,22 @@ def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
     """Return the network that a source stands for.
 
     Args:
-        source: a spec of the zoo ("mlp:widths=30x30"), of timm or transformers ("timm:resnet18", "hf:FOLDER"), a
-            callable that returns a module (called once for each seed, with ``input_shape`` and ``num_classes`` where it
-            takes them), or a module (copied for each seed: every seed starts from its weights).
+        source: a spec of the zoo ("mlp:widths=30x30"), of timm or transformers ("timm:resnet18", "hf:FOLDER"), or of a
+            network that looks at one of several inputs ("on:motion:convnet"); a callable that returns a module (called
+            once for each seed, with ``input_shape`` and ``num_classes`` where it takes them); or a module (copied for
+            each seed: every seed starts from its weights).
         name: shown in records.
     Raises:
         ModelError: anything else.
     """
+    if isinstance(source, str) and (found := on_key(source)) is not None:
+        _check_inner(found[1])
+        return Network(
+            name or source,
+            lambda shape, classes: build_on_key(source, input_shape=shape, num_classes=classes),
+            False,
+            key=found[0],
+        )
     if isinstance(source, str) and is_foreign(source):
         return Network(
             name or source, lambda shape, classes: build_foreign(source, input_shape=shape, num_classes=classes), False
@@ -97,6 +121,12 @@ def network_from(source: NetworkSource, *, name: str | None = None) -> Network:
         received=type(source).__name__,
         expected="a torch.nn.Module, a callable that returns one, or a name of the zoo",
     )
+
+
+def _check_inner(spec: str) -> None:
+    """Raise where the network behind a key is not known."""
+    if not is_foreign(spec):
+        ModelSpec.parse(spec)
 
 
 def _name_of(function: Callable[..., nn.Module]) -> str:

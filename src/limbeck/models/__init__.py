@@ -12,6 +12,7 @@ from limbeck.models.early_exit import EarlyExitOutput
 from limbeck.models.exits import EveryExit, ExitNetwork, ExitOutputs
 from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
 from limbeck.models.full_softmax import FullSoftmaxSpecialist, class_columns, logits_with_dustbin
+from limbeck.models.fused import FusedNetwork, fuse
 from limbeck.models.heads import MultiHeadClassifier, logits_layer, multi_head_network, specialist_network
 from limbeck.models.hints import FeatureOutputs, TappedNetwork, add_taps
 from limbeck.models.mixture import MixtureOfExperts, mixture_of_experts
@@ -20,6 +21,7 @@ from limbeck.models.placing_exits import add_exits, exit_network
 from limbeck.models.resolve import build
 from limbeck.models.saved import SavedModel, load_model, save_model
 from limbeck.models.spec import ModelSpec
+from limbeck.models.streams import OnKey, SegmentConsensus, build_on_key, on_key
 from limbeck.models.taps import tapped
 from limbeck.models.weights import buffers_fingerprint, fingerprint, load_weights, unwrap
 from limbeck.models.zoo import ZOO
@@ -33,22 +35,27 @@ __all__ = [
     "ExitOutputs",
     "FeatureOutputs",
     "FullSoftmaxSpecialist",
+    "FusedNetwork",
     "MixtureOfExperts",
     "ModelFactory",
     "ModelSpec",
     "MultiHeadClassifier",
+    "OnKey",
     "SavedModel",
+    "SegmentConsensus",
     "TappedNetwork",
     "add_exits",
     "add_taps",
     "buffers_fingerprint",
     "build",
+    "build_on_key",
     "check_output",
     "class_columns",
     "constrain_max_norm",
     "evaluating",
     "exit_network",
     "fingerprint",
+    "fuse",
     "is_factory_path",
     "load_factory",
     "load_model",
@@ -58,6 +65,7 @@ __all__ = [
     "max_norm_of",
     "mixture_of_experts",
     "multi_head_network",
+    "on_key",
     "project_max_norm",
     "save_model",
     "specialist_network",

@@ -20,21 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError, OutputError
-from limbeck.models.exits import ExitNetwork
-from limbeck.models.factory import ModelFactory, is_factory_path, load_factory
-from limbeck.models.foreign import CONFIG, build_foreign, is_foreign, saved_config
-from limbeck.models.placing_exits import add_exits
-from limbeck.models.resolve import build
+from limbeck.models.factory import ModelFactory, load_factory
+from limbeck.models.rebuilding import build_again, is_sound, spec_of, structure_of
 from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
-from limbeck.models.zoo import ZOO
 from limbeck.records import make_folder, write_bytes, write_text
 
 FORMAT = "limbeck-model"
 VERSION = 1
 MANIFEST = "model.json"
-
-EXITS = "exits"  # key of a network's exits in ``extra``
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -77,7 +71,7 @@ def save_model(
     """Write ``{role}.safetensors`` and then ``model.json``; tensors that are tied are written once.
 
     A network with exits is saved with them: ``spec`` names the plain network, ``extra`` gets where the exits are, and
-    ``load_model`` puts them back.
+    ``load_model`` puts them back. So are fused networks, whose members each have a spec.
 
     Args:
         directory: made where it is missing; a model that is there already is replaced.
@@ -106,7 +100,7 @@ def save_model(
         "format": FORMAT,
         "version": VERSION,
         "role": role,
-        "spec": str(spec),
+        "spec": spec_of(module, spec),
         "input_shape": [int(size) for size in input_shape],
         "class_names": [str(name) for name in class_names],
         "normalise": _checked_normalise(normalise),
@@ -115,7 +109,7 @@ def save_model(
         "fingerprint": fingerprint(module),
         "weights": {"file": file_name, "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)},
         "torch": str(torch.__version__),
-        "extra": {**(extra or {}), **_exits_of(module), **saved_config(module)},
+        "extra": {**(extra or {}), **structure_of(module)},
     }
     try:
         text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
@@ -152,19 +146,14 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     content = _read_checked(weights_path, manifest["weights"]["sha256"])
     spec, class_names = manifest["spec"], manifest["class_names"]
     input_shape = tuple(manifest["input_shape"])
-    config = manifest["extra"].get(CONFIG)
-    if factory is None and (is_foreign(spec) or config):
-        known = spec if is_foreign(spec) else f"hf:{spec}"
-        module = build_foreign(known, input_shape=input_shape, num_classes=len(class_names), config=config)
-    elif factory is None:
-        if is_factory_path(spec) or spec.partition(":")[0] not in ZOO:
-            raise _needs_factory(directory, spec)
-        module = build(spec, input_shape=input_shape, num_classes=len(class_names))
-    else:
-        builder = load_factory(factory) if isinstance(factory, str) else factory
-        module = builder(input_shape=input_shape, num_classes=len(class_names))
-    if EXITS in manifest["extra"] and not isinstance(module, ExitNetwork):
-        module = _with_exits(module, manifest, directory)
+    module = build_again(
+        spec,
+        manifest["extra"],
+        input_shape=input_shape,
+        num_classes=len(class_names),
+        factory=load_factory(factory) if isinstance(factory, str) else factory,
+        place=str(directory),
+    )
     try:
         state: dict[str, Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError) as error:
@@ -187,26 +176,6 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
         role=manifest["role"],
         fingerprint=found,
         extra=manifest["extra"],
-    )
-
-
-def _exits_of(module: nn.Module) -> dict[str, Any]:
-    """Return where a network's exits are, for ``extra``; nothing for a network without."""
-    if not isinstance(module, ExitNetwork):
-        return {}
-    return {EXITS: {"paths": list(module.paths), "deepest": module.deepest}}
-
-
-def _with_exits(module: nn.Module, manifest: Mapping[str, Any], directory: Path) -> ExitNetwork:
-    exits = manifest["extra"][EXITS]
-    if not isinstance(exits, dict) or set(exits) != {"paths", "deepest"}:
-        raise _damaged(directory / MANIFEST, "exits without paths and deepest")
-    return add_exits(
-        module,
-        exits["paths"],
-        input_shape=tuple(manifest["input_shape"]),
-        num_classes=len(manifest["class_names"]),
-        deepest=exits["deepest"],
     )
 
 
@@ -278,7 +247,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         )
     wrong = [key for key, kind in _FIELDS.items() if not isinstance(manifest.get(key, ...), kind)]
     if wrong or not _is_sound(manifest):
-        raise _damaged(path, f"missing or wrong: {', '.join(wrong) or 'weights, input_shape or class_names'}")
+        raise _damaged(path, f"missing or wrong: {', '.join(wrong) or 'weights, input_shape, class_names or extra'}")
     return manifest
 
 
@@ -291,6 +260,7 @@ def _is_sound(manifest: Mapping[str, Any]) -> bool:
         and isinstance(digest, str)
         and all(isinstance(size, int) for size in manifest["input_shape"])
         and all(isinstance(label, str) for label in manifest["class_names"])
+        and is_sound(manifest["extra"])
     )
 
 
@@ -308,13 +278,3 @@ def _read_checked(path: Path, sha256: str) -> bytes:
 
 def _damaged(path: Path, received: str) -> ModelError:
     return ModelError(f"{path} is damaged.", received=f"{received:.200}", remedy="copy the whole folder again")
-
-
-def _needs_factory(directory: Path, spec: str) -> ModelError:
-    return ModelError(
-        f"The model in {directory} is not of the zoo, and code that a file names is never run.",
-        received=f"spec {spec}",
-        expected="the factory, given explicitly",
-        remedy=f"if you trust it: --student {spec if is_factory_path(spec) else 'package.module:factory'}, "
-        "or load_model(..., factory=...) in Python",
-    )

@@ -19,7 +19,9 @@ class Normalisation:
     std: Annotated[Sequence[Positive], Setting("Standard deviation of each channel.", "data", flag="")]
 
 
-STUDENT_HELP = "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER or package.module:factory."
+STUDENT_HELP = (
+    "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER, on:KEY:SPEC or package.module:factory."
+)
 TEACHER_HELP = (
     "Teacher, repeated for an ensemble: a network to train, SPEC@WEIGHTS, a saved network's folder, timm:NAME, "
     "hf:NAME, onnx:FILE, export:FILE.pt2, sklearn:FILE.skops."
@@ -33,6 +35,19 @@ METHOD_HELP = "Method: teacher; mutual: students that learn from each other; sel
 MethodSetting = Setting(METHOD_HELP, "training")
 
 
+NumSegments = Annotated[
+    Count, Setting("Segments of a clip, of each of which a network sees one frame.", "data", flag="--segments")
+]
+SegmentChoices = Annotated[
+    Count, Setting("Frames kept of each segment of a clip; --augment segments draws among them.", "data")
+]
+BFrames = Annotated[
+    Literal["skip", "use", "refuse"], Setting("Whether B-frames of clips are left out, used or refused.", "data")
+]
+SkipBroken = Annotated[bool, Setting("Leave clips out that cannot be read; they are counted and listed.", "data")]
+ClipSplit = Annotated[Count, Setting("Number of the published split of UCF-101 or HMDB-51.", "data")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceSettings:
     """What a configuration file names and Python passes as objects."""
@@ -40,13 +55,19 @@ class SourceSettings:
     data: Annotated[
         str,
         Setting(
-            "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH.",
+            "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH, "
+            "clips:FOLDER.",
             "data",
         ),
     ] = "digits"
     label_column: LabelColumn = None
     exif_orientation: Annotated[bool, Setting("Turn the images of a folder as their EXIF data say.", "data")] = False
     image_size: ImageSize = None
+    num_segments: NumSegments = 3
+    segment_choices: SegmentChoices = 3
+    b_frames: BFrames = "skip"
+    skip_broken: SkipBroken = False
+    clip_split: ClipSplit = 1
     normalise: Annotated[
         bool | Normalisation,
         Setting("Normalise inputs by the training set's mean and deviation, or given ones.", "data", flag=""),
@@ -77,6 +98,9 @@ class DistillConfig(DistillSettings, TeacherConfig):
     """Keys of ``limbeck distill``; every one is optional."""
 
     method: Annotated[Literal["teacher"], MethodSetting] = "teacher"
+    student: Annotated[str | Sequence[str], Setting(STUDENT_HELP + " Several with --fuse.", "student")] = (
+        "mlp:widths=100x100"  # type: ignore[assignment]
+    )
     teachers: Teachers = ("mlp:widths=400x400",)
 
 

@@ -24,6 +24,7 @@ from limbeck.settings.setting import (
 )
 from limbeck.settings.train_config import TrainConfig
 
+Weighting = Literal["equal", "accuracy", "fitted"]
 Pooling = Literal["arithmetic", "geometric"]
 PeerTargets = Literal["each", "mean"]
 Update = Literal["alternating", "simultaneous"]
@@ -161,6 +162,13 @@ class TeacherSettings(TrainSettings):
         Sequence[float] | None,
         Setting("Weight of each teacher in the pool, in order.", "teacher", separator=",", unset="equal"),
     ] = None
+    teacher_weighting: Annotated[
+        Weighting,
+        Setting(
+            "Weights where none are given, on validation: equal, by accuracy, or fitted by likelihood.",
+            "teacher",
+        ),
+    ] = "equal"
     pooling: Annotated[Pooling, Setting("Mean that pools several teachers' distributions.", "teacher")] = "arithmetic"
     teacher_recipe: Annotated[
         TrainConfig | None, Setting("How teachers are trained here.", "training", unset="the student's")
@@ -240,6 +248,15 @@ class DistillSettings(TeacherSettings):
     temperature: Temperature = 4.0
     hard_weight: HardWeight = 0.1
     soft_weight: SoftWeight = 0.9
+    fuse: Annotated[
+        bool, Setting("Fuse several students into one network: a weighted mean of their outputs.", "student")
+    ] = False
+    fuse_weights: Annotated[
+        Weighting, Setting("Weights of fused students, on validation: fitted, by accuracy, or equal.", "student")
+    ] = "fitted"
+    fuse_pooling: Annotated[
+        Pooling, Setting("Mean that fuses students: of logits (geometric), or of distributions.", "student")
+    ] = "geometric"
     store: Annotated[
         str | Path | None,
         Setting("Soft targets that limbeck cache collected; teachers may be left out.", "teacher", unset="none"),

@@ -1,4 +1,4 @@
-"""The image files of a folder: paths, sizes, classes and ids."""
+"""The files of a data set's folder, of images or clips: paths, sizes, classes and ids."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.image_files import EXTENSIONS, unreadable
 from limbeck.data.path_table import PathTable
 from limbeck.errors import DataError
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of one split, sorted by class and path."""
+    """The files of one split, sorted by class and path."""
 
     paths: PathTable
     relative_paths: PathTable  # from the split's folder, with / and composed accents
@@ -37,27 +36,29 @@ def folders_in(root: Path) -> list[Path]:
         return sorted(Path(entry.path) for entry in entries if entry.is_dir() and _visible(entry.name))
 
 
-def num_bytes_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError as error:
-        raise unreadable(path, error) from error
+def list_files(folder: Path, extensions: tuple[str, ...], *, what: str) -> Listing:
+    """Return the files below the class folders of a split.
 
-
-def list_images(folder: Path) -> Listing:
+    Args:
+        folder: of the split.
+        extensions: of the files that count, in lower case.
+        what: they are, for messages: "images".
+    Raises:
+        DataError: there are none.
+    """
     relative_paths: list[str] = []
     num_bytes: list[int] = []
     classes: list[str] = []
     ignored = 0
     for class_folder in folders_in(folder):
         before = len(relative_paths)
-        ignored += _list_files(str(class_folder), class_folder.name, relative_paths, num_bytes)
+        ignored += _list_files(str(class_folder), class_folder.name, relative_paths, num_bytes, extensions)
         classes += [class_folder.name] * (len(relative_paths) - before)
     if not relative_paths:
         raise DataError(
-            f"{folder} has no images.",
+            f"{folder} has no {what}.",
             received=f"{ignored} other file(s) in {len(folders_in(folder))} folder(s)",
-            expected="one folder for each class with " + ", ".join(EXTENSIONS) + " files in it",
+            expected="one folder for each class with " + ", ".join(extensions) + " files in it",
         )
     paths = PathTable(relative_paths, root=str(folder))
     is_composed = all(map(str.isascii, relative_paths))
@@ -65,21 +66,21 @@ def list_images(folder: Path) -> Listing:
     return Listing(paths, composed, np.array(num_bytes, dtype=np.int64), classes)
 
 
-def _list_files(folder: str, relative: str, paths: list[str], num_bytes: list[int]) -> int:
-    """Add the images below a folder, its own before those of its folders; return how many files are something else."""
+def _list_files(folder: str, relative: str, paths: list[str], num_bytes: list[int], extensions: tuple[str, ...]) -> int:
+    """Add the files below a folder, its own before those of its folders; return how many files are something else."""
     ignored, inner = 0, []
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
                 if _visible(entry.name) and not entry.is_symlink():
                     inner.append(entry.name)
-            elif _visible(entry.name) and entry.name.lower().endswith(EXTENSIONS):
+            elif _visible(entry.name) and entry.name.lower().endswith(extensions):
                 paths.append(f"{relative}/{entry.name}")
                 num_bytes.append(entry.stat().st_size)
             else:
                 ignored += 1
     for name in inner:
-        ignored += _list_files(os.path.join(folder, name), f"{relative}/{name}", paths, num_bytes)
+        ignored += _list_files(os.path.join(folder, name), f"{relative}/{name}", paths, num_bytes, extensions)
     return ignored
 
 
@@ -95,5 +96,5 @@ def ids_of(listing: Listing) -> Tensor:
     same = np.flatnonzero(ids[order][1:] == ids[order][:-1])
     if len(same):
         first, second = (table.relative(int(order[same[0] + step])) for step in (0, 1))
-        raise DataError("Two images have the same id.", received=f"{first} and {second}", remedy="rename one of them")
+        raise DataError("Two files have the same id.", received=f"{first} and {second}", remedy="rename one of them")
     return torch.from_numpy(ids)
