@@ -60,7 +60,7 @@ def onnx_teacher(
         TeacherError: a file that cannot be read, or that needs other inputs.
     """
     path = Path(path)
-    session = _Session(path)
+    session = OnnxSession(path)
     return FunctionTeacher(
         session,
         outputs=outputs or "logits",
@@ -74,7 +74,7 @@ def onnx_teacher(
     )
 
 
-class _Session:
+class OnnxSession:
     """Runs the file: inputs -> outputs by name."""
 
     def __init__(self, path: Path) -> None:
