@@ -49,6 +49,7 @@ def app() -> click.Group:
         stores.verify: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE)},
         committees: {},
         deploying.export: {"kinds": [ExportSettings], "examples": deploying.EXPORT_EXAMPLES},
+        deploying.predict: {"examples": deploying.PREDICT_EXAMPLES},
         results.evaluate: {},
         results.reproduce: {},
         results.report: {},

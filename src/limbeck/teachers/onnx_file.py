@@ -75,7 +75,14 @@ def onnx_teacher(
 
 
 class OnnxSession:
-    """Runs the file: inputs -> outputs by name."""
+    """Runs an ONNX file: inputs -> outputs by name.
+
+    Args:
+        path: of the file.
+    Raises:
+        MissingPackage: no onnxruntime.
+        TeacherError: a file that cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -101,6 +108,16 @@ class OnnxSession:
         self._path = path
         self._inputs = self._session.get_inputs()
         self._names: list[str] = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The texts that the file keeps."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of its inputs, in order."""
+        return [needed.name for needed in self._inputs]
 
     def place_of(self, logits: LogitsAt) -> LogitsAt:
         """Return where the logits are among the outputs by name: the only one, or what was said."""
