@@ -36,6 +36,7 @@ _HOMES = {
     "distill_mutual": "limbeck.distillation",
     "distill_self": "limbeck.distillation",
     "estimate_priors": "limbeck.calibration",
+    "export": "limbeck.exporting",
     "fit": "limbeck.training",
     "load_data": "limbeck.data",
     "load_model": "limbeck.models",
@@ -72,6 +73,7 @@ __all__ = [
     "distill_mutual",
     "distill_self",
     "estimate_priors",
+    "export",
     "fit",
     "load_data",
     "load_model",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from limbeck.data import IndexedDataset, Samples, Transform, Views, as_samples, load_data
     from limbeck.distillation import distill, distill_mutual, distill_self, train
     from limbeck.errors import LimbeckError
+    from limbeck.exporting import export
     from limbeck.losses import binary_soft_target_loss, soft_target_loss
     from limbeck.models import load_model
     from limbeck.objectives import BinaryDistillation, Distillation, HardLabels

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from limbeck.cli import jobs, results, specialists, stores
+from limbeck.cli import deploying, jobs, results, specialists, stores
 from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
 from limbeck.cli.running import EXIT_USER_ERROR
 from limbeck.errors import LimbeckError
-from limbeck.settings import METHODS, DistillConfig, TrainJobConfig
+from limbeck.settings import METHODS, DistillConfig, ExportSettings, TrainJobConfig
 
 START = """
 The main job:
@@ -49,6 +49,8 @@ def app() -> click.Group:
         stores.cache: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE, "precision")},
         stores.verify: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE)},
         committees: {},
+        deploying.export: {"kinds": [ExportSettings], "examples": deploying.EXPORT_EXAMPLES},
+        deploying.predict: {"examples": deploying.PREDICT_EXAMPLES},
         results.evaluate: {},
         results.reproduce: {},
         results.report: {},

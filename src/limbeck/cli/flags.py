@@ -99,6 +99,7 @@ def _argument(parameter: inspect.Parameter) -> ManualArgument:
     return ManualArgument(
         [parameter.name],
         type=TYPES[declaration.item],
+        nargs=-1 if declaration.is_repeated else 1,
         required=parameter.default is inspect.Parameter.empty,
         default=None,
         text=next(part.help for part in parameter.annotation.__metadata__ if isinstance(part, Argument)),

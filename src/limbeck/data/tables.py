@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,26 +105,59 @@ def read_table(path: Path) -> dict[str, Column]:
     return columns
 
 
+def iterate_table(path: Path, *, num_rows: int) -> Iterator[dict[str, Column]]:
+    """Yield the columns of a .csv or .parquet file, so many rows at a time; no more is held in memory.
+
+    Args:
+        path: the file.
+        num_rows: of a piece, at least 1; the last one may be smaller.
+    Raises:
+        DataError: as :func:`read_table`; a piece that is wrong is found when it is reached.
+        MissingPackage: .parquet without pyarrow.
+    """
+    if path.suffix.lower() == ".parquet":
+        with _told(path):
+            for batch in _parquet().ParquetFile(path).iter_batches(batch_size=num_rows):
+                yield {key: np.asarray(batch.column(key).to_pylist()) for key in batch.schema.names}
+        return
+    rows = _csv_rows(path)
+    header = next(rows, [])
+    while body := list(itertools.islice(rows, num_rows)):
+        yield _columns_of(header, body)
+
+
 def _read_csv(path: Path) -> dict[str, Column]:
+    header, *body = [*_csv_rows(path)] or [[]]
+    return _columns_of(header, body) if body else {}
+
+
+def _columns_of(header: list[str], body: list[list[str]]) -> dict[str, Column]:
+    return {key: _numbers_or_words(list(column)) for key, column in zip(header, zip(*body, strict=True), strict=True)}
+
+
+def _csv_rows(path: Path) -> Iterator[list[str]]:
+    """Yield the header and every row that is not empty, each as long as the header."""
+    header: list[str] | None = None
+    number = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
+            for row in csv.reader(file):
+                if not row:
+                    continue
+                number += 1
+                if header is None:
+                    header = row
+                    if len(set(header)) != len(header):
+                        raise DataError(f"{path} has a column twice.", received=", ".join(header))
+                elif len(row) != len(header):
+                    raise DataError(
+                        f"Row {number} of {path} has another length than the header.",
+                        received=f"{len(row)} values",
+                        expected=f"{len(header)}: {', '.join(header[:10])}",
+                    )
+                yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read {path}.", received=str(error), expected="comma-separated text, UTF-8") from error
-    rows = [row for row in rows if row]
-    header, body = (rows[0], rows[1:]) if rows else ([], [])
-    if len(set(header)) != len(header):
-        raise DataError(f"{path} has a column twice.", received=", ".join(header))
-    for number, row in enumerate(body, start=2):
-        if len(row) != len(header):
-            raise DataError(
-                f"Row {number} of {path} has another length than the header.",
-                received=f"{len(row)} values",
-                expected=f"{len(header)}: {', '.join(header[:10])}",
-            )
-    if not body:
-        return {}
-    return {key: _numbers_or_words(list(column)) for key, column in zip(header, zip(*body, strict=True), strict=True)}
 
 
 def _numbers_or_words(values: list[str]) -> Column:
@@ -138,17 +173,30 @@ def _numbers_or_words(values: list[str]) -> Column:
 
 
 def _read_parquet(path: Path) -> dict[str, Column]:
+    with _told(path):
+        table = _parquet().read_table(path)
+    return {key: np.asarray(table.column(key).to_pylist()) for key in table.column_names}
+
+
+def _parquet() -> Any:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise MissingPackage(
             "Reading .parquet files needs pyarrow.", remedy="pip install 'limbeck[tables]', or save the table as .csv"
         ) from error
+    return parquet
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell what goes wrong in pyarrow, which raises many kinds."""
     try:
-        table = parquet.read_table(path)
-    except Exception as error:  # pyarrow raises many kinds
+        yield
+    except (DataError, MissingPackage):
+        raise
+    except Exception as error:
         raise DataError(f"Cannot read {path}.", received=str(error), expected="a .parquet file") from error
-    return {key: np.asarray(table.column(key).to_pylist()) for key in table.column_names}
 
 
 def _label_values(column: Column) -> Any:

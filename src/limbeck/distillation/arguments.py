@@ -11,7 +11,6 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 from limbeck.data import augmentations_from
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import TeacherSource
-from limbeck.distillation.result import RunResult
 from limbeck.distillation.sources import NetworkSource
 from limbeck.errors import near_names
 from limbeck.objectives import MutualLearning, Objective, SelfDistillation, named_objective
@@ -27,6 +26,7 @@ from limbeck.settings import (
 
 Parameters = ParamSpec("Parameters")
 Arguments = TypeVar("Arguments")
+Result = TypeVar("Result")
 
 Student = Annotated[
     NetworkSource,
@@ -167,7 +167,7 @@ class SelfJob(SelfSettings, JobArguments):
 
 def job(
     declaration: Callable[Parameters, Arguments],
-) -> Callable[[Callable[[Arguments], RunResult]], Callable[Parameters, RunResult]]:
+) -> Callable[[Callable[[Arguments], Result]], Callable[Parameters, Result]]:
     """Give a function of one job object the job's fields as its parameters, typed and documented.
 
     Args:
@@ -176,11 +176,12 @@ def job(
         A decorator. What it returns has the dataclass's signature, and a section ``Args`` in its docstring.
     """
 
-    def decorate(run: Callable[[Arguments], RunResult]) -> Callable[Parameters, RunResult]:
+    def decorate(run: Callable[[Arguments], Result]) -> Callable[Parameters, Result]:
         signature = inspect.signature(declaration)
+        returned = inspect.signature(run, eval_str=True).return_annotation
 
         @functools.wraps(run)
-        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> RunResult:
+        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             unknown = [name for name in kwargs if name not in signature.parameters]
             if unknown:
                 near = near_names(unknown[0], signature.parameters)
@@ -188,7 +189,7 @@ def job(
                 raise TypeError(f"{run.__name__}() has no argument {unknown[0]!r}{hint}")
             return run(declaration(*args, **kwargs))
 
-        call.__signature__ = signature.replace(return_annotation=RunResult)  # type: ignore[attr-defined]
+        call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
         call.__annotations__ = {}
         lines = [f"        {name}: {text}" for name, text in documented(declaration)]  # type: ignore[arg-type]
         call.__doc__ = (run.__doc__ or "").replace("    Returns:", "\n".join(["    Args:", *lines, "    Returns:"]), 1)

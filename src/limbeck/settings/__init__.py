@@ -1,5 +1,6 @@
 """Every setting, declared once: flags, configuration keys, schema, messages, docs and arguments are made from here."""
 
+from limbeck.settings.export_settings import ExportSettings
 from limbeck.settings.job_configs import (
     METHODS,
     DistillConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "DistillConfig",
     "DistillSettings",
     "Doc",
+    "ExportSettings",
     "JobConfig",
     "MutualConfig",
     "MutualSettings",

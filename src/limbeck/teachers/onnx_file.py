@@ -60,7 +60,7 @@ def onnx_teacher(
         TeacherError: a file that cannot be read, or that needs other inputs.
     """
     path = Path(path)
-    session = _Session(path)
+    session = OnnxSession(path)
     return FunctionTeacher(
         session,
         outputs=outputs or "logits",
@@ -74,8 +74,15 @@ def onnx_teacher(
     )
 
 
-class _Session:
-    """Runs the file: inputs -> outputs by name."""
+class OnnxSession:
+    """Runs an ONNX file: inputs -> outputs by name.
+
+    Args:
+        path: of the file.
+    Raises:
+        MissingPackage: no onnxruntime.
+        TeacherError: a file that cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -101,6 +108,16 @@ class _Session:
         self._path = path
         self._inputs = self._session.get_inputs()
         self._names: list[str] = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The texts that the file keeps."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of its inputs, in order."""
+        return [needed.name for needed in self._inputs]
 
     def place_of(self, logits: LogitsAt) -> LogitsAt:
         """Return where the logits are among the outputs by name: the only one, or what was said."""

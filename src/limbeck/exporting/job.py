@@ -1,0 +1,144 @@
+"""``export``: a trained network as files, each compared with it on a whole split before any of them is kept."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+from limbeck.data import Samples, Splits
+from limbeck.distillation import RunResult
+from limbeck.distillation.arguments import job
+from limbeck.errors import InvalidValue, OutputError
+from limbeck.exporting.deployed import INPUT_NAME
+from limbeck.exporting.files import FileWriter
+from limbeck.exporting.program import AXES
+from limbeck.exporting.source import Exported, exported_from, split_of, splits_for
+from limbeck.inputs import named_tensors
+from limbeck.metrics import count_parameters
+from limbeck.models import SavedModel
+from limbeck.records import make_folder, write_text
+from limbeck.records.export_record import EXPORT_FILE, ExportedInput, ExportRecord, export_to_json
+from limbeck.settings import Doc, ExportSettings
+from limbeck.training import Runtime, environment_facts
+
+
+@dataclass(frozen=True)
+class ExportJob(ExportSettings):
+    """Arguments of ``limbeck.export``."""
+
+    student: Annotated[
+        str | Path | RunResult | SavedModel, Doc("A run's folder, the folder of a saved network, or a job's result.")
+    ]
+    data: Annotated[
+        str | Path | Splits | None, Doc("What it was trained on, as ``load_data`` takes it; by default the run's.")
+    ] = None
+    loading: Annotated[dict[str, Any] | None, Doc("More arguments of ``load_data``.")] = None
+    factory: Annotated[str | None, Doc("``package.module:factory`` of a network of your own.")] = None
+
+
+@job(ExportJob)
+def export(settings: ExportJob) -> ExportRecord:
+    """Write a trained network as files that run without Limbeck, and measure that they compute the same.
+
+    Every file is run beside the network on all samples of the split. float32 is refused where a logit differs by more
+    than ``tolerance``, float16 and int8 where more than ``max_lost`` of the accuracy is lost; then nothing is written.
+
+    Returns:
+        The record, which lies beside the files as ``export.json``.
+    Raises:
+        ModelError: a network that cannot be exported, or a file that differs.
+        DataError: data that do not fit the network.
+        OutputError: a folder that cannot be written or holds something else.
+        MissingPackage: onnx, onnxscript or onnxruntime is not installed.
+    """
+    if settings.to != "onnx" and tuple(settings.precision) != ("float32",):
+        raise InvalidValue(
+            "Half precision and integers are of ONNX files.",
+            received=f"--to {settings.to} with {', '.join(settings.precision)}",
+            expected="--to onnx, or --precision float32",
+        )
+    exported = exported_from(settings.student, factory=settings.factory)
+    splits = splits_for(exported, settings.data, settings.loading or {})
+    samples = split_of(splits, settings.split)
+    out = _free_folder(exported, settings)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        make_folder(partial)
+        record = _written(partial, exported, splits, samples, settings)
+        write_text(partial / EXPORT_FILE, export_to_json(record))
+        _put_in_place(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return record
+
+
+def _written(folder: Path, exported: Exported, splits: Splits, samples: Samples, settings: ExportJob) -> ExportRecord:
+    """Write and compare the files; return the record."""
+    writer = FileWriter(exported, splits.train, samples, settings)
+    files = writer.write(folder)
+    saved, network = exported.saved, writer.reference()
+    axes = writer.free_axes
+    inputs = [
+        ExportedInput(
+            name or INPUT_NAME,
+            str(part.dtype).removeprefix("torch."),
+            [AXES.get(place, f"axis{place}") if place in axes[name] else size for place, size in enumerate(part.shape)],
+        )
+        for name, part in named_tensors(writer.example)
+    ]
+    return ExportRecord(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        to=settings.to,
+        network=saved.spec,
+        fingerprint=saved.fingerprint,
+        num_parameters=count_parameters(saved.module),
+        class_names=list(saved.class_names),
+        task=samples.task,
+        inputs=inputs,
+        preprocess=settings.preprocess,
+        normalise=exported.saved.normalise,
+        data=splits.name or samples.name,
+        split=settings.split,
+        tolerance=settings.tolerance,
+        max_lost=settings.max_lost,
+        accuracy=network.accuracy,
+        seconds_per_sample_batch1=network.seconds[0],
+        seconds_per_sample_batch64=network.seconds[1],
+        files=files,
+        environment=environment_facts(Runtime.resolve("cpu", "fp32")),
+        notes=writer.notes,
+    )
+
+
+def _free_folder(exported: Exported, settings: ExportJob) -> Path:
+    """Return where to write: an empty or missing folder, or an export that may be replaced."""
+    if settings.out is not None:
+        out = Path(settings.out)
+    elif exported.folder is not None:
+        out = exported.folder / "export" / settings.to
+    else:
+        raise InvalidValue("An export needs a folder.", expected="out=FOLDER: the network comes from no run's folder")
+    if out.is_dir() and not any(out.iterdir()):
+        return out
+    if out.exists() and not ((out / EXPORT_FILE).is_file() and settings.overwrite):
+        is_export = (out / EXPORT_FILE).is_file()
+        raise OutputError(
+            f"{out} holds {'an export' if is_export else 'something else'}.",
+            expected="an empty or missing folder",
+            remedy="choose another --out" + (", or add --overwrite to replace it" if is_export else ""),
+        )
+    return out
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    """Rename the finished folder into place; an older export is removed only now."""
+    try:
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except OSError as error:
+        raise OutputError(f"Cannot write {out}.", received=error.strerror, remedy="choose another --out") from error

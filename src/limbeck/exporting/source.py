@@ -1,0 +1,142 @@
+"""What is exported: a trained network, and the data that its files are compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from limbeck.data import Normalise, Samples, Splits, load_data
+from limbeck.distillation import RunResult
+from limbeck.distillation.run_directory import CONFIG_FILE
+from limbeck.errors import DataError, LimbeckError, ModelError
+from limbeck.models import SavedModel, fingerprint, load_factory, load_model
+
+LOADING = ("image_size", "label_column", "exif_orientation", "validation_fraction", "split_seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A network to export with its run's folder; None where it has none."""
+
+    saved: SavedModel
+    folder: Path | None
+
+    @property
+    def normalise(self) -> Normalise | None:
+        """What its inputs are normalised by."""
+        own = self.saved.normalise
+        return None if own is None else Normalise(mean=tuple(own["mean"]), std=tuple(own["std"]))
+
+
+def exported_from(student: str | Path | RunResult | SavedModel, *, factory: str | None = None) -> Exported:
+    """Return the network of a folder, of a job's result, or as it is.
+
+    Raises:
+        ModelError: a folder without a saved network.
+    """
+    if isinstance(student, SavedModel):
+        return Exported(student, None)
+    if isinstance(student, RunResult):
+        record = student.record
+        saved = SavedModel(
+            module=student.student.eval(),
+            spec=student.student_name,
+            input_shape=tuple(record.data.input_shape),
+            class_names=list(record.data.class_names),
+            normalise=student.normalise,
+            role="student",
+            fingerprint=fingerprint(student.student),
+            extra={},
+        )
+        return Exported(saved, None)
+    folder = Path(student)
+    if not folder.is_dir():
+        raise ModelError(
+            f"There is no folder {folder}.", expected="a folder that limbeck saved a network in, such as a run's"
+        )
+    return Exported(load_model(folder, factory=load_factory(factory) if factory else None), folder)
+
+
+def splits_for(exported: Exported, data: Any, given: Mapping[str, Any]) -> Splits:
+    """Return the data that a network was trained on, or what the caller names.
+
+    Args:
+        exported: its folder's ``config.yaml`` says which data, and how they were split.
+        data: a name or path, or the splits themselves; None for the run's.
+        given: arguments of ``load_data`` that the caller sets, which go before the run's.
+    Raises:
+        DataError: nothing says which data, or they do not fit the network.
+    """
+    if isinstance(data, Splits):
+        splits = data
+    else:
+        config = _config_of(exported.folder)
+        name = data if data is not None else config.get("data")
+        how = {key: config[key] for key in LOADING if config.get(key) is not None}
+        how |= {key: value for key, value in given.items() if value is not None}
+        splits = _load(name, how)
+    train = splits.train
+    saved = exported.saved
+    if tuple(saved.class_names) != train.class_names:
+        raise DataError(
+            "The network knows other classes than the data.",
+            received=", ".join(train.class_names[:12]),
+            expected=", ".join(saved.class_names[:12]),
+            remedy="name the data that it was trained on: --data",
+        )
+    is_ragged = bool(getattr(train.inputs, "is_ragged", False))
+    if saved.input_shape != train.input_shape and not is_ragged:
+        raise DataError(
+            "The network takes inputs of another shape.", received=train.input_shape, expected=saved.input_shape
+        )
+    return splits
+
+
+def _load(name: Any, how: dict[str, Any]) -> Splits:
+    arguments = {key: how[key] for key in LOADING[:4] if key in how}
+    if "split_seed" in how:
+        arguments["seed"] = how["split_seed"]
+    remedy = "--data NAME_OR_PATH; in Python data=limbeck.load_data(...) or the Splits"
+    if not isinstance(name, str):
+        raise DataError(
+            "Nothing says which data the files are compared on.",
+            received="a network without a run's config.yaml",
+            expected="the data that it was trained on",
+            remedy=remedy,
+        )
+    try:
+        return load_data(name, **arguments)
+    except LimbeckError as error:
+        if error.remedy is None:
+            error.remedy = remedy
+        raise
+
+
+def split_of(splits: Splits, name: str) -> Samples:
+    """Return a split by name.
+
+    Raises:
+        DataError: the data have none.
+    """
+    samples: Samples | None = getattr(splits, name)
+    if samples is None:
+        raise DataError(
+            f"The data have no {name} split.",
+            expected="one of " + ", ".join(part for part in ("train", "validation", "test") if getattr(splits, part)),
+            remedy="--split, or --validation-fraction of the run above 0",
+        )
+    return samples
+
+
+def _config_of(folder: Path | None) -> dict[str, Any]:
+    if folder is None or not (folder / CONFIG_FILE).is_file():
+        return {}
+    try:
+        config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"Cannot read {folder / CONFIG_FILE}.", received=str(error)[:200]) from error
+    return config if isinstance(config, dict) else {}

@@ -1,0 +1,87 @@
+"""The record of an export: what was written, and how it was compared with the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from limbeck.records.codec import decode_record, encode_record
+
+EXPORT_FORMAT = "limbeck-export"
+EXPORT_VERSION = 1
+EXPORT_FILE = "export.json"
+
+
+@dataclass(frozen=True)
+class ExportedInput:
+    """One input of the files: names of axes stand where any size is taken."""
+
+    name: str
+    dtype: str  # "uint8", "float32", "int64"
+    shape: list[int | str]  # with the batch first
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One file, as it was measured on every sample of the split."""
+
+    precision: str  # "float32", "float16", "int8"
+    file: str
+    sha256: str
+    num_bytes: int
+    num_samples: int
+    max_logit_difference: float  # from the network's logits, largest of all samples and classes
+    mean_logit_difference: float
+    num_changed_predictions: int
+    accuracy: float | None  # None where the split has no labels
+    accuracy_lost: float  # the network's less the file's; 0 without labels
+    seconds_per_sample_batch1: float | None = None  # None where the file was not timed
+    seconds_per_sample_batch64: float | None = None
+    how: str = ""  # of int8: what was measured on what
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """One export of one network."""
+
+    created: str  # ISO 8601, UTC
+    to: str  # "onnx", "torch" or "hf"
+    network: str  # spec
+    fingerprint: str  # of the trained network
+    num_parameters: int
+    class_names: list[str]
+    task: str  # "single_label" or "multi_label"
+    inputs: list[ExportedInput]
+    preprocess: str
+    normalise: dict[str, Any] | None
+    data: str
+    split: str
+    tolerance: float  # of a logit, for float32
+    max_lost: float  # of accuracy, for the others
+    accuracy: float | None  # of the network itself on the split
+    seconds_per_sample_batch1: float  # of the network itself, in torch
+    seconds_per_sample_batch64: float
+    files: list[ExportedFile]
+    environment: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def export_to_json(record: ExportRecord) -> str:
+    """Return the record as sealed JSON text."""
+    return encode_record(record, format_name=EXPORT_FORMAT, version=EXPORT_VERSION)
+
+
+def export_from_json(text: str, *, source: str = "the record") -> ExportRecord:
+    """Return the record that :func:`export_to_json` wrote.
+
+    Raises:
+        RecordError: not JSON, another format or version, or a field missing, unknown or of the wrong type.
+    """
+    return decode_record(
+        ExportRecord,
+        text,
+        what="record of an export",
+        format_name=EXPORT_FORMAT,
+        version=EXPORT_VERSION,
+        source=source,
+    )
