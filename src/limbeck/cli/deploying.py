@@ -11,9 +11,10 @@ from typing import Annotated, Any, TypeVar
 
 import click
 
-from limbeck.cli.flags import AsJson, ImageSize, Threads
+from limbeck.cli.flags import AsJson
 from limbeck.cli.running import print_result, stopping_cleanly
 from limbeck.settings import Argument, Setting
+from limbeck.settings.job_configs import ImageSize, Threads
 
 T = TypeVar("T")
 COUNT_INTERVAL_SECONDS = 0.5
