@@ -14,7 +14,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from limbeck.data import Samples, Views, as_samples, augmentations_from
-from limbeck.errors import CheckpointError, ModelError, TeacherError, TrainingDiverged
+from limbeck.errors import CheckpointError, InvalidValue, ModelError, TeacherError, TrainingDiverged
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
 from limbeck.training import EventLog, Runtime, TrainConfig, TrainingInterrupted, evaluate, fit, predict
@@ -332,3 +332,31 @@ def test_label_smoothing_is_part_of_every_loss_of_labels():
     sgd = TrainConfig(num_epochs=1, batch_size=12, learning_rate=0.5, momentum=0.0, nesterov=False, weight_decay=0.0)
     recipe = dataclasses.replace(sgd, schedule="constant", label_smoothing=0.1)
     assert_close(fit(other, samples, HardLabels(), recipe=recipe).student.weight.detach(), expected)
+
+
+def test_trap_33_no_part_of_an_accumulated_step_is_a_single_example():
+    from limbeck.training.checks import part_bounds
+
+    for num_examples in range(1, 80):
+        for num_parts in range(1, 9):
+            bounds = part_bounds(num_examples, num_parts)
+            sizes = [end - start for start, end in bounds]
+            assert [start for start, _ in bounds] == [0, *(end for _, end in bounds[:-1])]
+            assert sum(sizes) == num_examples
+            assert min(sizes) >= min(2, num_examples)
+            assert max(sizes) - min(sizes) <= 1
+            assert len(sizes) <= num_parts
+    student = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Linear(8, NUM_CLASSES))
+    recipe = TrainConfig(num_epochs=1, batch_size=64, accumulation_steps=4)
+    fit(student, images(count=77), HardLabels(), recipe=recipe, runtime=CPU)  # 13 in the last batch: 4, 4, 4, 1 before
+
+
+def test_trap_31_ranks_of_torchrun_are_refused_and_nothing_is_written(monkeypatch, tmp_path):
+    import limbeck
+
+    for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("WORLD_SIZE", "2"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidValue, match=r"one process(.|\n)*rank 1 of 2"):
+        limbeck.distill("mlp:widths=4", ["mlp:widths=8"], (torch.randn(40, 3), torch.arange(40) % 2),
+                        out=tmp_path / "run", progress="silent")  # fmt: skip
+    assert not (tmp_path / "run").exists()

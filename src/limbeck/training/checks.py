@@ -14,6 +14,20 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 
 
+def part_bounds(num_examples: int, num_parts: int) -> list[tuple[int, int]]:
+    """Return where the parts of a batch begin and end: nearly equal ones, and none of a single example.
+
+    Batch norm cannot train on one example, so a batch of few examples has fewer parts.
+
+    Example:
+        >>> part_bounds(13, 4), part_bounds(3, 4), part_bounds(1, 4)
+        ([(0, 4), (4, 7), (7, 10), (10, 13)], [(0, 3)], [(0, 1)])
+    """
+    count = max(1, min(num_parts, num_examples // 2))
+    ends = [-(-num_examples * (number + 1) // count) for number in range(count)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
 def check_teacher(
     objective: Objective, teacher: Teacher | None, student: nn.Module, train: Samples, views: Views
 ) -> None:

@@ -19,7 +19,7 @@ from limbeck.objectives import Objective, valid_rows
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
-from limbeck.training.checks import batches_of_pass
+from limbeck.training.checks import batches_of_pass, part_bounds
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import EventLog, Progress, SilentProgress
 from limbeck.training.run import FitResult, TrainingRun, do_steps
@@ -158,6 +158,5 @@ def _split(batch: Batch, num_parts: int) -> Iterator[Batch]:
     if num_parts == 1:
         yield batch
         return
-    size = -(-len(batch) // num_parts)
-    for start in range(0, len(batch), size):
-        yield batch.part(start, start + size)
+    for start, end in part_bounds(len(batch), num_parts):
+        yield batch.part(start, end)

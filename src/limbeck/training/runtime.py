@@ -44,6 +44,7 @@ class Runtime:
         """
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
+        refuse_ranks()
         chosen = _resolve_device(device)
         if precision == "auto":
             precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
@@ -67,6 +68,21 @@ class Runtime:
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
         return torch.autocast(self.device.type, dtype=dtype)
+
+
+def refuse_ranks() -> None:
+    """Raise InvalidValue in one of several ranks that torchrun started: each would do the whole job.
+
+    Ranks are not supported yet. Independent runs go to processes or Ray by ``--jobs`` and ``limbeck.jobs``.
+    """
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and ranks != "1":
+        raise InvalidValue(
+            "Limbeck trains in one process; torchrun's ranks would each do the whole job.",
+            received=f"rank {os.environ.get('RANK', '?')} of {ranks}",
+            expected="one process",
+            remedy="start it without torchrun, or with --nproc-per-node 1",
+        )
 
 
 def _resolve_device(device: str) -> torch.device:

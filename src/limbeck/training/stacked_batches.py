@@ -17,6 +17,7 @@ from limbeck.inputs import describe
 from limbeck.objectives import Counts, count_valid
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import Teacher
+from limbeck.training.checks import part_bounds
 from limbeck.training.runtime import Runtime
 
 TABLE_LIMIT_BYTES = 2 << 30  # a teacher's outputs for all samples are kept up to this size
@@ -43,10 +44,8 @@ class StackedBatch:
         if num_parts == 1:
             yield self
             return
-        num_examples = self.inputs.shape[1]
-        size = -(-num_examples // num_parts)
-        for start in range(0, num_examples, size):
-            yield self._part(slice(start, start + size))
+        for start, end in part_bounds(self.inputs.shape[1], num_parts):
+            yield self._part(slice(start, end))
 
     def _part(self, examples: slice) -> StackedBatch:
         labels = self.labels
