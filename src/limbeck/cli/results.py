@@ -144,7 +144,7 @@ def report(
 
 
 def bench(
-    what: Annotated[str, Argument("chunked, cohort, combine, loading, loss, stacked, step or store.")],
+    what: Annotated[str, Argument("chunked, cohort, combine, convnet, loading, loss, stacked, step or store.")],
     as_json: AsJson = False,
     rounds: Annotated[int | None, Setting("Interleaved rounds; medians are taken.", "machine")] = None,
     num_threads: Threads = None,

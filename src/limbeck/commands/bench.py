@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, cohort, combine, loading, loss, speech, stacked, step, store
+from limbeck.bench import chunked, cohort, combine, convnet, loading, loss, speech, stacked, step, store
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "chunked": chunked.run,
     "cohort": cohort.run,
     "combine": combine.run,
+    "convnet": convnet.run,
     "loading": loading.run,
     "loss": loss.run,
     "speech": speech.run,
