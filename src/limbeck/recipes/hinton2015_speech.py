@@ -62,7 +62,6 @@ CLAIMS = [
     Points("hard_few_early", GAP, "Stopped early, too."),
     Points("soft_few", GAP, "With soft targets by 8.4, not stopped.", paper=8.4),
     Points("single", GAP, "With hard labels of all frames by 4.5.", paper=4.5),
-    Share("second_ensemble", ACCURACY, "Another ten nets are as good: how much ensembles differ."),
 ]  # fmt: skip
 DEPARTURES = [
     "AN4 (42 minutes of training speech, 99 words) instead of 2,000 hours of voice search: baselines overfit here.",
@@ -72,13 +71,13 @@ DEPARTURES = [
     "Mixtures are scikit-learn's. Decoding is an exact Viterbi search of ours over the word loop, without pruning.",
     "Frame accuracy is against the alignment of a network on the texts, of test utterances too.",
 ]
-NUM_CHOOSING = 2  # networks of a system that its scales are chosen by
+NUM_CHOOSING = 1  # networks of a system that its scales are chosen by
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 RECIPE = TrainConfig(
     num_epochs=5, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=3e-4, clip_norm=1.0
 )
-STUDENT_RECIPE = replace(RECIPE, num_epochs=8)
-FEW_RECIPE = replace(RECIPE, num_epochs=40)
+STUDENT_RECIPE = replace(RECIPE, num_epochs=6)
+FEW_RECIPE = replace(RECIPE, num_epochs=30)
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ class Settings:
     num_realignments: int = 1  # ours; with a network
     network: str = "mlp:widths=256x256x256"  # ours; paper: 8 layers of 2,560 ReLU
     num_teachers: int = 10  # paper
+    num_ensembles: int = 1  # ours; 2 for another ten, which say how much ensembles differ
     recipe: TrainConfig = RECIPE  # ours; of nets on hard labels
     student_recipe: TrainConfig = STUDENT_RECIPE  # ours
     temperature: float = 2.0  # paper
@@ -107,12 +107,13 @@ class Settings:
     acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # ours; to choose from
     insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # ours; likewise
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of the students
-    sweep_seeds: tuple[int, ...] = (0, 1, 2)  # ours; of those that learn at the other temperatures too
+    sweep_seeds: tuple[int, ...] = (0, 1)  # ours; of those that learn at the other temperatures too
 
 
 SMOKE = Settings(
     network="mlp:widths=48x48",
     num_teachers=3,
+    num_ensembles=2,
     recipe=replace(RECIPE, num_epochs=2),
     student_recipe=replace(RECIPE, num_epochs=2),
     temperatures=(2.0, 5.0),
@@ -129,7 +130,9 @@ def run(settings: Settings, experiment: Experiment) -> None:
     task = open_speech(settings, experiment)
     networks = train_all(settings, experiment, task)
     first = networks["single"][: settings.num_teachers]
-    ensembles = {"ensemble": first, "second_ensemble": networks["single"][settings.num_teachers :]}
+    ensembles = {"ensemble": first}
+    if settings.num_ensembles > 1:
+        ensembles["second_ensemble"] = networks["single"][settings.num_teachers : 2 * settings.num_teachers]
     scales = choose_all_scales(
         experiment,
         task,
@@ -170,7 +173,7 @@ def train_all(settings: Settings, experiment: Experiment, task: SpeechTask) -> N
     count = settings.num_teachers
     members = [
         network
-        for start in (0, count)  # the second ten only say how much ensembles differ
+        for start in range(0, settings.num_ensembles * count, count)
         for network in experiment.train_stacked(
             "single", settings.network, objectives=[HardLabels()] * count, seeds=range(start, start + count),
             samples=task.train, recipe=settings.recipe, validation=task.development,
