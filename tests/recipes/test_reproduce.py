@@ -50,7 +50,7 @@ needs_tiny_imagenet = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
     reason="LIMBECK_DATA names no folder with Tiny ImageNet",
 )
-OF_AN4 = ["hinton2015-speech"]
+OF_AN4 = ["hinton2015-speech", "hinton2015-speech-beyond", "hinton2015-speech-folds"]
 needs_an4 = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "an4-mfcc.tar.gz").is_file(),
     reason="LIMBECK_DATA names no folder with AN4",

@@ -134,6 +134,27 @@ def open_corpus(settings: SpeechSettings, experiment: Experiment) -> Corpus:
     return normalised(corpus, settings.normalise_by)
 
 
+def unaligned_part(task: SpeechTask, *, every: int) -> tuple[Samples, Samples, Samples]:
+    """Take the alignment of every so many-th training utterance away.
+
+    Returns:
+        (part, whole, rest): the frames of the others; all frames, those of the chosen utterances without labels; these
+        alone, without labels.
+    """
+    corpus = task.corpus
+    chosen = frozenset(one.name for one in corpus.train[every - 1 :: every])
+    whole = frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/train", unlabelled=chosen)
+    known = torch.zeros(len(whole), dtype=torch.bool)
+    known[whole.labelled_positions()] = True
+    return whole.take(known.nonzero()[:, 0]), whole, whole.take((~known).nonzero()[:, 0])
+
+
+def regrouped_task(task: SpeechTask, *, test_speakers: Sequence[str], num_development: int) -> SpeechTask:
+    """Return the task with other test and development speakers; alignments stay, priors are the new training part's."""
+    corpus = task.corpus.regrouped(test_speakers=test_speakers, num_development=num_development)
+    return SpeechTask.of(corpus, Aligned.of(corpus, task.aligned.alignments), task.context)
+
+
 def log_posteriors(
     experiment: Experiment, network: TrainedNetwork, samples: Samples, utterances: Sequence[Utterance]
 ) -> dict[str, np.ndarray]:

@@ -123,16 +123,19 @@ def observe_words(
     predictions: Found,
     *,
     main_language: str,
+    compared: Mapping[str, str] | None = None,
 ) -> None:
-    """Decode the test utterances with each language model, and compare the distilled net with the others.
+    """Decode the test utterances with each language model, and compare systems with each other.
 
     Args:
         experiment: where errors are recorded; quantities of the other language models end in their names.
         task: whose test utterances are decoded.
-        systems: seeds of each system; "distilled", "single" and "ensemble" are compared.
+        systems: seeds of each system.
         scales: for each language model and system.
         predictions: of the test frames.
         main_language: whose quantities have no suffix.
+        compared: for a system the other that it is compared with; "distilled" with "single" and "ensemble" where not
+            given.
     """
     for language in LANGUAGE_MODELS:
         suffix = "" if language == main_language else f"_{language}"
@@ -147,10 +150,11 @@ def observe_words(
                 f"Decoding with the {language}, {condition}: acoustic scale {chosen.acoustic:g}, word insertion "
                 f"penalty {chosen.insertion_penalty:g}, chosen on development speakers."
             )
-        for other in ("single", "ensemble"):
+        pairs = [("distilled", "single"), ("distilled", "ensemble")] if compared is None else compared.items()
+        for condition, other in pairs:
             observe_rate_difference(
-                experiment, "distilled", f"rate_less_{other}{suffix}", means[other], means["distilled"],
-                what=f"Word error rate ({language}) of the distilled net less that of the {other}",
+                experiment, condition, f"rate_less_{other}{suffix}", means[other], means[condition],
+                what=f"Word error rate ({language}) of {condition} less that of {other}",
             )  # fmt: skip
 
 
