@@ -5,8 +5,7 @@ other two thirds are averaged; students of one shape learn from the aligned fram
 soft targets alone on the frames that nobody aligned.
 
 The streaming student sees 12 frames instead of 26, of which 2 lie in the future instead of 5, and has a quarter of the
-units. It learns from the same ensemble that the full context taught, and, beside it, from labels alone. Its time for
-a second of speech, frame after frame, with the search for words, is a note.
+units. It learns from the same ensemble that the full context taught, and, beside it, from labels alone.
 
 About a quarter of an hour on one CPU core in bfloat16 where ``hinton2015-speech`` was run.
 """
