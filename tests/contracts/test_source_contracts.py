@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
 from limbeck.data import (
+    Context,
     Jitter,
     LengthBuckets,
     Normalise,
@@ -21,12 +22,14 @@ from limbeck.data import (
     Views,
     as_samples,
     epoch_order,
+    frame_samples,
     iterate_batches,
     load_image_folder,
     pad_collate,
 )
 from limbeck.errors import DataError
 from limbeck.inputs import named_tensors
+from limbeck.speech import Corpus, Lexicon, Utterance
 
 COUNT = 11
 LABELS = [place % 2 for place in range(COUNT)]
@@ -96,6 +99,16 @@ def files(folder, **settings) -> Samples:
     return load_image_folder(folder, **settings).train
 
 
+def frames() -> Samples:
+    labels = np.array(LABELS)
+    utterances = [
+        Utterance(name, name, (), FEATURES[rows].numpy(), labels[rows])
+        for name, rows in (("a", slice(0, 6)), ("b", slice(6, COUNT)))
+    ]
+    corpus = Corpus("toy", tuple(utterances), (), Lexicon({"GO": [("G", "OW")]}))
+    return frame_samples(corpus, corpus.train, context=Context(3, 1), name="toy")
+
+
 def shifted(image: torch.Tensor) -> torch.Tensor:
     return image.float().roll(random.randrange(5), dims=-1) + torch.rand(()) + float(np.random.rand())
 
@@ -135,6 +148,7 @@ SOURCES = {
         lambda _: as_samples(DataLoader(Items(PAIRS), batch_size=4, shuffle=True, collate_fn=own_collate)),
         Views(),
     ),
+    "frames of speech": (lambda _: frames(), Views()),
     "image files": (lambda folder: files(folder, memory_limit_bytes=0), JITTER),
     "image files, own transform": (
         lambda folder: files(folder, memory_limit_bytes=0),

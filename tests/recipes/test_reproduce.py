@@ -50,6 +50,11 @@ needs_tiny_imagenet = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
     reason="LIMBECK_DATA names no folder with Tiny ImageNet",
 )
+OF_AN4 = ["hinton2015-speech", "hinton2015-speech-beyond", "hinton2015-speech-folds"]
+needs_an4 = pytest.mark.skipif(
+    not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "an4-mfcc.tar.gz").is_file(),
+    reason="LIMBECK_DATA names no folder with AN4",
+)
 together = pytest.mark.xdist_group("tiny-imagenet")  # in one process, which unpacks the images once
 TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
 
@@ -116,6 +121,7 @@ def specialists_made_here(tmp_path_factory):
     "name",
     [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
      *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR),
+     *(pytest.param(name, marks=needs_an4) for name in OF_AN4),
      *(pytest.param(name, marks=[needs_tiny_imagenet, together]) for name in OF_TINY_IMAGENET)],
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):

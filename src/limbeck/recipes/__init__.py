@@ -58,6 +58,14 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.hinton2015_speech",
         "Sections 4 and 6 on AN4: ten acoustic models in one student, frames and words, and 3 % of the frames.",
     ),
+    "hinton2015-speech-folds": (
+        "limbeck.recipes.hinton2015_speech_folds",
+        "Section 4 on AN4, cross-validated over its 84 speakers: word errors of one net, an ensemble, its student.",
+    ),
+    "hinton2015-speech-beyond": (
+        "limbeck.recipes.hinton2015_speech_beyond",
+        "Speech beyond section 4: a third of the frames unaligned, and a streaming student of a quarter of the units.",
+    ),
     "cifar10-vgg-student": (
         "limbeck.recipes.cifar10_vgg_student",
         "A VGG-16 into three blocks of convolutions on CIFAR: the student alone and distilled; goal half a point.",

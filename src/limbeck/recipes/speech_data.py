@@ -35,8 +35,8 @@ from limbeck.training import TrainConfig
 
 ALIGNMENTS = "alignments.txt"
 FEATURES = ("cepstra", "energies")
-SMOKE_UTTERANCES = {"train": 48, "development": 10, "test": 12}
-SMOKE_SCHEDULE = (1, 1, 2)
+SMOKE_UTTERANCES = {"train": 40, "development": 8, "test": 8}
+SMOKE_SCHEDULE = (1, 1)
 
 
 class SpeechSettings(Protocol):
@@ -134,6 +134,27 @@ def open_corpus(settings: SpeechSettings, experiment: Experiment) -> Corpus:
     return normalised(corpus, settings.normalise_by)
 
 
+def unaligned_part(task: SpeechTask, *, every: int) -> tuple[Samples, Samples, Samples]:
+    """Take the alignment of every so many-th training utterance away.
+
+    Returns:
+        (part, whole, rest): the frames of the others; all frames, those of the chosen utterances without labels; these
+        alone, without labels.
+    """
+    corpus = task.corpus
+    chosen = frozenset(one.name for one in corpus.train[every - 1 :: every])
+    whole = frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/train", unlabelled=chosen)
+    known = torch.zeros(len(whole), dtype=torch.bool)
+    known[whole.labelled_positions()] = True
+    return whole.take(known.nonzero()[:, 0]), whole, whole.take((~known).nonzero()[:, 0])
+
+
+def regrouped_task(task: SpeechTask, *, test_speakers: Sequence[str], num_development: int) -> SpeechTask:
+    """Return the task with other test and development speakers; alignments stay, priors are the new training part's."""
+    corpus = task.corpus.regrouped(test_speakers=test_speakers, num_development=num_development)
+    return SpeechTask.of(corpus, Aligned.of(corpus, task.aligned.alignments), task.context)
+
+
 def log_posteriors(
     experiment: Experiment, network: TrainedNetwork, samples: Samples, utterances: Sequence[Utterance]
 ) -> dict[str, np.ndarray]:
@@ -173,9 +194,10 @@ def _kept(experiment: Experiment, corpus: Corpus, how: str, align: Callable[[], 
 
 
 def _few(utterances: Sequence[Utterance], count: int) -> tuple[Utterance, ...]:
-    """Return so many utterances, evenly from all speakers."""
-    step = max(1, len(utterances) // count)
-    return tuple(utterances[::step][:count])
+    """Return so many of the shorter utterances, evenly from all speakers."""
+    middle = sorted(one.num_frames for one in utterances)[len(utterances) // 2]
+    shorter = [one for one in utterances if one.num_frames <= middle]
+    return tuple(shorter[:: max(1, len(shorter) // count)][:count])
 
 
 def _note_sizes(experiment: Experiment, corpus: Corpus) -> None:

@@ -6,19 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-from limbeck.data import hold_out
 from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
 from limbeck.recipes.comparing import observe_difference, observe_share
-from limbeck.recipes.evaluation import predict
+from limbeck.recipes.evaluation import evaluate, predict
 from limbeck.recipes.speech_data import SpeechTask
+from limbeck.recipes.speech_nets import Networks, few_frames
 from limbeck.recipes.speech_words import RATE, WordScorer, observe_rate_difference, observe_word_errors
 from limbeck.reproduction import Figure, Series
 from limbeck.speech import DecodingScales
 from limbeck.speech.language import LANGUAGE_MODELS
 
-Networks = dict[str, list[TrainedNetwork]]
 Found = dict[str, dict[int | None, Predictions]]
 Chosen = dict[tuple[str, str], DecodingScales]
 
@@ -55,6 +54,19 @@ def choose_all_scales(
     }
 
 
+def read_test(experiment: Experiment, networks: Networks, ensembles: Networks) -> Found:
+    """Read the test frames with every network and every ensemble; return the predictions by condition and seed."""
+    found: Found = {}
+    for condition, trained in networks.items():
+        for network in trained:
+            predictions = evaluate(experiment, network, condition=condition, seed=network.seed)
+            found.setdefault(condition, {})[network.seed] = predictions
+    for condition, members in ensembles.items():
+        pooled = pooled_teacher(members)
+        found[condition] = {None: evaluate(experiment, pooled, condition=condition, seed=None)}
+    return found
+
+
 def observe_frames(
     experiment: Experiment,
     task: SpeechTask,
@@ -62,7 +74,6 @@ def observe_frames(
     ensembles: Networks,
     predictions: Found,
     *,
-    num_teachers: int,
     fraction: float,
 ) -> None:
     """Observe accuracy on training frames beside that on test frames, what is kept, and how much of the gain.
@@ -73,17 +84,16 @@ def observe_frames(
         networks: by condition; those of "..._few" learned from a fraction of the frames.
         ensembles: by condition.
         predictions: of the test frames.
-        num_teachers: of "single", the members of "ensemble".
         fraction: of the training frames.
     """
     results = experiment.results
     accuracy = {name: {seed: found.accuracy for seed, found in runs.items()} for name, runs in predictions.items()}
-    alone = fmean(accuracy["single"][seed] for seed in range(num_teachers))
+    alone = fmean(accuracy["single"][member.seed] for member in ensembles["ensemble"])
     for condition, trained in networks.items():
         for network in trained:
             seed, learned = network.seed, task.train
             if condition.endswith(("_few", "_few_early")):
-                learned = hold_out(task.train, fraction=fraction, seed=seed or 0)[1]
+                learned = few_frames(task, fraction=fraction, seed=seed or 0)
             in_training, reached = predict(experiment, network, learned).accuracy, accuracy[condition][seed]
             results.observe(condition, seed, "training_accuracy", in_training, "fraction")
             gap = 100 * (in_training - reached)
@@ -113,16 +123,19 @@ def observe_words(
     predictions: Found,
     *,
     main_language: str,
+    compared: Mapping[str, str] | None = None,
 ) -> None:
-    """Decode the test utterances with each language model, and compare the distilled net with the others.
+    """Decode the test utterances with each language model, and compare systems with each other.
 
     Args:
         experiment: where errors are recorded; quantities of the other language models end in their names.
         task: whose test utterances are decoded.
-        systems: seeds of each system; "distilled", "single" and "ensemble" are compared.
+        systems: seeds of each system.
         scales: for each language model and system.
         predictions: of the test frames.
         main_language: whose quantities have no suffix.
+        compared: for a system the other that it is compared with; "distilled" with "single" and "ensemble" where not
+            given.
     """
     for language in LANGUAGE_MODELS:
         suffix = "" if language == main_language else f"_{language}"
@@ -137,10 +150,11 @@ def observe_words(
                 f"Decoding with the {language}, {condition}: acoustic scale {chosen.acoustic:g}, word insertion "
                 f"penalty {chosen.insertion_penalty:g}, chosen on development speakers."
             )
-        for other in ("single", "ensemble"):
+        pairs = [("distilled", "single"), ("distilled", "ensemble")] if compared is None else compared.items()
+        for condition, other in pairs:
             observe_rate_difference(
-                experiment, "distilled", f"rate_less_{other}{suffix}", means[other], means["distilled"],
-                what=f"Word error rate ({language}) of the distilled net less that of the {other}",
+                experiment, condition, f"rate_less_{other}{suffix}", means[other], means[condition],
+                what=f"Word error rate ({language}) of {condition} less that of {other}",
             )  # fmt: skip
 
 

@@ -80,7 +80,12 @@ class WordScorer:
 
 
 def observe_word_errors(
-    experiment: Experiment, condition: str, errors: Mapping[int | None, WordErrors], *, suffix: str = ""
+    experiment: Experiment,
+    condition: str,
+    errors: Mapping[int | None, WordErrors],
+    *,
+    suffix: str = "",
+    prefix: str | None = None,
 ) -> WordErrors:
     """Observe rate and kinds of errors of each run, and the interval of their mean over speakers; return the mean.
 
@@ -89,28 +94,37 @@ def observe_word_errors(
         condition: what claims and figures call it.
         errors: by seed.
         suffix: of the quantities' names, such as that of a language model.
+        prefix: of the quantities' names; that of the experiment's evaluated split where not given.
     """
+    prefix = prefix or experiment.evaluated_split
     for seed, found in errors.items():
-        experiment.results.observe(condition, seed, experiment.quantity(RATE + suffix), found.rate, "fraction")
+        experiment.results.observe(condition, seed, f"{prefix}_{RATE}{suffix}", found.rate, "fraction")
         for kind in ("substitutions", "deletions", "insertions"):
-            experiment.results.observe(
-                condition, seed, experiment.quantity(kind + suffix), getattr(found, kind), "count"
-            )
+            experiment.results.observe(condition, seed, f"{prefix}_{kind}{suffix}", getattr(found, kind), "count")
     mean = mean_errors(list(errors.values()))
     interval = rate_interval(mean)
     for end in ("low", "high"):
-        quantity = experiment.quantity(f"{RATE}{suffix}_{end}_end")
+        quantity = f"{prefix}_{RATE}{suffix}_{end}_end"
         experiment.results.observe(condition, None, quantity, getattr(interval, end), "fraction")
     return mean
 
 
 def observe_rate_difference(
-    experiment: Experiment, condition: str, quantity: str, first: WordErrors, second: WordErrors, *, what: str
+    experiment: Experiment,
+    condition: str,
+    quantity: str,
+    first: WordErrors,
+    second: WordErrors,
+    *,
+    what: str,
+    prefix: str | None = None,
 ) -> None:
     """Observe the rate of ``second`` less that of ``first``, in points, its interval over speakers, and tell it."""
-    found = rate_difference(first, second)
+    found, prefix = rate_difference(first, second), prefix or experiment.evaluated_split
     for name, value in (("", found.value), ("_low_end", found.low), ("_high_end", found.high)):
-        experiment.results.observe(condition, None, f"{experiment.quantity(quantity)}{name}", 100 * value, "points")
+        experiment.results.observe(
+            condition, None, f"{prefix or experiment.evaluated_split}_{quantity}{name}", 100 * value, "points"
+        )
     low, high = (value_text(100 * value, "points") for value in (found.low, found.high))
     shown = "shown" if found.low > 0 or found.high < 0 else "not shown"
     experiment.results.note(

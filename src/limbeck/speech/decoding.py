@@ -16,7 +16,7 @@ from limbeck.speech.lexicon import Lexicon
 from limbeck.speech.scoring import WordErrors, word_errors
 
 Scores = Mapping[str, npt.NDArray[np.floating]]
-ACOUSTIC_SCALES = (0.1, 0.15, 0.2, 0.3, 0.45)
+ACOUSTIC_SCALES = (0.1, 0.15, 0.2, 0.3)
 INSERTION_PENALTIES = (-4.0, -2.0, 0.0)
 
 

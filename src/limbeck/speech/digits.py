@@ -19,7 +19,8 @@ DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT"
 SAMPLE_RATE = 8_000
 LONGEST = 7  # digits of a string
 PAUSE_SECONDS = (0.05, 0.40)  # between digits, and at both ends
-NOISE_DECIBELS = (-45.0, -30.0)  # of the noise, against full scale
+LEVEL_DECIBELS = -20.0  # of every recording, against full scale
+NOISE_DECIBELS = (-60.0, -40.0)  # of the noise
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<number>\d+)\.wav")
 
 
@@ -41,8 +42,9 @@ class StringSettings:
 def read_digits(folder: Path, settings: StringSettings | None = None) -> Corpus:
     """Read ``recordings/DIGIT_SPEAKER_NUMBER.wav`` and compose strings of 1 to 7 digits of one speaker each.
 
-    Pauses of 50 to 400 ms stand between the digits and at both ends; white noise of -45 to -30 dB lies under the whole.
-    Every word is a model of its own. Features are 40 log mel energies. Parts share no speaker.
+    Pauses of 50 to 400 ms stand between the digits and at both ends. Recordings are brought to -20 dB, and white noise
+    of -60 to -40 dB lies under the whole. Every word is a model of its own. Features are 40 log mel energies. Parts
+    share no speaker.
 
     Raises:
         DataError: no recordings, fewer than three speakers, a file of another sample rate, or a damaged one.
@@ -110,4 +112,7 @@ def _digit(path: Path, name: str) -> Floats:
         raise DataError(
             f"The sample rate of {path.name} is not the corpus's.", received=f"{rate} Hz", expected=f"{SAMPLE_RATE} Hz"
         )
-    return waveform
+    level = float(np.sqrt(np.mean(waveform**2)))
+    if level == 0.0:
+        raise DataError(f"{path.name} is silent.", received="samples that are all 0", remedy="leave it out")
+    return (waveform * (10 ** (LEVEL_DECIBELS / 20) / level)).astype(np.float32)
