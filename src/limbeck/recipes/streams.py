@@ -18,12 +18,18 @@ from limbeck.models import FusedNetwork, fuse
 from limbeck.recipes.evaluation import predict
 
 STREAMS = ("iframe", "motion", "residual")
+POOLINGS = ("arithmetic", "geometric")
 WEIGHTINGS = ("equal", "given", "accuracy", "fitted")
 
 
-def on_streams(spec: Mapping[str, str]) -> dict[str, str]:
-    """Return the spec of each stream's network: each looks at its own."""
-    return {stream: f"on:{stream}:{spec[stream]}" for stream in STREAMS}
+def only(stream: str) -> list[float]:
+    """Return the weights of the streams' teachers that leave one stream's alone.
+
+    Example:
+        >>> only("motion")
+        [0.0, 1.0, 0.0]
+    """
+    return [float(stream == other) for other in STREAMS]
 
 
 def clip_views(augmentations: Sequence[str], *, seed: int) -> Views:
@@ -32,16 +38,23 @@ def clip_views(augmentations: Sequence[str], *, seed: int) -> Views:
 
 
 def teacher_weights(
-    experiment: Experiment, teachers: Sequence[TrainedNetwork], *, given: Sequence[float], pooling: str
-) -> dict[str, list[float]]:
-    """Return the teachers' weights by each way to find them; accuracies and likelihoods are those of validation."""
+    experiment: Experiment, teachers: Sequence[TrainedNetwork], *, given: Sequence[float]
+) -> dict[tuple[str, str], list[float]]:
+    """Return the teachers' weights, of sum 1, by pooling and by the way to find them, one of ``WEIGHTINGS``.
+
+    Accuracies and likelihoods are those of validation; the likeliest weights of an arithmetic mean are not those of a
+    geometric one.
+    """
     found = [predict(experiment, teacher, experiment.validation) for teacher in teachers]
-    weights = {"equal": [1.0] * len(teachers), "given": [float(weight) for weight in given]}
-    for how in ("accuracy", "fitted"):
-        chosen = weights_of(found, how, pooling=pooling)
-        assert chosen is not None, "not equal ones"
-        weights[how] = chosen
-    return {how: [one / sum(own) for one in own] for how, own in weights.items()}
+    weights: dict[tuple[str, str], list[float]] = {}
+    for pooling in POOLINGS:
+        weights[pooling, "equal"] = [1.0] * len(teachers)
+        weights[pooling, "given"] = [float(weight) for weight in given]
+        for how in ("accuracy", "fitted"):
+            chosen = weights_of(found, how, pooling=pooling)
+            assert chosen is not None, "not equal ones"
+            weights[pooling, how] = chosen
+    return {key: [one / sum(own) for one in own] for key, own in weights.items()}
 
 
 def fused(experiment: Experiment, networks: Sequence[TrainedNetwork], *, pooling: str) -> FusedNetwork:
