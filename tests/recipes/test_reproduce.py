@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import os
 import re
 import shutil
@@ -45,6 +46,8 @@ CIFAR = DATA.parent / "cifar10-jpeg.tar.gz"
 needs_cifar = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not CIFAR.is_file(), reason="LIMBECK_DATA names no folder with CIFAR-10"
 )
+OF_CLIPS = ["wu2019-compressed-video"]
+needs_av = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
 OF_TINY_IMAGENET = ["hinton2015-specialists"]
 needs_tiny_imagenet = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
@@ -122,6 +125,7 @@ def specialists_made_here(tmp_path_factory):
     [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
      *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR),
      *(pytest.param(name, marks=needs_an4) for name in OF_AN4),
+     *(pytest.param(name, marks=needs_av) for name in OF_CLIPS),
      *(pytest.param(name, marks=[needs_tiny_imagenet, together]) for name in OF_TINY_IMAGENET)],
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):

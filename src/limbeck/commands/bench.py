@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.bench import chunked, cohort, combine, convnet, loading, loss, speech, stacked, step, store
+from limbeck.bench import chunked, cohort, combine, convnet, loading, loss, speech, stacked, step, store, video
 from limbeck.errors import unknown_name
 from limbeck.training import set_threads
 
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "stacked": stacked.run,
     "step": step.run,
     "store": store.run,
+    "video": video.run,
 }
 
 
@@ -50,6 +51,11 @@ def as_text(result: dict[str, Any]) -> str:
     if "overhead_microseconds" in result:
         overhead = f"{result['overhead_microseconds']:.0f} µs"
         lines.append(f"  a step of fit takes {overhead} longer than a bare one on a tiny network")
+    if "speed_over_flow" in result:
+        lines.append(
+            f"  three segments are read {result['speed_over_flow']:.1f} times as fast as frames with a dense flow "
+            f"(target {result['speed_target']:.0f})"
+        )
     if result.get("small_files"):
         small = result["small_files"]
         lines.append(

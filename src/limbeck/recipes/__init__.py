@@ -74,6 +74,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.zhang2018_mutual",
         "Deep Mutual Learning on CIFAR: peers that teach each other, each against its twin that learned alone.",
     ),
+    "wu2019-compressed-video": (
+        "limbeck.recipes.wu2019_compressed_video",
+        "Compressed clips: a teacher for each of three streams, their weighted mean, small students fused into one.",
+    ),
     "zhang2019-self": (
         "limbeck.recipes.zhang2019_self",
         "Be Your Own Teacher on CIFAR: early exits by self-distillation, by labels alone, and the plain network.",

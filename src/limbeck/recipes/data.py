@@ -12,7 +12,13 @@ SPLIT_SEED = 0
 
 
 def open_data(
-    experiment: Experiment, name: str, *, held_out: int = 0, num_train: int = 0, num_validation: int = 0
+    experiment: Experiment,
+    name: str,
+    *,
+    held_out: int = 0,
+    num_train: int = 0,
+    num_validation: int = 0,
+    own_validation: bool = False,
 ) -> Samples:
     """Open the data set that a recipe is about, once, cut as it asks; return the training samples.
 
@@ -25,6 +31,7 @@ def open_data(
             which is then not read: for the search of settings. 0 in the run whose numbers are published.
         num_train: how many of the other training samples are learned from, stratified; 0 for all.
         num_validation: so many others, stratified, are kept apart as ``experiment.validation``, in every run.
+        own_validation: whether the data set's validation split is that, where it has one.
     Raises:
         DataError: a data set that cannot be found, or has no test split, or fewer samples than are asked for.
         InvalidValue: a negative number.
@@ -43,8 +50,8 @@ def open_data(
         )
     if test is None:
         raise DataError(f"{name} has no test split.", expected="a data set with one", remedy="hold samples out")
-    validation = None
-    if num_validation:
+    validation = splits.validation if own_validation else None
+    if num_validation and validation is None:
         train, validation = hold_out(train, count=num_validation, seed=SPLIT_SEED)
         notes.append(f"{num_validation:,} training samples are not learned from: what is chosen is chosen by them.")
     if num_train:

@@ -26,6 +26,7 @@ def collect_targets(
     views: Views | None = None,
     num_views: int | None = None,
     pooling: str = "arithmetic",
+    weights: Sequence[float] | None = None,
     codec: str = "dense16",
 ) -> Teacher:
     """Return a teacher with soft targets for every sample of a transfer set, at any temperature, that runs no more.
@@ -41,6 +42,8 @@ def collect_targets(
         views: what student and teacher see.
         num_views: of augmented views, shown in turn.
         pooling: of several networks: "arithmetic" or "geometric" mean.
+        weights: of several networks, with numbered views; equal where not given. They are not part of KEY: what each
+            network said is kept singly.
         codec: of the store.
     Raises:
         InvalidValue: augmented views without a number.
@@ -66,4 +69,4 @@ def collect_targets(
     )  # fmt: skip
     job = Job("targets", key, lambda folder: collection(folder=folder))
     make(job, root)
-    return store_teacher(collection(folder=job.place(root)), weights=None, pooling=pooling)
+    return store_teacher(collection(folder=job.place(root)), weights=weights, pooling=pooling)

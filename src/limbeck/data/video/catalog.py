@@ -86,12 +86,12 @@ def _grid(word: str, name: str, options: ClipOptions) -> Splits:
 
 CLIP_SETS: dict[str, tuple[str, Callable[[str, ClipOptions], Splits]]] = {
     "moving-digits": (
-        "3,500 clips of handwritten digits that slide, bounce, turn or grow, 20 classes; made here, needs PyAV",
+        "2,500 clips of handwritten digits that slide, bounce, turn or grow, 20 classes; made here, needs PyAV",
         partial(_moving_digits, MovingDigits()),
     ),
     "moving-digits-small": (
-        "a tenth of moving-digits",
-        partial(_moving_digits, MovingDigits(num_train=10, num_validation=3, num_test=5)),
+        "80 clips to learn from, like moving-digits",
+        partial(_moving_digits, MovingDigits(num_train=4, num_validation=2, num_test=2)),
     ),
     **{
         f"grid-{word}": (f"1,000 clips of the {word} on one talker's lips (GRID); no download", partial(_grid, word))

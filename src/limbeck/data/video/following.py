@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +29,6 @@ class Converter:
         self._reformatter = reformatter
         self._settings = {"threads": 1}
 
-    def rgb(self, picture: Any) -> Array:
-        """Return a picture's pixels, uint8, shape (height, width, 3)."""
-        return self.to(picture, "rgb24")
-
     def to(self, picture: Any, pixel_format: str) -> Array:
         """Return a picture's pixels in a format of FFmpeg."""
         converted: Array = self.frame(picture, pixel_format).to_ndarray()
@@ -48,33 +43,71 @@ class Converter:
             return self._reformatter.reformat(picture, format=pixel_format)
 
 
-@dataclass(frozen=True, eq=False)
 class CodedFrame:
     """One frame of a clip, and where its content was in the I-frame that its group began with.
+
+    What is asked of it is computed then: a frame that nobody asks costs its decoding.
 
     Args:
         number: from 0, in the order of display, frames that were left out included.
         seconds: from the beginning; None where the file says no times.
         kind: "I", "P" or "B".
-        displacement: float32, shape (rows, columns, 2): for each cell of 8 x 8 pixels (right, down) to its place in
-            the I-frame; 0 for an I-frame.
         picture: the decoder's frame.
         converter: makes RGB of pictures of one clip.
-        iframe: that of the group; itself for an I-frame.
+        iframe: that of the group; None for an I-frame.
+        before: frames that it may be predicted from, the nearest first.
+        after: likewise, of a B-frame.
     """
 
-    number: int
-    seconds: float | None
-    kind: str
-    displacement: Array
-    picture: Any
-    converter: Converter
-    iframe: CodedFrame | None
+    def __init__(
+        self,
+        number: int,
+        seconds: float | None,
+        kind: str,
+        picture: Any,
+        converter: Converter,
+        *,
+        iframe: CodedFrame | None = None,
+        before: Sequence[CodedFrame] = (),
+        after: CodedFrame | None = None,
+    ) -> None:
+        self.number, self.seconds, self.kind = number, seconds, kind
+        self.picture, self.iframe = picture, iframe
+        self._converter = converter
+        self._before, self._after = tuple(before), after
+        self._displacement: Array | None = None
+
+    @property
+    def displacement(self) -> Array:
+        """Float32, shape (rows, columns, 2): for each cell of 8 x 8 pixels (right, down) to its place in the I-frame.
+
+        0 for an I-frame. Frames between are asked first, one after the other: groups may be long.
+        """
+        waiting = [self]
+        while waiting:
+            frame = waiting[-1]
+            needed = [frame._after] if frame._after is not None else []
+            unknown = [one for one in (*frame._before, *needed) if one._displacement is None]
+            if unknown and frame._displacement is None:
+                waiting.append(unknown[0])
+            else:
+                waiting.pop()._resolve()
+        assert self._displacement is not None, "resolved"
+        return self._displacement
 
     @cached_property
     def pixels(self) -> Array:
         """The decoded frame, uint8, RGB, shape (height, width, 3)."""
-        return self.converter.rgb(self.picture)
+        return self._converter.to(self.picture, "rgb24")
+
+    @cached_property
+    def luma(self) -> Array:
+        """Its brightness, uint8, shape (height, width): the decoder's own memory where it has such a plane."""
+        if self.picture.format.name not in _WITH_LUMA:
+            return self._converter.to(self.picture, "gray")
+        plane = self.picture.planes[0]
+        whole = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
+        return whole[: self.picture.height, : self.picture.width]
 
     def motion(self) -> Array:
         """Return how far the content of each cell has moved since the I-frame, (right, down) in pixels."""
@@ -85,16 +118,35 @@ class CodedFrame:
 
         The I-frame, moved, plus the residual is the decoded frame, exactly.
         """
-        own = self.pixels
         if self.iframe is None:
-            return np.zeros(own.shape, dtype=np.int16)
-        predicted = warped(self.iframe.pixels, self.displacement)
-        residual: Array = np.subtract(own, predicted, dtype=np.int16)
+            return np.zeros(self.pixels.shape, dtype=np.int16)
+        residual: Array = np.subtract(self.pixels, warped(self.iframe.pixels, self.displacement), dtype=np.int16)
         return residual
+
+    def _resolve(self) -> None:
+        """Follow the vectors; frames that they point into are resolved, and let go afterwards."""
+        if self._displacement is not None:
+            return
+        vectors = self.picture.side_data.get("MOTION_VECTORS") if self._before else None
+        if vectors is None:
+            size = cells_of(self.picture.height, self.picture.width)
+            self._displacement = np.zeros((*size, 2), dtype=np.float32)
+        else:
+            height, width = self.picture.height, self.picture.width
+            past, future = vector_fields(vectors.to_ndarray(), height=height, width=width)
+            candidates = [(past, one._as_reference()) for one in self._before]
+            if self._after is not None and future is not None:
+                candidates.append((future, self._after._as_reference()))
+            self._displacement = follow(self.luma, candidates)
+        self._before, self._after = (), None
+
+    def _as_reference(self) -> Reference:
+        assert self._displacement is not None, "resolved"
+        return Reference(self.luma, self._displacement)
 
 
 class Follower:
-    """Follows vectors to the I-frame; B-frames wait for the frame after them.
+    """Tells each decoded picture from which frames it may be predicted; B-frames wait for the frame after them.
 
     Args:
         num_references: how many frames a P-frame may be predicted from.
@@ -108,7 +160,7 @@ class Follower:
         self.number = -1
         self.size: tuple[int, int] | None = None
         self.iframe: CodedFrame | None = None
-        self.references: list[Reference] = []  # of this group, the nearest first
+        self.references: list[CodedFrame] = []  # of this group, the nearest first
         self.waiting: list[tuple[int, float | None, Any]] = []
 
     def take(self, path: str | Path, picture: Any, seconds: float | None) -> list[CodedFrame]:
@@ -123,13 +175,14 @@ class Follower:
         before = list(self.references)
         if kind == "I" or self.iframe is None:
             told = [self._between(item, before, None) for item in self.waiting]
-            frame = CodedFrame(self.number, seconds, "I", _still(picture), picture, self.converter, None)
-            self.iframe, self.references = frame, [self._reference(frame)]
+            frame = CodedFrame(self.number, seconds, "I", picture, self.converter)
+            self.iframe, self.references = frame, [frame]
         else:
-            moved = self._displacement(picture, before, None)
-            frame = CodedFrame(self.number, seconds, "P", moved, picture, self.converter, self.iframe)
-            self.references = [self._reference(frame), *before][: self.num_references]
-            told = [self._between(item, before, self.references[0]) for item in self.waiting]
+            frame = CodedFrame(
+                self.number, seconds, "P", picture, self.converter, iframe=self.iframe, before=before
+            )  # fmt: skip
+            self.references = [frame, *before][: self.num_references]
+            told = [self._between(item, before, frame) for item in self.waiting]
         self.waiting = []
         return [*told, frame]
 
@@ -140,31 +193,12 @@ class Follower:
         return told
 
     def _between(
-        self, item: tuple[int, float | None, Any], before: Sequence[Reference], after: Reference | None
+        self, item: tuple[int, float | None, Any], before: Sequence[CodedFrame], after: CodedFrame | None
     ) -> CodedFrame:
         number, seconds, picture = item
-        moved = self._displacement(picture, before, after)
-        return CodedFrame(number, seconds, "B", moved, picture, self.converter, self.iframe)
-
-    def _displacement(self, picture: Any, before: Sequence[Reference], after: Reference | None) -> Array:
-        vectors = picture.side_data.get("MOTION_VECTORS")
-        if vectors is None:
-            return _still(picture)
-        past, future = vector_fields(vectors.to_ndarray(), height=picture.height, width=picture.width)
-        candidates = [(past, reference) for reference in before]
-        if after is not None:
-            candidates.append((future, after))
-        return follow(self._luma(picture), candidates)
-
-    def _reference(self, frame: CodedFrame) -> Reference:
-        return Reference(self._luma(frame.picture), frame.displacement)
-
-    def _luma(self, picture: Any) -> Array:
-        """Return the first plane, uint8, shape (height, width), in the decoder's own memory where it is one."""
-        if picture.format.name not in _WITH_LUMA:
-            return self.converter.to(picture, "gray")
-        plane = picture.planes[0]
-        return np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: picture.height, : picture.width]
+        return CodedFrame(
+            number, seconds, "B", picture, self.converter, iframe=self.iframe, before=before, after=after
+        )  # fmt: skip
 
     def _check(self, path: str | Path, picture: Any) -> None:
         size = (picture.height, picture.width)
@@ -188,7 +222,3 @@ class Follower:
 def _kind(picture: Any) -> str:
     """Return "I", "P" or "B"; what FFmpeg knows beside those counts as predicted."""
     return {1: "I", 3: "B"}.get(int(picture.pict_type), "P")
-
-
-def _still(picture: Any) -> Array:
-    return np.zeros((*cells_of(picture.height, picture.width), 2), dtype=np.float32)

@@ -11,8 +11,7 @@ import numpy as np
 CELL = 8  # pixels a side: the smallest block that decoders export vectors of
 _MOST_CELLS = 8  # rows and columns of a block: 64 pixels
 _GOOD_FIT = 24  # sum of absolute differences up to which no other frame is tried
-_PROBES_RIGHT = np.array([[2], [5], [2], [5]])  # pixels of a cell that are compared, to tell which frame it came from
-_PROBES_DOWN = np.array([[2], [2], [5], [5]])
+_PROBES = np.array([[2, 2], [5, 2], [2, 5], [5, 5]], dtype=np.int32)  # pixels of a cell that are compared
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
@@ -40,7 +39,7 @@ def cells_of(height: int, width: int) -> tuple[int, int]:
     return -(-height // CELL), -(-width // CELL)
 
 
-def vector_fields(vectors: Array, *, height: int, width: int) -> tuple[Array, Array]:
+def vector_fields(vectors: Array, *, height: int, width: int) -> tuple[Array, Array | None]:
     """Return the vectors of a frame cell by cell: those into the past, then those into the future.
 
     Args:
@@ -49,31 +48,36 @@ def vector_fields(vectors: Array, *, height: int, width: int) -> tuple[Array, Ar
         height: of the frame in pixels.
         width: likewise.
     Returns:
-        Two arrays, float32, shape (rows, columns, 2): (right, down) in pixels, NaN where a cell has no such vector, or
-        one of 0 in a frame that looks at the past alone.
+        Float32, shape (rows, columns, 2): (right, down) in pixels, NaN where a cell has no such vector; of the second
+        None where none looks into the future.
     """
+    future = vectors["source"] > 0
+    if not future.any():
+        return _painted(vectors, height, width), None
+    return _painted(vectors[~future], height, width), _painted(vectors[future], height, width)
+
+
+def _painted(vectors: Array, height: int, width: int) -> Array:
     rows, columns = cells_of(height, width)
     room = columns + _MOST_CELLS  # blocks may reach over the edge
-    fields = np.full((2, (rows + _MOST_CELLS) * room, 2), np.nan, dtype=np.float32)
-    future = vectors["source"] > 0
-    if not future.any():  # then a cell without a vector and one of 0 mean the same
-        vectors = vectors[(vectors["motion_x"] != 0) | (vectors["motion_y"] != 0)]
-        future = np.zeros(len(vectors), dtype=bool)
-    block_height, block_width = vectors["h"].astype(np.int64), vectors["w"].astype(np.int64)
-    top = (vectors["dst_y"] - block_height // 2) // CELL
-    left = (vectors["dst_x"] - block_width // 2) // CELL
-    first = np.where((top >= 0) & (left >= 0) & (top < rows) & (left < columns), top * room + left, -1)
+    field = np.full(((rows + _MOST_CELLS) * room, 2), np.nan, dtype=np.float32)
+    block_height, block_width = vectors["h"], vectors["w"]
+    top = (vectors["dst_y"] - (block_height >> 1)) >> 3
+    left = (vectors["dst_x"] - (block_width >> 1)) >> 3
+    first = top.astype(np.int32) * room + left
+    first[(top < 0) | (left < 0) | (top >= rows) | (left >= columns)] = -1
     moved = np.empty((len(vectors), 2), dtype=np.float32)
     np.divide(vectors["motion_x"], vectors["motion_scale"], out=moved[:, 0], casting="unsafe")
     np.divide(vectors["motion_y"], vectors["motion_scale"], out=moved[:, 1], casting="unsafe")
-    down, right = block_height // CELL, block_width // CELL
-    for row in range(min(_MOST_CELLS, max(1, int(down.max(initial=0))))):
-        for column in range(min(_MOST_CELLS, max(1, int(right.max(initial=0))))):
-            inside = (first >= 0) & ((down > row) | (row == 0)) & ((right > column) | (column == 0))
-            for way, chosen in ((0, inside & ~future), (1, inside & future)):
-                fields[way, first[chosen] + row * room + column] = moved[chosen]
-    past, coming = fields.reshape(2, rows + _MOST_CELLS, room, 2)[:, :rows, :columns]
-    return past, coming
+    size = (block_height >> 3).astype(np.int32) * 64 + (block_width >> 3)
+    for code in np.flatnonzero(np.bincount(size, minlength=1)).tolist():
+        chosen = np.flatnonzero((size == code) & (first >= 0))
+        down, right = (min(_MOST_CELLS, max(1, count)) for count in divmod(code, 64))
+        inner = (np.arange(down, dtype=np.int32)[:, None] * room + np.arange(right, dtype=np.int32)).reshape(-1)
+        for offset in inner.tolist():
+            field[first[chosen] + offset] = moved[chosen]
+    painted: Array = field.reshape(rows + _MOST_CELLS, room, 2)[:rows, :columns]
+    return painted
 
 
 def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
@@ -94,38 +98,40 @@ def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
         float32, shape (rows, columns, 2): (right, down) in pixels.
     """
     first, nearest = candidates[0]
+    rows, columns = first.shape[:2]
     found = nearest.displacement.copy()
     flat = found.reshape(-1, 2)
     unknown = np.isnan(first[..., 0])
-    moving = first.any(axis=-1) & ~unknown
+    moving = (first[..., 0] != 0) | (first[..., 1] != 0)
+    moving[unknown] = False
     for field, _ in candidates[1:]:
         if field is not first:
             moving |= unknown & ~np.isnan(field[..., 0])
-    cells = np.flatnonzero(moving)
-    if not len(cells):
-        return found
-    rows, columns = unknown.shape
-    place = np.stack([cells % columns, cells // columns], axis=1) * CELL  # (right, down) of each cell's corner
-    own = _probed(luma, place)
-    best = np.zeros((len(cells), 2), dtype=np.float32)
-    lowest = np.full(len(cells), np.inf, dtype=np.float32)
-    tried = np.arange(len(cells))  # those whose fit is not good yet
+    tried = np.flatnonzero(moving).astype(np.int32)
+    lowest = np.full(len(flat), np.inf, dtype=np.float32)
+    last_field: Array | None = None
+    vector: Array = np.empty(0)
+    corner = place = vector
     for field, reference in candidates:
-        vector = field.reshape(-1, 2)[cells[tried]]
-        known = ~np.isnan(vector[:, 0])
-        vector[~known] = 0
-        cost = np.abs(own[:, tried] - _probed(reference.luma, place[tried] + np.rint(vector).astype(np.int64)))
-        total = np.where(known, cost.sum(axis=0, dtype=np.float32), np.float32(np.inf))
-        better = np.flatnonzero(total < lowest[tried])
-        chosen, vector = tried[better], vector[better]
-        end = ((place[chosen] + CELL // 2 + vector) // CELL).astype(np.int64)
-        at = _within(end[:, 1], rows) * columns + _within(end[:, 0], columns)
-        best[chosen] = vector + reference.displacement.reshape(-1, 2)[at]
-        lowest[chosen] = total[better]
-        tried = tried[lowest[tried] > _GOOD_FIT]
         if not len(tried):
             break
-    flat[cells] = best
+        if field is not last_field or len(vector) != len(tried):
+            vector = field.reshape(-1, 2)[tried]
+            corner = np.stack([tried % columns, tried // columns]) * np.int32(CELL)  # (right, down)
+            place, last_field = corner + np.rint(np.nan_to_num(vector)).astype(np.int32).T, field
+        own = _probed(luma, corner)
+        total = np.abs(own - _probed(reference.luma, place)).sum(axis=0, dtype=np.float32)
+        total[np.isnan(vector[:, 0])] = np.inf
+        better = total < lowest[tried]
+        if better.all():
+            chosen, moved, from_corner = tried, vector, corner
+        else:
+            chosen, moved, from_corner = tried[better], vector[better], corner[:, better]
+        end = (from_corner + (CELL // 2) + moved.T).astype(np.int32) >> 3
+        at = _within(end[1], rows) * columns + _within(end[0], columns)
+        flat[chosen] = moved + reference.displacement.reshape(-1, 2)[at]
+        lowest[chosen] = total[better]
+        tried = tried[lowest[tried] > _GOOD_FIT]
     return found
 
 
@@ -144,20 +150,24 @@ def warped(image: Array, displacement: Array) -> Array:
     right = whole[..., 0].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
     row = _within(np.arange(height, dtype=np.int32)[:, None] + down, height)
     column = _within(np.arange(width, dtype=np.int32) + right, width)
+    row *= width
+    row += column
     flat = image.reshape(height * width, *image.shape[2:])
-    taken: Array = flat[(row * width + column).reshape(-1)].reshape(image.shape)
+    taken: Array = flat.take(row.reshape(-1), axis=0).reshape(image.shape)
     return taken
 
 
 def _within(index: Array, count: int) -> Array:
-    """Return indices moved into 0 .. count - 1; faster than ``np.clip`` on small arrays."""
-    return np.minimum(np.maximum(index, 0), count - 1)
+    """Move indices into 0 .. count - 1, in place; faster than ``np.clip`` on small arrays."""
+    np.maximum(index, 0, out=index)
+    np.minimum(index, count - 1, out=index)
+    return index
 
 
 def _probed(luma: Array, place: Array) -> Array:
-    """Four pixels of the cell at each place (right, down), at the edge where it lies outside; int16, shape (4, n)."""
+    """Four pixels of the cell at each place, int32 (2, n): right, down; moved into the frame. int16, shape (4, n)."""
     height, width = luma.shape
-    right = _within(place[:, 0] + _PROBES_RIGHT, width)
-    down = _within(place[:, 1] + _PROBES_DOWN, height)
+    right = _within(place[0] + _PROBES[:, 0, None], width)
+    down = _within(place[1] + _PROBES[:, 1, None], height)
     probed: Array = luma[down, right].astype(np.int16)
     return probed
