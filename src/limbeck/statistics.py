@@ -64,6 +64,28 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(mean=statistics.fmean(values), spread=spread, count=len(values))
 
 
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float] | None:
+    r"""Return the two-sided Student t interval of a mean; None for a single value.
+
+    .. math:: \bar x \pm t_{(1 + c) / 2,\, n - 1}\, s / \sqrt n
+
+    Raises:
+        InvalidValue: no values, or a confidence that is no fraction below 1.
+    Example:
+        >>> [round(end, 2) for end in mean_interval([1.0, 2.0, 3.0])]
+        [-0.48, 4.48]
+    """
+    if not 0 < confidence < 1:
+        raise InvalidValue("confidence must lie between 0 and 1.", received=confidence, expected="0 < confidence < 1")
+    summary = summarise(values)
+    if summary.spread is None:
+        return None
+    from scipy.stats import t as student_t  # scipy is slow to import and only needed here
+
+    half = float(student_t.ppf((1 + confidence) / 2, summary.count - 1)) * summary.spread / math.sqrt(summary.count)
+    return summary.mean - half, summary.mean + half
+
+
 def paired_difference(
     first: Mapping[Seed, float], second: Mapping[Seed, float], *, confidence: float = 0.95
 ) -> PairedDifference:
@@ -82,16 +104,9 @@ def paired_difference(
         >>> round(difference.mean, 2), round(difference.low, 2), round(difference.high, 2)
         (-2.0, -4.48, 0.48)
     """
-    if not 0 < confidence < 1:
-        raise InvalidValue("confidence must lie between 0 and 1.", received=confidence, expected="0 < confidence < 1")
     differences = [second[seed] - first[seed] for seed in first if seed in second]
-    summary = summarise(differences)
-    if summary.spread is None:
-        return PairedDifference(summary.mean, None, None, summary.count, confidence)
-    from scipy.stats import t as student_t  # scipy is slow to import and only needed here
-
-    half = float(student_t.ppf((1 + confidence) / 2, summary.count - 1)) * summary.spread / math.sqrt(summary.count)
-    return PairedDifference(summary.mean, summary.mean - half, summary.mean + half, summary.count, confidence)
+    low, high = mean_interval(differences, confidence=confidence) or (None, None)
+    return PairedDifference(summarise(differences).mean, low, high, len(differences), confidence)
 
 
 def equivalence_bound(groups: Sequence[Mapping[Seed, float]], *, confidence: float = 0.90) -> float | None:

@@ -14,15 +14,20 @@ from limbeck.distillation.arguments import job
 from limbeck.errors import InvalidValue, OutputError
 from limbeck.exporting.deployed import INPUT_NAME
 from limbeck.exporting.files import FileWriter
+from limbeck.exporting.hub_folder import library_of
 from limbeck.exporting.program import AXES
+from limbeck.exporting.pushing import push_folder
 from limbeck.exporting.source import Exported, exported_from, split_of, splits_for
 from limbeck.inputs import named_tensors
 from limbeck.metrics import count_parameters
 from limbeck.models import SavedModel
 from limbeck.records import make_folder, write_text
 from limbeck.records.export_record import EXPORT_FILE, ExportedInput, ExportRecord, export_to_json
+from limbeck.reports.model_card import CardFacts, model_card
 from limbeck.settings import Doc, ExportSettings
 from limbeck.training import Runtime, environment_facts
+
+CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ def export(settings: ExportJob) -> ExportRecord:
             received=f"--to {settings.to} with {', '.join(settings.precision)}",
             expected="--to onnx, or --precision float32",
         )
+    if settings.push and settings.to != "hf":
+        raise InvalidValue("What is pushed is a folder of the hub.", received=f"--to {settings.to}", expected="--to hf")
     exported = exported_from(settings.student, factory=settings.factory)
     splits = splits_for(exported, settings.data, settings.loading or {})
     samples = split_of(splits, settings.split)
@@ -69,11 +76,21 @@ def export(settings: ExportJob) -> ExportRecord:
     try:
         make_folder(partial)
         record = _written(partial, exported, splits, samples, settings)
+        if settings.to == "hf":
+            write_text(partial / CARD_FILE, model_card(record, exported.run, _card_facts(exported, settings)))
         write_text(partial / EXPORT_FILE, export_to_json(record))
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    if settings.push:
+        push_folder(out, settings.push, private=settings.private)
     return record
+
+
+def _card_facts(exported: Exported, settings: ExportJob) -> CardFacts:
+    saved = exported.saved
+    title = (settings.push or "").rpartition("/")[2] or f"{saved.spec} by Limbeck"
+    return CardFacts(title, library_of(exported), saved.input_shape, settings.licence)
 
 
 def _written(folder: Path, exported: Exported, splits: Splits, samples: Samples, settings: ExportJob) -> ExportRecord:

@@ -11,19 +11,21 @@ import yaml
 
 from limbeck.data import Normalise, Samples, Splits, load_data
 from limbeck.distillation import RunResult
-from limbeck.distillation.run_directory import CONFIG_FILE
+from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE
 from limbeck.errors import DataError, LimbeckError, ModelError
 from limbeck.models import SavedModel, fingerprint, load_factory, load_model
+from limbeck.records import RunRecord, from_json
 
 LOADING = ("image_size", "label_column", "exif_orientation", "validation_fraction", "split_seed")
 
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """A network to export with its run's folder; None where it has none."""
+    """A network to export with its run's folder and record; None where it has none."""
 
     saved: SavedModel
     folder: Path | None
+    run: RunRecord | None = None
 
     @property
     def normalise(self) -> Normalise | None:
@@ -52,13 +54,15 @@ def exported_from(student: str | Path | RunResult | SavedModel, *, factory: str 
             fingerprint=fingerprint(student.student),
             extra={},
         )
-        return Exported(saved, None)
+        return Exported(saved, None, record)
     folder = Path(student)
     if not folder.is_dir():
         raise ModelError(
             f"There is no folder {folder}.", expected="a folder that limbeck saved a network in, such as a run's"
         )
-    return Exported(load_model(folder, factory=load_factory(factory) if factory else None), folder)
+    path = folder / RECORD_FILE
+    run = from_json(path.read_text(encoding="utf-8"), source=str(path)) if path.is_file() else None
+    return Exported(load_model(folder, factory=load_factory(factory) if factory else None), folder, run)
 
 
 def splits_for(exported: Exported, data: Any, given: Mapping[str, Any]) -> Splits:

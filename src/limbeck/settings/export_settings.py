@@ -47,6 +47,19 @@ class ExportSettings:
         Count, Setting("Training samples that the ranges of int8 are measured on.", "data", flag="--calibration")
     ] = 512
     batch_size: Annotated[Count, Setting("Samples per pass of the comparison.", "machine")] = 256
+    licence: Annotated[
+        str | None, Setting("Licence of the weights, for the model card: apache-2.0, mit.", "output", unset="unknown")
+    ] = None
+    push: Annotated[
+        str | None,
+        Setting(
+            "Repository of the Hugging Face hub to push the folder to, OWNER/NAME.",
+            "output",
+            unset="none",
+            is_key=False,
+        ),
+    ] = None
+    private: Annotated[bool, Setting("Make that repository private where it is new.", "output", is_key=False)] = False
     out: Annotated[
         str | Path | None,
         Setting("Folder to write.", "output", unset="export/FORMAT in the run's folder", is_key=False),
