@@ -134,8 +134,8 @@ def observe_words(
         scales: for each language model and system.
         predictions: of the test frames.
         main_language: whose quantities have no suffix.
-        compared: for a system the other that it is compared with; "distilled" with "single" and "ensemble" where not
-            given.
+        compared: for a system the other that it is compared with; "distilled" with "single",
+            "labels_alone" and "ensemble" where not given.
     """
     for language in LANGUAGE_MODELS:
         suffix = "" if language == main_language else f"_{language}"
@@ -150,7 +150,8 @@ def observe_words(
                 f"Decoding with the {language}, {condition}: acoustic scale {chosen.acoustic:g}, word insertion "
                 f"penalty {chosen.insertion_penalty:g}, chosen on development speakers."
             )
-        pairs = [("distilled", "single"), ("distilled", "ensemble")] if compared is None else compared.items()
+        others = ("single", "labels_alone", "ensemble")
+        pairs = [("distilled", other) for other in others] if compared is None else list(compared.items())
         for condition, other in pairs:
             observe_rate_difference(
                 experiment, condition, f"rate_less_{other}{suffix}", means[other], means[condition],
@@ -160,14 +161,16 @@ def observe_words(
 
 def draw_speech(experiment: Experiment, *, temperatures: Mapping[float, str]) -> None:
     """Draw frame accuracy, word errors, and accuracy over the temperatures (by temperature, the condition)."""
+    systems = ["single", "labels_alone", "ensemble", "distilled"]
+    few = ["few,\nhard", "few, hard,\nstopped", "few,\nsoft"]
     figure = partial(Figure, kind="points", how_to_read="All nets have one shape; their starts and targets differ.")
     experiment.results.draw(
         figure(
             title="Frame accuracy",
             quantity=experiment.quantity("accuracy"),
             value_label=f"accuracy (%), {experiment.num_evaluated:,} frames",
-            places=["one net", "ten\naveraged", "distilled", "few,\nhard", "few, hard,\nstopped", "few,\nsoft"],
-            series=[Series("one run", ["single", "ensemble", "distilled", "hard_few", "hard_few_early", "soft_few"])],
+            places=["one net", "one net,\nas long", "ten\naveraged", "distilled", *few],
+            series=[Series("one run", [*systems, "hard_few", "hard_few_early", "soft_few"])],
         )
     )
     experiment.results.draw(
@@ -175,8 +178,8 @@ def draw_speech(experiment: Experiment, *, temperatures: Mapping[float, str]) ->
             title="Word errors",
             quantity=experiment.quantity(RATE),
             value_label="word error rate (%)",
-            places=["one net", "ten\naveraged", "distilled"],
-            series=[Series("one run", ["single", "ensemble", "distilled"])],
+            places=["one net", "one net,\nas long", "ten\naveraged", "distilled"],
+            series=[Series("one run", systems)],
         )
     )
     if len(temperatures) > 1:
