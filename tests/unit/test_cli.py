@@ -119,6 +119,40 @@ def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     assert begins[1]["step"] >= stopped_at > 0
 
 
+def test_a_finished_command_given_again_says_so_and_one_that_fails_keeps_what_was_there(limbeck, tmp_path):
+    job = ["distill", "--teacher", "mlp:widths=8", "--student", "mlp:widths=4", "--epochs", "1", "--seeds", "1"]
+    job += ["--progress", "silent", "--out", "run"]
+    first = limbeck(*job)
+    assert first.returncode == 0, first.stderr
+
+    def contents():
+        folder = tmp_path / "run"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    kept = contents()
+    again = limbeck(*job)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert "finished" in again.stderr
+    for wrong in (
+        ["--codec", "nope"],
+        ["--temperature", "1e30"],
+        ["--store", "nothing"],
+        ["--student", "mlp:widths=0"],
+    ):
+        refused = limbeck(*job, *wrong, "--overwrite")
+        assert refused.returncode == 2, refused.stdout
+        assert contents() == kept
+    other = limbeck(*job, "--temperature", "2")
+    assert other.returncode == 2
+    assert "finished run of another configuration" in other.stderr
+    assert "+temperature: 2.0" in other.stderr
+    assert contents() == kept
+    assert limbeck(*job, "--temperature", "2", "--overwrite").returncode == 0
+    assert not (tmp_path / "run" / ".overwritten").exists()
+    assert "temperature: 2.0" in (tmp_path / "run" / "config.yaml").read_text()
+
+
 def test_an_image_folder_is_a_data_set(limbeck, tmp_path):
     generator = np.random.default_rng(0)
     for name, level in (("dark", 60), ("light", 190)):
@@ -177,6 +211,7 @@ def wrong_key(folder: Path) -> None:
 
 def finished_run(folder: Path) -> None:
     (folder / "run" / "checkpoints").mkdir(parents=True)
+    (folder / "run" / ".limbeck-run").write_text("")
     (folder / "run" / "config.yaml").write_text("{}")
     (folder / "run" / "record.json").write_text("{}")
 
@@ -211,11 +246,12 @@ def nothing(folder: Path) -> None:
         (nan_arrays, ["--data", "nan.npz"], ["NaN"]),
         (labels_out_of_range, ["--data", "range.npz"], ["2"]),
         (one_class, ["--data", "one.npz"], ["class"]),
-        (finished_run, [], ["finished run", "--overwrite"]),
+        (finished_run, [], ["finished run of another configuration", "--overwrite"]),
+        (nothing, ["--codec", "nope"], ["'nope'", "dense16"]),
         (nothing, ["--method", "mutul"], ["did you mean mutual"]),
         (nothing, ["--method", "mutual", "--student", "mlp:widths=8"], ["at least two networks"]),
         (nothing, ["--method", "mutual", "--update", "alternately"], ["did you mean alternating"]),
-        (nothing, ["--student", "mlp:widths=8", "--student", "mlp:widths=9"], ["one student", "--method mutual"]),
+        (nothing, ["--student", "mlp:widths=8", "--student", "mlp:widths=9"], ["--fuse", "--method mutual"]),
         (nothing, ["--exits", "features.2"], ["'exits'", "it belongs to method self"]),
         (nothing, ["--method", "self", "--teacher", "convnet"], ["'teachers'", "it belongs to method teacher"]),
         (nothing, ["--method", "self", "--student", "convnet"], ["features.2"]),
@@ -271,6 +307,7 @@ def test_a_full_disk_is_one_message(limbeck, tmp_path):
     job = ["distill", "--teacher", "mlp:widths=8", "--student", "mlp:widths=8", *SMALL, "--out"]
     assert limbeck(*job, "whole").returncode == 0
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".limbeck-run").write_text("")
     (tmp_path / "run" / "config.yaml").write_text((tmp_path / "whole" / "config.yaml").read_text())
     (tmp_path / "run" / "events.jsonl").symlink_to("/dev/full")
     run = limbeck(*job, "run")

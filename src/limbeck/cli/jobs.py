@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from limbeck.cli.flags import Assignments, ConfigFile, ProgressChoice
 from limbeck.cli.running import command_line, show, stopping_cleanly
 
@@ -58,6 +60,15 @@ def train(
 
 
 def _run_and_show(run: Callable[..., tuple[Any, Path]], **settings: Any) -> None:
-    with stopping_cleanly():
-        result, folder = run(**settings, command=command_line())
+    from limbeck.distillation.run_directory import RECORD_FILE, FinishedRun
+    from limbeck.reports import read_record
+
+    try:
+        with stopping_cleanly():
+            result, folder = run(**settings, command=command_line())
+    except FinishedRun as finished:  # a script that gives the command until it succeeds is told that it has
+        record = read_record(finished.path / RECORD_FILE)
+        click.echo(f"{finished.path} holds this run, finished {record.created}; --overwrite runs it again", err=True)
+        show(record, finished.path)
+        return
     show(result.record, folder)

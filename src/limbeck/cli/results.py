@@ -144,7 +144,9 @@ def report(
 
 
 def bench(
-    what: Annotated[str, Argument("chunked, cohort, combine, convnet, loading, loss, stacked, step or store.")],
+    what: Annotated[
+        str, Argument("chunked, cohort, combine, convnet, loading, loss, speech, stacked, step, store or video.")
+    ],
     as_json: AsJson = False,
     rounds: Annotated[int | None, Setting("Interleaved rounds; medians are taken.", "machine")] = None,
     num_threads: Threads = None,

@@ -23,6 +23,7 @@ from limbeck.settings import (
     TeacherSettings,
     documented,
 )
+from limbeck.targets import check_codec_name
 
 Parameters = ParamSpec("Parameters")
 Arguments = TypeVar("Arguments")
@@ -199,5 +200,6 @@ def job(
 
 
 def _check_taught(settings: TeacherSettings) -> None:
+    check_codec_name(settings.codec)
     augmentations_from(settings.augmentations)
     augmentations_from(settings.teacher_augmentations or ())

@@ -86,11 +86,12 @@ def distill(settings: DistillJob) -> RunResult:
     students = networks[0].name if len(networks) == 1 else [network.name for network in networks]
     names = {"data": data.name, "student": students, "teachers": [source.name for source in sources]}
     experiment = open_run(data, settings, names=names, function="distill")
-    dry_run(experiment, {**starts, **{f"teacher {source.name}": source for source in sources}})
     stored = None
     if store is not None:
         ready = [member.fingerprint for source in sources if isinstance(source, Teacher) for member in source.members]
         stored = open_store(store, experiment, settings, ready)
+    dry_run(experiment, {**starts, **{f"teacher {source.name}": source for source in sources}})
+    experiment.directory.begin()
     prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     experiment.results.notes += [*prepared.notes, *target_source.notes]

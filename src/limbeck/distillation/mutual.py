@@ -74,6 +74,7 @@ def distill_mutual(settings: MutualJob) -> RunResult:
     numbered = enumerate(networks, start=1)
     students = {f"student {k}": data.build(one, seed=settings.seed_numbers[0]) for k, one in numbered}
     dry_run(experiment, {**students, **{f"teacher {source.name}": source for source in sources}})
+    experiment.directory.begin()
     prepared, teacher = None, None
     if sources:
         prepared = prepare_teachers(sources, experiment, settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE, REPORT_FILE, dump_config
+from limbeck.distillation.run_directory import CONFIG_FILE, MARK, MARKER, RECORD_FILE, REPORT_FILE, dump_config
 from limbeck.models import save_model
 from limbeck.records import RunRecord, make_folder, to_json, write_text
 from limbeck.reports import summary_text, write_report
@@ -39,6 +39,8 @@ class RunResult:
             OutputError: the folder cannot be written.
         """
         path = make_folder(Path(directory), remedy="choose another folder")
+        if not any(path.iterdir()):
+            write_text(path / MARKER, MARK)
         save_model(
             path,
             self.student,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,24 @@ RECORD_FILE = "record.json"
 REPORT_FILE = "report.html"
 EVENTS_FILE = "events.jsonl"
 CHECKPOINTS = "checkpoints"
+MARKER = ".limbeck-run"
+MARK = "A run of limbeck writes this folder.\n"
+ASIDE = ".overwritten"  # within the folder: the run before, until the new one is whole
+OWN_FILES = (CONFIG_FILE, RECORD_FILE, REPORT_FILE, EVENTS_FILE, "student.safetensors", "model.json", "probe.json")
+OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused")
+OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$")
+
+
+class FinishedRun(OutputError):
+    """The folder holds the finished run of this very configuration."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} holds a finished run of this configuration.",
+            expected="an empty folder, or a stopped run of the same configuration",
+            remedy="read its record.json, choose another --out, or add --overwrite to run it again",
+        )
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -26,27 +46,51 @@ class RunDirectory:
 
     Args:
         path: the folder, or None to keep nothing on disk until ``result.save``.
+        config: of the run, as YAML.
+        overwrites: whether a run that is there makes room for this one.
     """
 
     path: Path | None
+    config: str = ""
+    overwrites: bool = False
 
     @staticmethod
-    def open(path: Path | None, *, config: dict[str, Any], overwrite: bool = False) -> RunDirectory:
-        """Make the folder, or go on with the unfinished run of the same configuration that is in it.
+    def check(path: Path | None, *, config: dict[str, Any], overwrite: bool = False) -> RunDirectory:
+        """See that the folder can be made, or holds the unfinished run of the same configuration; write nothing.
 
         Raises:
-            OutputError: not writable, a finished run, a run of another configuration, or other people's files.
+            FinishedRun: the run of this configuration, finished.
+            OutputError: a run of another configuration, or other people's files.
         """
         if path is None:
             return RunDirectory(None)
         text = dump_config(config)
-        if overwrite and (path / CONFIG_FILE).exists():
-            _remove_run(path)
+        is_run = (path / MARKER).is_file()
+        if overwrite and is_run:
+            _check_own(path)
         else:
             _check_free(path, text)
-        make_folder(path / CHECKPOINTS)
-        write_text(path / CONFIG_FILE, text)
-        return RunDirectory(path)
+        return RunDirectory(path, text, overwrite and is_run)
+
+    def begin(self) -> None:
+        """Make the folder, the marker by which it is known first; a run that is to be overwritten is moved aside.
+
+        Raises:
+            OutputError: not writable.
+        """
+        if self.path is None:
+            return
+        make_folder(self.path)
+        if self.overwrites:
+            _move_aside(self.path)
+        write_text(self.path / MARKER, MARK)
+        make_folder(self.path / CHECKPOINTS)
+        write_text(self.path / CONFIG_FILE, self.config)
+
+    def end(self) -> None:
+        """Remove the run that was moved aside, now that the new one is whole."""
+        if self.path is not None:
+            shutil.rmtree(self.path / ASIDE, ignore_errors=True)
 
 
 def dump_config(config: dict[str, Any]) -> str:
@@ -67,7 +111,7 @@ def _check_free(path: Path, config: str) -> None:
         return
     if not path.is_dir():
         raise OutputError(f"{path} is a file.", expected="a folder", remedy="choose another --out")
-    if not (path / CONFIG_FILE).exists():
+    if not (path / MARKER).is_file():
         if any(path.iterdir()):
             raise OutputError(
                 f"{path} holds files that are not a run's.",
@@ -75,13 +119,12 @@ def _check_free(path: Path, config: str) -> None:
                 remedy="choose another --out",
             )
         return
-    if (path / RECORD_FILE).exists():
-        raise OutputError(
-            f"{path} holds a finished run.",
-            expected="an empty folder, or a stopped run of the same configuration",
-            remedy="choose another --out, or add --overwrite to remove the old run",
-        )
+    if not (path / CONFIG_FILE).exists():
+        return  # it was stopped before it wrote anything else
     found = (path / CONFIG_FILE).read_text(encoding="utf-8")
+    is_finished = (path / RECORD_FILE).exists()
+    if found == config and is_finished:
+        raise FinishedRun(path)
     if found != config:
         changes = [
             line
@@ -89,16 +132,43 @@ def _check_free(path: Path, config: str) -> None:
             if line[:1] in "+-" and line[:3] not in ("+++", "---")
         ]
         raise OutputError(
-            f"{path} holds a stopped run of another configuration.",
+            f"{path} holds a {'finished' if is_finished else 'stopped'} run of another configuration.",
             received="; ".join(changes[:8]),
-            expected="the same settings, to go on with it",
+            expected="the same settings",
             remedy="choose another --out, or add --overwrite to remove the old run",
         )
 
 
-def _remove_run(path: Path) -> None:
-    """Remove the files that a run writes, and nothing else."""
-    for name in (CONFIG_FILE, RECORD_FILE, REPORT_FILE, EVENTS_FILE, "student.safetensors", "model.json"):
-        (path / name).unlink(missing_ok=True)
-    for folder in (CHECKPOINTS, "teachers", "targets", "members", "exits"):
-        shutil.rmtree(path / folder, ignore_errors=True)
+def _check_own(path: Path) -> None:
+    """Raise OutputError where a folder of a run that is to be overwritten holds a file that no run writes."""
+    foreign = [
+        file
+        for name in OWN_FOLDERS
+        for file in (path / name).rglob("*")
+        if file.is_symlink() or (file.is_file() and not OWN_FILE.search(file.name))
+    ]
+    if foreign:
+        raise OutputError(
+            f"{path} holds a file that no run has written; overwriting would remove it.",
+            received=str(foreign[0].relative_to(path)),
+            expected="a run's own files in " + ", ".join(OWN_FOLDERS),
+            remedy="move it elsewhere, or choose another --out",
+        )
+
+
+def _move_aside(path: Path) -> None:
+    """Move a run's own files into a folder within, where they stay until the new run is whole.
+
+    Where an earlier run lies there already, what is moved is one that took its place and was stopped: it is removed.
+    """
+    aside = path / ASIDE
+    holds_earlier = (aside / RECORD_FILE).exists()
+    make_folder(aside)
+    for name in (*OWN_FILES, *OWN_FOLDERS):
+        own = path / name
+        if not own.exists():
+            continue
+        if holds_earlier or (aside / name).exists():
+            shutil.rmtree(own) if own.is_dir() else own.unlink()
+        else:
+            os.replace(own, aside / name)

@@ -27,7 +27,7 @@ from limbeck.training import Runtime, environment_facts, progress_for
 
 
 def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], function: str) -> Experiment:
-    """Resolve device, precision and display, and open the folder.
+    """Resolve device, precision and display, and check the folder, in which nothing is written yet.
 
     Args:
         data: the job's.
@@ -47,7 +47,7 @@ def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], fu
         runtime=runtime,
         progress=shown,
         cache=NetworkCache(networks, runtime, shown, events=events, is_shared=False),
-        directory=RunDirectory.open(path, config=config, overwrite=settings.overwrite),
+        directory=RunDirectory.check(path, config=config, overwrite=settings.overwrite),
         opened=data,
         shown=settings.shown(),
         config=config,
@@ -138,4 +138,5 @@ def finish_run(
     )
     if path is not None:
         result.save(path)
+        experiment.directory.end()
     return result

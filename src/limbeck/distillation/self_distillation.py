@@ -65,6 +65,7 @@ def distill_self(settings: SelfJob) -> RunResult:
     names = {"data": data.name, "student": plain.name}
     experiment = open_run(data, settings, names=names, function="distill_self")
     dry_run(experiment, {"student": start})
+    experiment.directory.begin()
     if len(data.labelled) < len(data.train):
         experiment.results.note(
             f"{len(data.labelled)} of {len(data.train)} training samples have labels. The ablations see these alone, "

@@ -26,6 +26,7 @@ def train(settings: TrainJob) -> RunResult:
     start = data.build(built, seed=settings.seed_numbers[0])
     experiment = open_run(data, settings, names={"data": data.name, "network": built.name}, function="train")
     dry_run(experiment, {"network": start})
+    experiment.directory.begin()
     train_one = trainer(experiment, settings)
     trained = [
         train_one(

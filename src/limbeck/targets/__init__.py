@@ -1,6 +1,6 @@
 """Soft targets: what a teacher says of a batch, asked for at a temperature, and the store that keeps it."""
 
-from limbeck.targets.choosing import CODECS, Choice, choose_codec, codec_from, named_codec
+from limbeck.targets.choosing import CODECS, Choice, check_codec_name, choose_codec, codec_from, named_codec
 from limbeck.targets.codec import Codec
 from limbeck.targets.compact_targets import LowRankTargets, SparseTargets, TailMass
 from limbeck.targets.dense_codecs import Dense8, Dense16
@@ -41,6 +41,7 @@ __all__ = [
     "SparseTargets",
     "TailMass",
     "TargetStore",
+    "check_codec_name",
     "choose_codec",
     "codec_from",
     "fit_lowrank",

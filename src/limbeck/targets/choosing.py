@@ -78,6 +78,16 @@ def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Te
     raise StoreError(f"There is no codec named {name!r}.", received=name, expected="one of " + ", ".join(CODECS))
 
 
+def check_codec_name(name: str) -> None:
+    """Raise UnknownName or InvalidValue unless it is "auto", or a name that :func:`named_codec` takes."""
+    kind, _, setting = name.partition(":")
+    if kind not in (*CODECS, "auto"):
+        raise unknown_name("codec", kind, (*CODECS, "auto"))
+    if setting and (kind == "auto" or kind.startswith("dense") or not setting.isdigit()):
+        form = {"sparse": "sparse:TOP", "lowrank": "lowrank:BYTES"}.get(kind, kind)
+        raise InvalidValue(f"The codec {kind} has no such setting.", received=name, expected=form)
+
+
 def named_codec(name: str, logits: Tensor) -> Codec:
     """Return a codec by name, fitted to a sample where it needs one.
 
@@ -94,11 +104,9 @@ def named_codec(name: str, logits: Tensor) -> Codec:
     """
     kind, _, setting = name.partition(":")
     num_classes = logits.shape[1]
-    if kind not in CODECS:
-        raise unknown_name("codec", kind, (*CODECS, "auto"))
-    if setting and (kind.startswith("dense") or not setting.isdigit()):
-        form = {"sparse": "sparse:TOP", "lowrank": "lowrank:BYTES"}.get(kind, kind)
-        raise InvalidValue(f"The codec {kind} has no such setting.", received=name, expected=form)
+    check_codec_name(name)
+    if kind == "auto":
+        raise unknown_name("codec", kind, CODECS)
     if kind == "dense16":
         return Dense16(num_classes)
     if kind == "dense8":
