@@ -1,12 +1,11 @@
 """Hinton 2015, section 4: ten acoustic models in one, and section 6 as the paper ran it, on AN4.
 
 A network classifies a frame of speech, seen with 20 frames before it and 5 after, as one of 102 states of hidden Markov
-models. Ten that differ in their random start alone are averaged, and one student of their shape learns from the mean.
-Then the words: log posterior less log prior through a loop of AN4's words, weighted by a bigram of the training texts.
+models. One student learns from the mean of ten that differ in their random start alone. Then the words: log posterior
+less log prior through a loop of AN4's words, weighted by a bigram of the training texts.
 
 The states come from a flat start, realigned with Gaussian mixtures, then with a network. Development speakers choose
 each network's epoch and the scales of decoding. Three per cent of the frames, drawn at random, are section 6.
-
 Half an hour on one CPU core in bfloat16.
 """
 
