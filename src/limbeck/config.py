@@ -98,12 +98,16 @@ def resolve(kind: type[Config], layers: Sequence[Layer]) -> Config:
 def preset_values(kind: type[JobConfig], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a data set's preset, made for distillation from teachers, that hold for a kind of job.
 
-    A method that is not from teachers alone keeps none of the loss's settings; a cohort has two of the student.
+    A method that is not from teachers alone keeps none of the loss's settings; a cohort has two of the student. Of
+    several students a job that trains one keeps the first.
     """
     known = fields_of(kind if kind is DistillConfig else TrainJobConfig)
     found = {key: value for key, value in values.items() if key in known}
-    if kind is MutualConfig and "student" in found:
+    several = isinstance(found.get("student"), list)
+    if kind is MutualConfig and "student" in found and not several:
         found["student"] = 2 * [found["student"]]
+    elif several and kind not in (MutualConfig, DistillConfig):
+        found["student"] = found["student"][0]
     return found
 
 

@@ -53,7 +53,7 @@ def as_text(result: dict[str, Any]) -> str:
         lines.append(f"  a step of fit takes {overhead} longer than a bare one on a tiny network")
     if "speed_over_flow" in result:
         lines.append(
-            f"  three segments are read {result['speed_over_flow']:.1f} times as fast as frames with a dense flow "
+            f"  three segments are read {result['speed_over_flow']:.1f} times as fast as frames and the flow of each "
             f"(target {result['speed_target']:.0f})"
         )
     if result.get("small_files"):

@@ -53,6 +53,8 @@ def _flags_for(kind: type[JobConfig], flags: dict[str, Any]) -> dict[str, Any]:
     flags = dict(flags)
     if "student" in flags and kind is not MutualConfig and len(flags["student"]) == 1:
         flags["student"] = flags["student"][0]
+        if kind is DistillConfig and "fuse" not in flags:
+            flags["fuse"] = False  # whatever a preset says: one student is not fused
     elif "student" in flags and kind is SelfConfig:
         raise ConfigError(
             "This method trains one student.",

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from limbeck.config import Layer, preset_values, read_file, read_layer, resolve
 from limbeck.data import ClipOptions, Normalise, SegmentSettings, Splits, can_normalise, load_data
+from limbeck.data.video.catalog import is_clips
 from limbeck.data.video.following import BFrames
 from limbeck.distillation import dump_config
 from limbeck.errors import ConfigError
@@ -104,7 +105,7 @@ def prepare(
             clip_split=asked.clip_split,
         ),
     )
-    name = preset_for(asked.data, is_image=splits.train.is_image)
+    name = preset_for(asked.data, is_image=splits.train.is_image, is_clips=is_clips(asked.data))
     preset = read_layer(read_preset(name), source=f"the preset {name}")
     known = preset_values(kind, preset.values)
     config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
