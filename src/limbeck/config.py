@@ -19,6 +19,7 @@ from limbeck.settings import (
     JobConfig,
     MutualConfig,
     Normalisation,
+    SearchConfig,
     SelfConfig,
     TrainConfig,
     TrainJobConfig,
@@ -100,8 +101,10 @@ def preset_values(kind: type[JobConfig], values: Mapping[str, Any]) -> dict[str,
 
     A method that is not from teachers alone keeps none of the loss's settings; a cohort has two of the student.
     """
-    known = fields_of(kind if kind is DistillConfig else TrainJobConfig)
+    known = fields_of(kind if kind in (DistillConfig, SearchConfig) else TrainJobConfig)
     found = {key: value for key, value in values.items() if key in known}
+    if kind is SearchConfig:
+        found.pop("student", None)  # one network, where a search has a family
     if kind is MutualConfig and "student" in found:
         found["student"] = 2 * [found["student"]]
     return found

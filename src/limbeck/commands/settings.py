@@ -16,6 +16,7 @@ from limbeck.settings import (
     DistillSettings,
     JobConfig,
     MutualSettings,
+    SearchSettings,
     SelfSettings,
     SingleSettings,
     TrainConfig,
@@ -24,7 +25,7 @@ from limbeck.settings.setting import fields_of
 from limbeck.training import set_threads
 
 Config = TypeVar("Config", bound=JobConfig)
-JOBS = (DistillSettings, MutualSettings, SelfSettings, SingleSettings)
+JOBS = (SearchSettings, DistillSettings, MutualSettings, SelfSettings, SingleSettings)
 
 
 def layers_of(*, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]) -> list[Layer]:

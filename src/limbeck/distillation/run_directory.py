@@ -18,6 +18,7 @@ RECORD_FILE = "record.json"
 REPORT_FILE = "report.html"
 EVENTS_FILE = "events.jsonl"
 CHECKPOINTS = "checkpoints"
+SEARCH_FILES = ("search.json", "search.journal")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,15 @@ def _check_free(path: Path, config: str) -> None:
 
 def _remove_run(path: Path) -> None:
     """Remove the files that a run writes, and nothing else."""
-    for name in (CONFIG_FILE, RECORD_FILE, REPORT_FILE, EVENTS_FILE, "student.safetensors", "model.json"):
+    for name in (
+        CONFIG_FILE,
+        RECORD_FILE,
+        REPORT_FILE,
+        EVENTS_FILE,
+        "student.safetensors",
+        "model.json",
+        *SEARCH_FILES,
+    ):
         (path / name).unlink(missing_ok=True)
-    for folder in (CHECKPOINTS, "teachers", "targets", "members", "exits"):
+    for folder in (CHECKPOINTS, "teachers", "targets", "members", "exits", "trials"):
         shutil.rmtree(path / folder, ignore_errors=True)
