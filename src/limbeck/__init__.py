@@ -41,6 +41,7 @@ _HOMES = {
     "load_data": "limbeck.data",
     "load_model": "limbeck.models",
     "read_record": "limbeck.reports",
+    "search": "limbeck.searching",
     "soft_target_loss": "limbeck.losses",
     "train": "limbeck.distillation",
     "write_report": "limbeck.reports",
@@ -78,6 +79,7 @@ __all__ = [
     "load_data",
     "load_model",
     "read_record",
+    "search",
     "soft_target_loss",
     "train",
     "write_report",
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from limbeck.models import load_model
     from limbeck.objectives import BinaryDistillation, Distillation, HardLabels
     from limbeck.reports import read_record, write_report
+    from limbeck.searching import search
     from limbeck.targets import TargetStore
     from limbeck.teachers import (
         EnsembleTeacher,

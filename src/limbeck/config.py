@@ -19,6 +19,7 @@ from limbeck.settings import (
     JobConfig,
     MutualConfig,
     Normalisation,
+    SearchConfig,
     SelfConfig,
     TrainConfig,
     TrainJobConfig,
@@ -101,8 +102,10 @@ def preset_values(kind: type[JobConfig], values: Mapping[str, Any]) -> dict[str,
     A method that is not from teachers alone keeps none of the loss's settings; a cohort has two of the student. Of
     several students a job that trains one keeps the first.
     """
-    known = fields_of(kind if kind is DistillConfig else TrainJobConfig)
+    known = fields_of(kind if kind in (DistillConfig, SearchConfig) else TrainJobConfig)
     found = {key: value for key, value in values.items() if key in known}
+    if kind is SearchConfig:
+        found.pop("student", None)  # one network, where a search has a family
     several = isinstance(found.get("student"), list)
     if kind is MutualConfig and "student" in found and not several:
         found["student"] = 2 * [found["student"]]

@@ -14,7 +14,7 @@ from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
 from limbeck.cli.running import EXIT_USER_ERROR
 from limbeck.errors import LimbeckError
-from limbeck.settings import METHODS, DistillConfig, ExportSettings, TrainJobConfig
+from limbeck.settings import METHODS, DistillConfig, ExportSettings, SearchConfig, TrainJobConfig
 
 START = """
 The main job:
@@ -46,6 +46,7 @@ def app() -> click.Group:
     commands: dict[Callable[..., None] | click.Group, dict[str, Any]] = {
         jobs.distill: {"kinds": list(METHODS.values()), "examples": jobs.DISTILL_EXAMPLES},
         jobs.train: {"kinds": labelled, "examples": jobs.TRAIN_EXAMPLES},
+        deploying.search: {"kinds": [SearchConfig], "examples": deploying.SEARCH_EXAMPLES},
         stores.cache: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE, "precision")},
         stores.verify: {"kinds": taught, "only": (*INPUTS, *TEACHERS, *MACHINE)},
         committees: {},

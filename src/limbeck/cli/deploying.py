@@ -1,4 +1,4 @@
-"""Commands that take a trained network out of the house: export, predict."""
+"""Commands for a network that is to be shipped: search, export, predict."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import click
 
-from limbeck.cli.flags import AsJson
-from limbeck.cli.running import print_result, stopping_cleanly
+from limbeck.cli.flags import AsJson, Assignments, ConfigFile, ProgressChoice
+from limbeck.cli.running import command_line, print_result, show, stopping_cleanly
 from limbeck.settings import Argument, Setting
 from limbeck.settings.job_configs import ImageSize, Threads
 
@@ -36,6 +36,31 @@ Examples:
   Lines of text:
     limbeck predict runs/intents --tokenizer bert-tiny/ < lines.txt
 """
+SEARCH_EXAMPLES = """
+Examples:
+  The smallest network of a family that keeps 98 % of the teacher's accuracy:
+    limbeck search --data photos/ --teacher runs/teacher --student convnet:channels=8x16..64x128
+  In half an hour, faster than 2 ms in an ONNX file:
+    limbeck search --data photos/ --teacher runs/teacher --cost onnx_latency --max-latency-ms 2 --budget 30m
+"""
+
+
+def search(
+    flags: dict[str, Any],
+    run_flags: dict[str, Any],
+    config: ConfigFile = None,
+    progress: ProgressChoice = "auto",
+    assignments: Assignments = (),
+) -> None:
+    """Find the smallest student that is good enough: accuracy against size or latency, winners on fresh seeds."""
+    from limbeck.commands import search as command
+
+    with stopping_cleanly():
+        result, folder = command.run(
+            file=config, flags=flags, assignments=assignments, **run_flags, progress=progress, command=command_line()
+        )
+    show(result.run.record, folder)
+    click.echo("\n" + command.as_text(result))
 
 
 def export(

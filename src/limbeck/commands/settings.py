@@ -18,6 +18,7 @@ from limbeck.settings import (
     DistillSettings,
     JobConfig,
     MutualSettings,
+    SearchSettings,
     SelfSettings,
     SingleSettings,
 )
@@ -25,7 +26,7 @@ from limbeck.settings.setting import as_plain, fields_of
 from limbeck.training import set_threads
 
 Config = TypeVar("Config", bound=JobConfig)
-JOBS = (DistillSettings, MutualSettings, SelfSettings, SingleSettings)
+JOBS = (SearchSettings, DistillSettings, MutualSettings, SelfSettings, SingleSettings)
 
 
 def layers_of(*, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]) -> list[Layer]:

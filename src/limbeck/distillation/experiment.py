@@ -132,7 +132,7 @@ class Experiment:
     def train_stacked(
         self,
         name: str,
-        source: NetworkSource,
+        source: NetworkSource | Network,
         *,
         objectives: Sequence[Objective],
         seeds: Sequence[int],

@@ -23,8 +23,18 @@ CHECKPOINTS = "checkpoints"
 MARKER = ".limbeck-run"
 MARK = "A run of limbeck writes this folder.\n"
 ASIDE = ".overwritten"  # within the folder: the run before, until the new one is whole
-OWN_FILES = (CONFIG_FILE, RECORD_FILE, REPORT_FILE, EVENTS_FILE, "student.safetensors", "model.json", "probe.json")
-OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused")
+SEARCH_FILES = ("search.json", "search.journal")
+OWN_FILES = (
+    CONFIG_FILE,
+    RECORD_FILE,
+    REPORT_FILE,
+    EVENTS_FILE,
+    "student.safetensors",
+    "model.json",
+    "probe.json",
+    *SEARCH_FILES,
+)
+OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused", "trials")
 OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$")
 
 

@@ -7,6 +7,7 @@ from limbeck.settings.job_configs import (
     JobConfig,
     MutualConfig,
     Normalisation,
+    SearchConfig,
     SelfConfig,
     TrainJobConfig,
 )
@@ -19,6 +20,7 @@ from limbeck.settings.jobs import (
     TeacherSettings,
     TrainSettings,
 )
+from limbeck.settings.search_settings import SearchSettings
 from limbeck.settings.setting import GROUPS, Argument, Declared, Doc, Setting, declared, documented
 from limbeck.settings.train_config import TrainConfig
 
@@ -36,6 +38,8 @@ __all__ = [
     "MutualSettings",
     "Normalisation",
     "RunSettings",
+    "SearchConfig",
+    "SearchSettings",
     "SelfConfig",
     "SelfSettings",
     "Setting",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from limbeck.errors import InvalidValue, LimbeckError, UnknownName, unknown_name
-from limbeck.settings.setting import GROUPS, Setting, alternatives, fields_of, is_sequence, section_of
+from limbeck.settings.setting import GROUPS, Setting, alternatives, choices_of, fields_of, is_sequence, section_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -71,10 +70,7 @@ def explained(name: str, annotation: Any, findings: Sequence[Any]) -> LimbeckErr
     """Return the error of a value that does not fit its declaration."""
     finding = findings[0]
     if finding["type"] == "literal_error":
-        choices = next(
-            typing.get_args(part) for part in alternatives(annotation) if typing.get_origin(part) is typing.Literal
-        )
-        unknown: UnknownName = unknown_name(name.replace("_", " "), str(finding["input"]), choices)
+        unknown: UnknownName = unknown_name(name.replace("_", " "), str(finding["input"]), choices_of(annotation))
         return unknown
     expected = " or ".join(dict.fromkeys(expectation(one) for one in findings))
     return InvalidValue(f"{name} has a wrong value.", received=f"{finding['input']!r:.100}", expected=expected)

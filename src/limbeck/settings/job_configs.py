@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from limbeck.settings.jobs import DistillSettings, MutualSettings, SelfSettings, SingleSettings, TrainSettings
+from limbeck.settings.search_settings import SearchSettings
 from limbeck.settings.setting import Count, Positive, Setting
 
 
@@ -102,6 +103,17 @@ class DistillConfig(DistillSettings, TeacherConfig):
         "mlp:widths=100x100"  # type: ignore[assignment]
     )
     teachers: Teachers = ("mlp:widths=400x400",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(SearchSettings, TeacherConfig):
+    """Keys of ``limbeck search``; every one is optional."""
+
+    teachers: Teachers = ("mlp:widths=400x400",)
+    student: Annotated[
+        Sequence[str],
+        Setting("Candidate, repeated for more; a range doubles: mlp:widths=8..128.", "student", unset="a family"),
+    ] = ()  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,7 @@ class Declared:
     @cached_property
     def choices(self) -> tuple[str, ...]:
         """The values that it can have where they are listed."""
-        return next((typing.get_args(part) for part in _parts(self.annotation) if _is_choice(part)), ())
+        return choices_of(self.annotation)
 
     @cached_property
     def is_repeated(self) -> bool:
@@ -251,6 +251,16 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
     if origin in (Union, types.UnionType):
         return tuple(one for part in typing.get_args(annotation) for one in alternatives(part))
     return (annotation,)
+
+
+def choices_of(annotation: Any) -> tuple[str, ...]:
+    """Return the values that an annotation lists, its own or those of its items; empty where it lists none.
+
+    Example:
+        >>> choices_of(Sequence[typing.Literal["a", "b"]])
+        ('a', 'b')
+    """
+    return next((typing.get_args(part) for part in _parts(annotation) if _is_choice(part)), ())
 
 
 def is_sequence(annotation: Any) -> bool:

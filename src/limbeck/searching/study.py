@@ -1,0 +1,165 @@
+"""The settings that are tried for one candidate: asked of Optuna, told to it, kept in a journal."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import MissingPackage
+from limbeck.settings import SearchSettings
+
+JOURNAL = "search.journal"
+TEMPERATURES = (1.0, 12.0)
+HARD_WEIGHTS = (0.0, 0.6)
+RATE_FACTOR = 4.0  # learning rates from the recipe's / 4 to 4 times the recipe's
+STARTUP_TRIALS = 4  # that are never pruned, and drawn at random
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One setting to try.
+
+    Args:
+        asked: Optuna's trial.
+        values: temperature, hard_weight and learning_rate.
+    """
+
+    asked: Any
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One setting that was trained to the end."""
+
+    values: dict[str, float]
+    accuracy: float  # on validation
+    nll: float
+
+
+class CandidateStudy:
+    """Optuna's study of one candidate.
+
+    Trials that were running when a search was stopped are tried again first; what they had trained is in the cache.
+
+    Args:
+        name: of the candidate.
+        settings: what is tuned, and around what.
+        storage: Optuna's, of the whole search.
+    """
+
+    def __init__(self, name: str, settings: SearchSettings, storage: Any) -> None:
+        optuna = require_optuna()
+        self._optuna, self._settings = optuna, settings
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+        )
+        done = len(self._study.trials)
+        seed = (zlib.crc32(name.encode()) + done) % 2**31
+        self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed)
+        for trial in self._study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            self._study.enqueue_trial(trial.params)
+        if not done:
+            self._study.enqueue_trial(self._start())
+
+    @property
+    def num_done(self) -> int:
+        """Trials that are over: trained to the end or pruned."""
+        state = self._optuna.trial.TrialState
+        return len(self._study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED)))
+
+    @property
+    def tried(self) -> list[Tried]:
+        """Every setting that was trained to the end."""
+        complete = self._study.get_trials(deepcopy=False, states=(self._optuna.trial.TrialState.COMPLETE,))
+        return [Tried(self._all(one.params), float(one.value), float(one.user_attrs["nll"])) for one in complete]
+
+    @property
+    def best(self) -> Tried | None:
+        """The most accurate on validation, of equals the one of lowest NLL; None before the first."""
+        return min(self.tried, key=lambda one: (-one.accuracy, one.nll), default=None)
+
+    def ask(self, count: int) -> list[Trial]:
+        """Return so many settings that share their learning rate, and so can be trained in one pass."""
+        trials: list[Trial] = []
+        for _ in range(count):
+            if trials and "learning_rate" in self._settings.tune:
+                waiting = self._study.get_trials(deepcopy=False, states=(self._optuna.trial.TrialState.WAITING,))
+                if not waiting:
+                    self._study.enqueue_trial({"learning_rate": trials[0].values["learning_rate"]})
+            asked = self._study.ask()
+            trials.append(Trial(asked, self._all(self._suggested(asked))))
+        return trials
+
+    def is_pruned(self, trial: Trial, accuracy: float, *, epoch: int) -> bool:
+        """Report an early result; return whether the setting is below the median of the others there, and dropped."""
+        trial.asked.report(accuracy, step=epoch)
+        if not trial.asked.should_prune():
+            return False
+        self._study.tell(trial.asked, state=self._optuna.trial.TrialState.PRUNED)
+        return True
+
+    def tell(self, trial: Trial, accuracy: float, nll: float) -> None:
+        """Report what a setting gave in the end."""
+        trial.asked.set_user_attr("nll", nll)
+        self._study.tell(trial.asked, accuracy)
+
+    def _suggested(self, asked: Any) -> dict[str, float]:
+        tune, rate = self._settings.tune, self._settings.recipe.learning_rate
+        found = {}
+        if "temperature" in tune:
+            found["temperature"] = asked.suggest_float("temperature", *TEMPERATURES, log=True)
+        if "hard_weight" in tune:
+            found["hard_weight"] = asked.suggest_float("hard_weight", *HARD_WEIGHTS)
+        if "learning_rate" in tune:
+            found["learning_rate"] = asked.suggest_float(
+                "learning_rate", rate / RATE_FACTOR, rate * RATE_FACTOR, log=True
+            )
+        return found
+
+    def _all(self, tuned: dict[str, float]) -> dict[str, float]:
+        return {**self._start(whole=True), **tuned}
+
+    def _start(self, *, whole: bool = False) -> dict[str, float]:
+        """Return the settings as they were given: the first to be tried."""
+        own = self._settings
+        hard = own.hard_weight / ((own.hard_weight + own.soft_weight) or 1.0)
+        values = {
+            "temperature": min(max(own.temperature, TEMPERATURES[0]), TEMPERATURES[1]),
+            "hard_weight": min(max(hard, HARD_WEIGHTS[0]), HARD_WEIGHTS[1]),
+            "learning_rate": own.recipe.learning_rate,
+        }
+        return values if whole else {name: value for name, value in values.items() if name in own.tune}
+
+
+def open_storage(folder: Path | None) -> Any:
+    """Return Optuna's storage: a journal in the run's folder, or memory where there is none."""
+    optuna = require_optuna()
+    if folder is None:
+        return optuna.storages.InMemoryStorage()
+    from optuna.storages.journal import JournalFileBackend
+
+    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+
+
+def require_optuna() -> Any:
+    """Return Optuna, told to keep silent.
+
+    Raises:
+        MissingPackage: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingPackage(
+            "A search needs Optuna.", received=str(error)[:200], remedy="pip install 'limbeck[search]'"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna

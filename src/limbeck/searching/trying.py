@@ -1,0 +1,195 @@
+"""The trials of a search: groups of settings for each candidate in turn, early results first, until all is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from limbeck.distillation import Experiment, TrainedNetwork
+from limbeck.errors import InvalidValue, ModelError
+from limbeck.objectives import Objective, named_objective
+from limbeck.searching.candidates import Candidate
+from limbeck.searching.study import CandidateStudy, Trial, Tried
+from limbeck.settings import SearchSettings, TrainConfig
+from limbeck.teachers import Teacher
+from limbeck.training.stacked_networks import check_stackable
+
+GROUP = 4  # settings that are asked for, and where it can be trained, at once
+EARLY_FRACTION = 4  # the early result is of a quarter of the epochs
+STACKED_PARAMETERS = 500_000  # larger networks fill the machine alone
+SEARCH_SEED = 10_000  # of every trial: settings are compared on the same start and order
+
+
+@dataclass(eq=False)
+class Trials:
+    """Tries settings of candidates.
+
+    Args:
+        experiment: trains and keeps networks.
+        settings: of the search.
+        teacher: gives soft targets, collected once for all.
+        candidates: cheapest first.
+        studies: one for each.
+        started: when the budget began, by ``time.monotonic``.
+    """
+
+    experiment: Experiment
+    settings: SearchSettings
+    teacher: Teacher
+    candidates: Sequence[Candidate]
+    studies: Sequence[CandidateStudy]
+    started: float
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # of one whole training, by candidate
+
+    def run(self) -> None:
+        """Try settings, candidate after candidate, until the trials or the budget are spent.
+
+        Every candidate gets one group first; then those that no cheaper one equals get more.
+
+        Raises:
+            InvalidValue: a budget that was spent before one candidate was trained.
+        """
+        while self._num_left() > 0:
+            before = self._num_left()
+            for candidate, study in zip(self.candidates, self.studies, strict=True):
+                if self._num_left() <= 0 or (study.num_done and self._is_beaten(candidate, study)):
+                    continue
+                if self._is_late(candidate):
+                    self._require_one()
+                    return
+                self._try_group(candidate, study, min(GROUP, self._num_left()))
+            if self._num_left() == before:
+                return  # every candidate that is not beaten has been tried out
+
+    def best_of(self, candidate: Candidate) -> Tried | None:
+        """Return the best setting of a candidate."""
+        return self.studies[list(self.candidates).index(candidate)].best
+
+    def objective(self, values: dict[str, float]) -> Objective:
+        """Return what a student with these values minimises."""
+        given = self.settings.objective
+        multi = self.experiment.data.train.task == "multi_label"
+        weights = {
+            "temperature": values["temperature"],
+            "hard_weight": values["hard_weight"],
+            "soft_weight": 1.0 - values["hard_weight"],
+        }
+        return named_objective(given or ("binary" if multi else "soft_targets"), settings=weights)
+
+    def recipe(self, values: dict[str, float]) -> TrainConfig:
+        """Return the recipe with these values."""
+        return dataclasses.replace(self.settings.recipe, learning_rate=values["learning_rate"])
+
+    def _try_group(self, candidate: Candidate, study: CandidateStudy, count: int) -> None:
+        stacks = self._can_stack(candidate)
+        trials = study.ask(count if stacks else 1)
+        early = max(1, self.settings.recipe.num_epochs // EARLY_FRACTION)
+        if early < self.settings.recipe.num_epochs:
+            networks = self._train(candidate, trials, num_epochs=early, stacked=stacks)
+            trials = [
+                trial
+                for trial, network in zip(trials, networks, strict=True)
+                if not study.is_pruned(trial, _validation(network)["accuracy"], epoch=early)
+            ]
+        if not trials:
+            return
+        start = time.monotonic()
+        networks = self._train(candidate, trials, num_epochs=self.settings.recipe.num_epochs, stacked=stacks)
+        if not all(network.was_cached for network in networks):
+            self.seconds[candidate.name] = time.monotonic() - start
+        for trial, network in zip(trials, networks, strict=True):
+            measured = _validation(network)
+            study.tell(trial, measured["accuracy"], measured["nll"])
+
+    def _train(
+        self, candidate: Candidate, trials: Sequence[Trial], *, num_epochs: int, stacked: bool
+    ) -> list[TrainedNetwork]:
+        data, settings = self.experiment.data, self.settings
+        recipes = [dataclasses.replace(self.recipe(trial.values), num_epochs=num_epochs) for trial in trials]
+        seed = SEARCH_SEED if settings.num_views is None else settings.view_seed
+        views = self.experiment.views(settings.augmentations, seed=seed)
+        if stacked:
+            return self.experiment.train_stacked(
+                "trial",
+                candidate.network,
+                objectives=[self.objective(trial.values) for trial in trials],
+                seeds=[SEARCH_SEED] * len(trials),
+                samples=data.train,
+                recipe=recipes[0],
+                views=views,
+                teacher=self.teacher,
+                validation=data.choosing,
+            )
+        return [
+            self.experiment.train(
+                "trial",
+                candidate.network,
+                objective=self.objective(trial.values),
+                seed=SEARCH_SEED,
+                samples=data.train,
+                recipe=recipe,
+                views=views,
+                num_views=settings.num_views,
+                teacher=self.teacher,
+                validation=data.choosing,
+            )
+            for trial, recipe in zip(trials, recipes, strict=True)
+        ]
+
+    def _can_stack(self, candidate: Candidate) -> bool:
+        """Tell whether several of a candidate can be trained in one pass: small, no batch norm, one class a sample."""
+        train, settings = self.experiment.data.train, self.settings
+        is_plain = train.labels.dim() == 1 and train.weights is None and settings.recipe.class_weights is None
+        if not is_plain or settings.objective or settings.num_views or len(train.input_shapes) > 1:
+            return False
+        if candidate.num_parameters > STACKED_PARAMETERS or candidate.network.shares_start:
+            return False
+        try:
+            check_stackable([self.experiment.data.build(candidate.network, seed=0)])
+        except ModelError:
+            return False
+        return True
+
+    def _num_left(self) -> int:
+        return self.settings.num_trials - sum(study.num_done for study in self.studies)
+
+    def _is_beaten(self, candidate: Candidate, study: CandidateStudy) -> bool:
+        """Tell whether a cheaper candidate is more accurate already, by more than one standard error."""
+        own = study.best
+        num_validation = len(self.experiment.validation)
+        for other, its in zip(self.candidates, self.studies, strict=True):
+            if other.cost >= candidate.cost or its.best is None or own is None:
+                continue
+            error = (max(its.best.accuracy * (1 - its.best.accuracy), 1e-6) / num_validation) ** 0.5
+            if its.best.accuracy > own.accuracy + error:
+                return True
+        return False
+
+    def _is_late(self, candidate: Candidate) -> bool:
+        """Tell whether another group, and after it the winners on fresh seeds, would outlast the budget."""
+        budget = self.settings.budget_seconds
+        if budget is None:
+            return False
+        spent = time.monotonic() - self.started
+        slowest = max(self.seconds.values(), default=0.0)
+        num_final = (min(self.settings.num_winners, len(self.candidates)) + 1) * len(self.settings.seed_numbers)
+        return spent + self.seconds.get(candidate.name, slowest) + num_final * slowest > budget
+
+    def _require_one(self) -> None:
+        if any(study.best is not None for study in self.studies):
+            return
+        raise InvalidValue(
+            "The budget is too small for one trial.",
+            received=f"{self.settings.budget}, of which the teacher and its soft targets took "
+            f"{time.monotonic() - self.started:.0f} s",
+            expected="time for at least one candidate",
+            remedy="a longer --budget, fewer --epochs, or a teacher that is trained already; what is trained is kept "
+            "in the folder",
+        )
+
+
+def _validation(network: TrainedNetwork) -> dict[str, float]:
+    """Return what validation gave at the selected epoch."""
+    return next(record.validation for record in network.history if record.epoch == network.selected_epoch)

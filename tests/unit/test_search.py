@@ -1,0 +1,200 @@
+"""``search``: candidates and settings compared on validation, winners on fresh seeds, and one honest sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import limbeck
+from limbeck.commands import search as command
+from limbeck.data import Splits, load_data
+from limbeck.errors import DataError, InvalidValue
+from limbeck.records import Measurement, RunRecord
+from limbeck.searching import job as search_job
+from limbeck.searching.candidates import expanded
+from limbeck.searching.front import Point, answer_of, chosen_of_front, front_of, winners_of
+from limbeck.searching.study import CandidateStudy, open_storage
+from limbeck.settings import SearchSettings, TrainConfig
+
+pytest.importorskip("optuna")
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "ignore::FutureWarning")
+RECIPE = TrainConfig(num_epochs=4, batch_size=64)
+
+
+def digits():
+    splits = load_data("digits")
+    few = torch.arange(400)
+    return Splits(splits.train.take(few), splits.validation, splits.test, name="digits")
+
+
+def run(out=None, **settings):
+    given = {"students": ["mlp:widths=4..16"], "recipe": RECIPE, "seeds": 2, "num_trials": 6, "progress": "silent"}
+    return limbeck.search("mlp:widths=64", digits(), out=out, **{**given, **settings})
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    out = tmp_path_factory.mktemp("search") / "run"
+    return out, run(out, num_trials=9)
+
+
+def test_ranges_double_from_end_to_end():
+    assert expanded("convnet:channels=4x8..16x32") == [f"convnet:channels={c}" for c in ("4x8", "8x16", "16x32")]
+    for wrong in ("mlp:widths=4..10", "mlp:widths=8..4", "mlp:widths=4x4..8"):
+        with pytest.raises(InvalidValue, match="by doubling"):
+            expanded(wrong)
+
+
+def test_every_candidate_is_tried_and_the_front_has_no_beaten_one(found):
+    _, result = found
+    record = result.found
+    assert [point.name for point in record.points] == ["mlp:widths=4", "mlp:widths=8", "mlp:widths=16"]
+    assert sum(point.num_trials for point in record.points) == 9
+    by_name = {point.name: point for point in record.points}
+    front = [by_name[name] for name in record.front]
+    for point in record.points:
+        cheaper = [one.accuracy for one in front if one.cost <= point.cost]
+        assert max(cheaper) >= point.accuracy
+    assert record.chosen in record.front
+
+
+def test_the_winners_are_tested_on_fresh_seeds_and_nothing_else_is(found):
+    _, result = found
+    record = result.run.record
+    assert {"teacher", "baseline", "distilled"} <= set(record.roles())
+    assert all(set(record.values(role, "accuracy")) == {0, 1} for role in record.roles() if role != "teacher")
+    tested = {network.name for network in record.networks} - {"mlp:widths=64"}
+    assert tested <= set(result.found.front)
+    assert any("9 settings were compared on the same 144 validation samples" in note for note in record.notes)
+
+
+def test_the_answer_is_what_was_measured(found):
+    out, result = found
+    record = result.run.record
+    (teacher,) = record.values("teacher", "accuracy").values()
+    kept = [value / teacher for value in record.values("distilled", "accuracy").values()]
+    assert f"{result.found.chosen} keeps {100 * sum(kept) / 2:.1f} %" in result.found.answer
+    kept_file = json.loads((out / "search.json").read_text())
+    assert kept_file["answer"] == result.found.answer
+    assert kept_file["chosen"] == result.run.student_name
+
+
+def test_a_stopped_search_goes_on_without_training_anything_again(tmp_path, monkeypatch):
+    def stopped(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_job, "_finish", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run")
+    folders = sorted(path.name for path in (tmp_path / "run" / "trials").iterdir())
+    again = run(tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run" / "trials").iterdir()) == folders
+    assert sum(point.num_trials for point in again.found.points) == 6
+
+
+def test_what_was_running_when_it_stopped_is_tried_again_first(tmp_path):
+    settings = SearchSettings()
+    study = CandidateStudy("mlp", settings, open_storage(tmp_path))
+    first = study.ask(2)[1]
+    study = CandidateStudy("mlp", settings, open_storage(tmp_path))
+    assert study.num_done == 0
+    assert first.values in [trial.values for trial in study.ask(2)]
+
+
+def test_settings_of_one_pass_share_their_learning_rate():
+    study = CandidateStudy("mlp", SearchSettings(), open_storage(None))
+    trials = study.ask(4)
+    assert len({trial.values["learning_rate"] for trial in trials}) == 1
+    assert len({trial.values["temperature"] for trial in trials}) == 4
+    assert trials[0].values == {"temperature": 4.0, "hard_weight": pytest.approx(0.1), "learning_rate": 0.05}
+
+
+def test_what_is_not_tuned_stays_as_it_was_given():
+    settings = SearchSettings(tune="temperature", hard_weight=0.3, soft_weight=0.7)
+    values = [trial.values for trial in CandidateStudy("mlp", settings, open_storage(None)).ask(3)]
+    assert {one["hard_weight"] for one in values} == {0.3}
+    assert {one["learning_rate"] for one in values} == {0.05}
+
+
+def test_a_trial_below_the_median_is_dropped_early():
+    study = CandidateStudy("mlp", SearchSettings(), open_storage(None))
+    for accuracy in (0.8, 0.7, 0.9, 0.8):
+        (trial,) = study.ask(1)
+        assert not study.is_pruned(trial, accuracy, epoch=5)
+        study.tell(trial, accuracy, 0.5)
+    (bad,) = study.ask(1)
+    assert study.is_pruned(bad, 0.1, epoch=5)
+    assert study.num_done == 5
+    assert study.best.accuracy == 0.9
+
+
+def point(name, cost, accuracy):
+    return Point(name, cost, int(cost), accuracy, 0.0, {}, 1)
+
+
+def test_the_cheapest_that_keeps_enough_is_chosen_with_its_neighbours():
+    points = [point("a", 1, 0.5), point("b", 2, 0.9), point("c", 3, 0.85), point("d", 4, 0.95), point("e", 8, 0.96)]
+    front = front_of(points)
+    assert [one.name for one in front] == ["a", "b", "d", "e"]
+    chosen = chosen_of_front(front, teacher_accuracy=0.96, min_kept=0.98)
+    assert chosen.name == "d"
+    assert [one.name for one in winners_of(front, chosen, count=3)] == ["b", "d", "e"]
+    assert [one.name for one in winners_of(front, chosen, count=2)] == ["b", "d"]
+    assert chosen_of_front(front, teacher_accuracy=2.0, min_kept=0.98).name == "e"
+
+
+def test_the_sentence_by_hand(found):
+    _, result = found
+    values = {"teacher": [0.8], "front 1": [0.6, 0.62], "distilled": [0.79, 0.8]}
+    measurements = [
+        Measurement(role, None if role == "teacher" else seed, "test", "selected", "accuracy", value, "fraction")
+        for role, found_values in values.items()
+        for seed, value in enumerate(found_values)
+    ] + [Measurement("teacher", None, "machine", "selected", "parameters", 1800.0, "count")]
+    record = RunRecord(**{**vars(result.run.record), "measurements": measurements})
+    small, good = point("small", 50, 0.6), point("good", 100, 0.8)
+    told = answer_of(record, {"front 1": small, "distilled": good}, good, min_kept=0.98)
+    # 0.79 / 0.8 and 1: mean 99.375 %, t(0.975, 1) = 12.706 times half the difference of 1.25.
+    assert told.startswith("good keeps 99.4 % (91.4 to 107.3) of the teacher's test accuracy at 1/18 of its parameters")
+    assert "the next smaller one, small, does not: 76.2 %" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "told"),
+    [
+        ({"budget": "1 day"}, InvalidValue, "no duration"),
+        ({"budget": "0.001s"}, InvalidValue, "budget is too small"),
+        ({"max_parameters": 10}, InvalidValue, "No candidate is within the limits"),
+        ({"students": ["mlp:widths=4", "mlp:widths=4..8"]}, InvalidValue, "stands twice"),
+        ({"tune": "depth"}, LookupError, "no tune named"),
+    ],
+)
+def test_what_cannot_be_searched_is_told(settings, error, told):
+    with pytest.raises(error, match=told):
+        run(**settings)
+
+
+def test_validation_samples_are_needed():
+    splits = digits()
+    with pytest.raises(DataError, match="chooses on validation samples"):
+        limbeck.search("mlp:widths=8", Splits(splits.train, None, splits.test), validation_fraction=0.0)
+
+
+def test_a_limit_leaves_candidates_out_and_says_so():
+    result = run(max_parameters=600, num_trials=2)
+    assert [one.name for one in result.found.points] == ["mlp:widths=4"]
+    assert any(note.startswith("mlp:widths=16 was left out: 1,210 parameters") for note in result.found.notes)
+
+
+def test_the_command_searches_with_the_presets_teachers(tmp_path):
+    flags = {"student": ["mlp:widths=4..8"], "teachers": ["mlp:widths=32"], "recipe": {"num_epochs": 2}, "seeds": "0,1"}
+    result, folder = command.run(
+        file=None, flags=flags, assignments=(), out=tmp_path / "run", overwrite=False, num_trials=2, budget=None,
+        progress="silent", command="limbeck search",
+    )  # fmt: skip
+    assert (folder / "search.json").is_file()
+    assert "mlp:widths=4" in command.as_text(result)
+    assert limbeck.load_model(folder).spec == result.found.chosen
