@@ -27,6 +27,7 @@ from limbeck.settings import (
 from limbeck.settings.checking import expectation, model_of
 from limbeck.settings.setting import alternatives, fields_of, section_of
 
+MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 1 << 20, 10_000, 20  # of a configuration
 Location = tuple[str | int, ...]
 Config = TypeVar("Config", bound=JobConfig)
 
@@ -47,6 +48,7 @@ def read_layer(text: str, *, source: str) -> Layer:
         ConfigError: no YAML, not a mapping, or a key twice.
     """
     try:
+        _check_bounds(text, source)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -55,6 +57,12 @@ def read_layer(text: str, *, source: str) -> Layer:
         raise ConfigError(
             f"{where}: this is not YAML.", received=getattr(error, "problem", None) or str(error)
         ) from error
+    except (ValueError, TypeError, OverflowError) as error:  # of a scalar: a date that is none, an integer too long
+        raise ConfigError(
+            f"{source} holds a value that cannot be read.",
+            received=f"{error}"[:200],
+            remedy="put quotes around a text that looks like a number or a date",
+        ) from error
     if values is None:
         return Layer(source, {})
     if not isinstance(values, dict):
@@ -62,6 +70,36 @@ def read_layer(text: str, *, source: str) -> Layer:
     lines: dict[Location, int] = {}
     _collect_lines(root, (), lines, source)
     return Layer(source, values, lines)
+
+
+def _check_bounds(text: str, source: str) -> None:
+    """Raise ConfigError for what no configuration is: megabytes, thousands of values, depth, values by reference.
+
+    Aliases of aliases multiply: a few lines of them become gigabytes when they are built.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(
+            f"{source} is too long for a configuration.",
+            received=f"{len(text):,} characters",
+            expected=f"at most {MAX_CHARACTERS:,}",
+        )
+    depth = count = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(
+                f"{source}, line {line}: a configuration has no aliases.",
+                received=f"*{event.anchor}",
+                expected="the value itself",
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        count += isinstance(event, yaml.NodeEvent)
+        if depth > MAX_DEPTH or count > MAX_VALUES:
+            raise ConfigError(
+                f"{source}, line {line}: too much for a configuration.",
+                received=f"more than {MAX_VALUES:,} values" if count > MAX_VALUES else f"depth {depth}",
+                expected=f"at most {MAX_VALUES:,} values, {MAX_DEPTH} deep",
+            )
 
 
 def read_file(path: Path) -> Layer:
@@ -128,7 +166,7 @@ def method_of(layers: Sequence[Layer]) -> type[DistillConfig] | type[MutualConfi
     """
     named = [layer.values["method"] for layer in layers if "method" in layer.values]
     method = named[-1] if named else "teacher"
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise unknown_name("method", str(method), list(METHODS))
     return METHODS[method]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from limbeck.config import Layer, json_schema, read_file, read_layer, resolve
-from limbeck.errors import ConfigError
+from limbeck.config import Layer, json_schema, method_of, read_file, read_layer, resolve
+from limbeck.errors import ConfigError, LimbeckError
 from limbeck.presets import NAMES, preset_for, read_preset
 from limbeck.settings import DistillConfig, TrainConfig
 
@@ -86,3 +87,38 @@ def test_a_teachers_recipe_takes_what_it_does_not_say_from_the_students():
     )
     assert (config.teacher_recipe.learning_rate, config.teacher_recipe.batch_size) == (0.3, 5)
     assert resolve(DistillConfig, []).teacher_recipe is None
+
+
+NESTED = "a: " + "[" * 200 + "]" * 200
+PAIRS = zip("abcdefgh", "bcdefghi", strict=True)
+BOMB = "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in PAIRS)
+
+
+def resolved(text: str) -> object:
+    layer = read_layer(text, source="job.yaml")
+    return resolve(method_of([layer]), [layer])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BOMB, "no aliases"),
+        ("a: &a\n  b: *a\n", "no aliases"),
+        (NESTED, "too much"),
+        ("data: [" + "1, " * 20_000 + "1]", "too much"),
+        ("data: " + "x" * (2 << 20), "too long"),
+        ("data: 2024-13-45", "cannot be read"),
+        ("seeds: !!int 'x'", "cannot be read"),
+        ("seeds: " + "9" * 5000, "cannot be read"),
+        ("method: !!set {a}", "method"),
+        ("method: [1]", "method"),
+        ("method: {a: 1}", "method"),
+    ],
+)
+def test_trap_37_yaml_that_multiplies_nests_or_breaks_is_one_message_at_once(text, words):
+    begun = time.monotonic()
+    with pytest.raises(LimbeckError) as refused:
+        resolved(text)
+    assert words in str(refused.value)
+    assert time.monotonic() - begun < 5
+    assert len(str(refused.value)) < 2000

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from limbeck.data import UNLABELLED, DatasetInputs, Samples, as_samples, hold_out, label_part, require_classes
+from limbeck.data import (
+    UNLABELLED,
+    DatasetInputs,
+    Samples,
+    as_samples,
+    hold_out,
+    label_part,
+    load_data,
+    require_classes,
+)
 from limbeck.errors import DataError, InvalidValue, ShapeMismatch
 
 NAMES = ("ant", "bee", "cat")
@@ -425,3 +434,15 @@ def test_dataset_inputs_of_different_shapes_are_named():
 
     with pytest.raises(DataError, match=r"\(2,\) at position 0, \(5,\) at position 3"):
         _ = DatasetInputs(Ragged())[torch.tensor([0, 3])]
+
+
+def test_one_wrong_label_is_told_and_makes_no_hundred_million_classes(tmp_path):
+    inputs, labels = np.zeros((20, 3), dtype=np.float32), np.arange(20) % 2
+    labels[7] = 10**8
+    with pytest.raises(DataError, match="label 100000000"):
+        as_samples((inputs, labels))
+    np.savez(tmp_path / "wrong.npz", inputs=inputs, labels=labels)
+    with pytest.raises(DataError, match="label 100000000"):
+        load_data(tmp_path / "wrong.npz")
+    with pytest.raises(DataError, match="system can open"):
+        load_data("x" * 5000)

@@ -50,6 +50,16 @@ class Entry:
     read: Callable[[bool], Splits]  # takes whether it may download
 
 
+def _require_path(text: str) -> None:
+    """Raise DataError for a text that the system does not take for a path, such as one of thousands of letters."""
+    try:
+        Path(text).exists()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "This names no data set.", received=f"{text[:80]}...", expected="a name or a path that the system can open"
+        ) from error
+
+
 def load_data(
     name_or_path: str | Path,
     *,
@@ -96,6 +106,7 @@ def load_data(
     if image_size is not None and image_size < 1:
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = str(name_or_path)
+    _require_path(name)
     if is_clips(name):
         splits = load_clips(name, clips, image_size=image_size)
     elif name in CATALOG:

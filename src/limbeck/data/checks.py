@@ -14,6 +14,7 @@ Task: TypeAlias = Literal["single_label", "multi_label"]
 UNLABELLED = -1  # label of a sample whose class is unknown; in a row over the classes, of every unknown entry
 IGNORE_INDEX = -100  # label of a position that does not count, such as padding
 SUM_TOLERANCE = 1e-3  # how far the sum of a soft label may be from 1
+MAX_NUMBERED = 100_000  # classes that need no names, however few samples there are
 _CHUNK = 1024
 
 
@@ -32,6 +33,23 @@ def check_lengths(name: str, *, num_ids: int, num_inputs: int, num_labels: int) 
             received=f"{num_ids} ids, {num_inputs} inputs, {num_labels} labels",
             expected="one id and one label for each input",
         )
+
+
+def numbered_classes(largest: int, *, num_labels: int, name: str) -> tuple[str, ...]:
+    """Return class names "0" and up to the largest label.
+
+    Raises:
+        DataError: a label far beyond the others: one wrong one would make a class of every number below it.
+    """
+    limit = max(MAX_NUMBERED, num_labels)
+    if largest >= limit:
+        raise DataError(
+            f"A label of {name} is too large for a class without a name.",
+            received=f"label {largest}, {num_labels} labels",
+            expected=f"labels below {limit:,}",
+            remedy="mend the label; where there are so many classes, give class_names",
+        )
+    return tuple(str(index) for index in range(largest + 1))
 
 
 def check_ids(ids: Tensor, name: str) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Subse
 from torch.utils.data.dataloader import default_collate
 
 from limbeck.data.arrays import as_inputs, as_labels
-from limbeck.data.checks import Task
+from limbeck.data.checks import Task, numbered_classes
 from limbeck.data.collate import Collate
 from limbeck.data.columns import is_weight, left_out, split_item
 from limbeck.data.data_set_labels import read_labels
@@ -251,7 +251,9 @@ def _numbered(labels: Tensor) -> tuple[str, ...]:
     """Class names "0" and up, as many as the labels show."""
     if labels.dim() == 2 and labels.dtype != torch.int64:
         return tuple(str(index) for index in range(labels.shape[1]))
-    return tuple(str(index) for index in range(int(labels.max()) + 1 if labels.numel() else 0))
+    if not labels.numel():
+        return ()
+    return numbered_classes(int(labels.max()), num_labels=labels.numel(), name="the data")
 
 
 def _as_ids(ids: Tensor | Sequence[int]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.data.checks import numbered_classes
 from limbeck.data.from_arrays import as_samples
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError, near_names
@@ -60,5 +61,6 @@ def _npz_class_names(arrays: dict[str, Any]) -> tuple[str, ...] | None:
     if all(array.dtype.kind in "US" for array in labels):
         return tuple(sorted({str(word) for array in labels for word in array.astype(str).reshape(-1)}))
     if all(array.dtype.kind in "iu" and array.ndim == 1 and array.size for array in labels):
-        return tuple(str(index) for index in range(max(int(array.max()) for array in labels) + 1))
+        num_labels = sum(array.size for array in labels)
+        return numbered_classes(max(int(array.max()) for array in labels), num_labels=num_labels, name="the file")
     return None
