@@ -109,5 +109,5 @@ def _remove_run(path: Path) -> None:
         *SEARCH_FILES,
     ):
         (path / name).unlink(missing_ok=True)
-    for folder in (CHECKPOINTS, "teachers", "targets", "members", "exits", "trials"):
+    for folder in (CHECKPOINTS, "teachers", "targets", "members", "exits", "trials", "tensorboard"):
         shutil.rmtree(path / folder, ignore_errors=True)

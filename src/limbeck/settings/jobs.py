@@ -27,6 +27,7 @@ Pooling = Literal["arithmetic", "geometric"]
 PeerTargets = Literal["each", "mean"]
 Update = Literal["alternating", "simultaneous"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 ProgressName = Literal["auto", "bar", "plain", "silent"]
 
 Temperature = Annotated[float, Gt(0), Setting("Temperature T of the soft targets.", "loss", short="-T")]
@@ -53,6 +54,10 @@ class RunSettings:
         ),
     ] = None
     precision: Annotated[Precision, Setting("Precision of forward passes; weights stay float32.", "machine")] = "auto"
+    log: Annotated[
+        Sequence[TrackerName],
+        Setting("Tracker that gets every epoch, beside events.jsonl; repeat for more.", "output", unset="none"),
+    ] = ()
     out: Annotated[
         str | Path | None,
         Setting("Folder to write; a stopped run in it goes on.", "output", unset="runs/...", is_key=False),
