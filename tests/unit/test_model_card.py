@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -52,6 +53,14 @@ def test_the_card_tells_what_the_record_does(run, tmp_path):
     assert "limbeck distill --seeds 3" in body
     assert "mlp:widths=8" in body
     assert "ant, bee" in body
+
+
+def test_a_result_shows_itself_in_a_line_and_in_a_notebook(run):
+    _, result = run
+    values = list(result.record.values("distilled", "accuracy").values())
+    right = f"{100 * np.mean(values):.2f} % right on the test set"
+    assert repr(result) == f"RunResult(mlp:widths=4, seed {result.student_seed} of 3, {right})"
+    assert html.unescape(result._repr_html_()) == f"<pre>{result.summary()}</pre>"
 
 
 def splits():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ class RunResult:
     student_seed: int
     record: RunRecord
     normalise: dict[str, Any] | None
+
+    def __repr__(self) -> str:
+        role = "distilled" if "distilled" in self.record.roles() else self.record.roles()[-1]
+        values = list(self.record.values(role, "accuracy").values())
+        measured = f", {100 * sum(values) / len(values):.2f} % right on the test set" if values else ""
+        return f"RunResult({self.student_name}, seed {self.student_seed} of {len(self.record.seeds)}{measured})"
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook."""
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
     def summary(self) -> str:
         """Return the table of the networks, the paired difference and the verdict, as plain text."""

@@ -34,8 +34,8 @@ OWN_FILES = (
     "probe.json",
     *SEARCH_FILES,
 )
-OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused", "trials")
-OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$")
+OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused", "trials", "tensorboard")
+OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$|tfevents")
 
 
 class FinishedRun(OutputError):

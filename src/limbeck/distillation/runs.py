@@ -24,6 +24,7 @@ from limbeck.records import Comparison, DarkKnowledge, EarlyExitRecord, Measurem
 from limbeck.reproduction import Results
 from limbeck.settings import TrainSettings
 from limbeck.training import Runtime, environment_facts, progress_for
+from limbeck.training.trackers import TrackedProgress, tracked
 
 
 def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], function: str) -> Experiment:
@@ -42,6 +43,7 @@ def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], fu
     runtime = Runtime.resolve(settings.device, settings.precision)
     shown = progress_for(progress) if isinstance(progress, str) else progress
     path = Path(settings.out) if settings.out else None
+    shown = tracked(shown, settings.log, run=path.name if path else function, folder=path, config=plain(config))
     networks, events = (path / CHECKPOINTS, path / EVENTS_FILE) if path else (None, None)
     return Experiment(
         runtime=runtime,
@@ -139,4 +141,6 @@ def finish_run(
     if path is not None:
         result.save(path)
         experiment.directory.end()
+    if isinstance(experiment.progress, TrackedProgress):
+        experiment.progress.close()
     return result

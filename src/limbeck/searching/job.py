@@ -19,7 +19,7 @@ from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.splits import job_data
-from limbeck.distillation.target_source import choose_target_source
+from limbeck.distillation.target_source import choose_target_source, open_store
 from limbeck.errors import DataError, TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.records import Comparison, write_text
@@ -90,7 +90,15 @@ def search(settings: SearchJob) -> SearchResult:
             "A search chooses on validation samples, and there are none.",
             remedy="validation_fraction above 0 (--validation-fraction), or a validation split",
         )
-    sources = teacher_sources(settings.teachers, data=data, settings=settings, normalise=settings.normalise)
+    sources = teacher_sources(
+        settings.teachers,
+        data=data,
+        settings=settings,
+        normalise=settings.normalise,
+        has_store=settings.store is not None,
+    )
+    if not sources:
+        raise TeacherError("A search measures its teacher.", received="a store alone", expected="the teacher, too")
     candidates, left_out = candidates_of(settings.students, data, settings.shown(), settings)
     names = {
         "data": data.name,
@@ -101,7 +109,11 @@ def search(settings: SearchJob) -> SearchResult:
     experiment.directory.begin()
     prepared = prepare_teachers(sources, experiment, settings)
     teacher_accuracy = _teacher_accuracy(prepared, experiment)
-    target_source = choose_target_source(prepared.teacher, experiment, settings)
+    stored = None
+    if settings.store is not None:
+        ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
+        stored = open_store(settings.store, experiment, settings, ready)
+    target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     storage = open_storage(experiment.directory.path)
     studies = [CandidateStudy(candidate.name, settings, storage) for candidate in candidates]
     trials = Trials(_for_trials(experiment), settings, target_source.teacher, candidates, studies, started)

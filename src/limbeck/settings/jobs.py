@@ -29,6 +29,7 @@ Pooling = Literal["arithmetic", "geometric"]
 PeerTargets = Literal["each", "mean"]
 Update = Literal["alternating", "simultaneous"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 ProgressName = Literal["auto", "bar", "plain", "silent"]
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
 UPDATES: tuple[Update, ...] = typing.get_args(Update)
@@ -60,6 +61,10 @@ class RunSettings:
         ),
     ] = None
     precision: ForwardPrecision = "auto"
+    log: Annotated[
+        Sequence[TrackerName],
+        Setting("Tracker that gets every epoch, beside events.jsonl; repeat for more.", "output", unset="none"),
+    ] = ()
     out: Annotated[
         str | Path | None,
         Setting("Folder to write; a stopped run in it goes on.", "output", unset="runs/...", is_key=False),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from limbeck.settings.job_configs import METHODS, TrainJobConfig
+from limbeck.settings.export_settings import ExportSettings
+from limbeck.settings.job_configs import METHODS, SearchConfig, TrainJobConfig
 from limbeck.settings.setting import GROUPS, Declared, declared
 
 HEAD = """# Settings
@@ -15,7 +16,7 @@ or in `--set KEY=VALUE`; the last part of it is the argument in Python (`recipe.
 
 def settings_table() -> str:
     """Return every setting in Markdown, a table for each group: key, flag, values, default, methods, help."""
-    kinds: dict[str, type] = {"train": TrainJobConfig, **METHODS}
+    kinds: dict[str, type] = {"train": TrainJobConfig, **METHODS, "search": SearchConfig}
     found: dict[str, dict[str, Declared]] = {}
     for name, kind in kinds.items():
         for one in declared(kind):
@@ -29,10 +30,12 @@ def settings_table() -> str:
             "|---|---|---|---|---|---|",
         ]
         lines += [_row(key, same, len(kinds)) for key, same in found.items() if _first(same).setting.group == group]
+    lines += ["\n## limbeck export\n", "| argument | flag | values | default | what it is |", "|---|---|---|---|---|"]
+    lines += [_row(one.key, {"export": one}, 1, has_methods=False) for one in declared(ExportSettings)]
     return "\n".join(lines) + "\n"
 
 
-def _row(key: str, same: dict[str, Declared], num_kinds: int) -> str:
+def _row(key: str, same: dict[str, Declared], num_kinds: int, *, has_methods: bool = True) -> str:
     one = _first(same)
     flags = ", ".join(f"`{flag}`" for flag in (one.flag, one.setting.short) if flag)
     choices = dict.fromkeys(choice for other in same.values() for choice in other.choices)
@@ -41,8 +44,9 @@ def _row(key: str, same: dict[str, Declared], num_kinds: int) -> str:
     text = next(iter(defaults.values())) if len(set(defaults.values())) == 1 else None
     default = text if text is not None else ", ".join(f"{name}: {value}" for name, value in defaults.items() if value)
     methods = "all" if len(same) == num_kinds else ", ".join(same)
-    shown = f"`{key}`" if one.setting.is_key else ""
-    cells = (shown, flags, values + (" (several)" if one.is_repeated else ""), default, methods, one.setting.help)
+    shown = f"`{key}`" if one.setting.is_key or not has_methods else ""
+    kind = values + (" (several)" if one.is_repeated else "")
+    cells = (shown, flags, kind, default, *([methods] if has_methods else []), one.setting.help)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
