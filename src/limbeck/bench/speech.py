@@ -32,7 +32,7 @@ TARGETS = {"features": 1 / 300, "gathering": 0.05, "decoding": 1 / 50}
 def run(*, num_seconds: float = 30.0, num_rounds: int = 7, seed: int = 0) -> dict[str, Any]:
     """Time features of noise, gathering of windows, and decoding of random scores through a loop of 99 words.
 
-    Random scores are the slow case for nothing: the search is exact, and takes as long for any.
+    The search is exact, so that it takes as long for random scores as for any.
 
     Args:
         num_seconds: of speech.

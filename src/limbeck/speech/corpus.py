@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -135,8 +135,7 @@ class Corpus:
         """Return the corpus with the state of every frame, by name of the utterance."""
         return self._mapped(lambda one: replace(one, alignment=alignments[one.name]))
 
-    def _mapped(self, function: object) -> Corpus:
-        assert callable(function)
+    def _mapped(self, function: Callable[[Utterance], Utterance]) -> Corpus:
         return replace(
             self,
             train=tuple(map(function, self.train)),

@@ -15,7 +15,7 @@ MOST_FRAMES = 4000  # of a state, that its mixture is fitted to
 FRAMES_A_COMPONENT = 25  # at least
 VARIANCE_FLOOR = 0.01  # of features that are normalised to variance 1
 _ITERATIONS = 12
-_UNSEEN = -1e4  # log likelihood of a state that no frame belongs to
+_UNSEEN_LOG_WEIGHT = -100.0  # of a state that no frame belongs to
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class StateMixtures:
 
 def _mixture(frames: Doubles, count: int, seed: int, width: int) -> tuple[Doubles, Doubles, npt.NDArray[np.float64]]:
     if len(frames) == 0:
-        return np.zeros((1, width)), np.ones((1, width)), np.full(1, np.exp(_UNSEEN / 100))
+        return np.zeros((1, width)), np.ones((1, width)), np.full(1, np.exp(_UNSEEN_LOG_WEIGHT))
     if count == 1:
         return frames.mean(axis=0)[None], np.maximum(frames.var(axis=0), VARIANCE_FLOOR)[None], np.ones(1)
     from sklearn.exceptions import ConvergenceWarning
