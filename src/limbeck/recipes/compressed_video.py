@@ -10,6 +10,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.recipes.comparing import observe_difference, observed
 from limbeck.recipes.evaluation import evaluate
+from limbeck.recipes.one_clip import show_clip
 from limbeck.recipes.streams import POOLINGS, STREAMS, WEIGHTINGS, fused, observe_costs, pooled
 from limbeck.reproduction import Figure, Series
 
@@ -38,6 +39,9 @@ def measure(
     for (way, seed), members in students.items():
         for stream, network in zip(STREAMS, members, strict=True):
             evaluate(experiment, network, condition=f"{way}_{stream}", seed=seed)
+    first = settings.seeds[0]
+    shown = dict(zip(STREAMS, (one.module for one in students["own", first]), strict=True))
+    show_clip(experiment, {**shown, "fused": joint["own", first]}, seed=first)
     for (way, seed), whole in joint.items():
         evaluate(experiment, whole, condition=f"{way}_fused", seed=seed)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from limbeck.data import Samples, Views, augmentations_from
@@ -12,7 +11,6 @@ from limbeck.distillation.costs import first_inputs
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.weighting import weights_of, weights_on
-from limbeck.inputs import named_tensors
 from limbeck.metrics import count_flops, count_parameters
 from limbeck.models import FusedNetwork, fuse
 from limbeck.recipes.evaluation import predict
@@ -85,29 +83,3 @@ def observe_costs(
         experiment.results.observe("students", None, f"times_less_{quantity}", of_teachers / of_students, "times")
         what = "parameters" if quantity == "parameters" else "FLOP a clip"
         experiment.results.note(f"Teachers together: {of_teachers:,.0f} {what}; students: {of_students:,.0f}.")
-
-
-def answers_over_time(
-    experiment: Experiment, networks: Mapping[str, nn.Module], samples: Samples, position: int
-) -> dict[str, list[float]]:
-    """Return each network's probability of a clip's class, segment by segment: each is shown alone, as all of them.
-
-    Args:
-        experiment: for its device.
-        networks: by name, each takes the streams of clips.
-        samples: clips.
-        position: of the clip.
-    """
-    clip = Views().batch(samples, torch.tensor([position]), view=None).inputs
-    streams = dict(named_tensors(clip))
-    num_segments = next(iter(streams.values())).shape[1]
-    label, found = int(samples.labels[position]), {}
-    for name, network in networks.items():
-        probs = []
-        for segment in range(num_segments):
-            shown = {key: part[:, segment : segment + 1] for key, part in streams.items()}
-            with torch.no_grad():
-                logits = network.to("cpu").eval()(**shown)
-            probs.append(float(torch.softmax(logits.float(), dim=1)[0, label]))
-        found[name] = probs
-    return found

@@ -84,6 +84,7 @@ class Panel:
     heading: str = ""
     image: str = ""  # data URI of a picture shown above the drawing
     image_alternative: str = ""
+    is_strip: bool = False  # the picture is several side by side, three times as wide as high
     wide: bool = False  # scrolls inside its own box on a phone, because its text would be too small otherwise
 
 

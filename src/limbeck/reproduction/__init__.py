@@ -4,7 +4,7 @@ Without torch. A figure names observations and never repeats their values, so th
 """
 
 from limbeck.reproduction.claim import Claim, Verdict
-from limbeck.reproduction.figure import Figure, Series
+from limbeck.reproduction.figure import Figure, Series, Strip
 from limbeck.reproduction.numbers import drawn_factor, spread_text, summary_text, unit_text, value_text
 from limbeck.reproduction.record import (
     FORMAT,
@@ -25,6 +25,7 @@ __all__ = [
     "ReproductionRecord",
     "Results",
     "Series",
+    "Strip",
     "Verdict",
     "drawn_factor",
     "reproduction_from_json",

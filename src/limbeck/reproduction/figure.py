@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from limbeck.errors import InvalidValue, unknown_name
 
@@ -17,6 +17,19 @@ class Series:
 
     label: str
     conditions: list[str]  # one for each place of the figure; "" where nothing was observed
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures side by side that stand above a figure of curves.
+
+    Args:
+        label: what they show.
+        png: base64 of a PNG file, about three times as wide as high.
+    """
+
+    label: str
+    png: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Figure:
         series_label: of a heat map's vertical axis: "hidden units in each layer".
         log_places: curves: logarithmic horizontal axis.
         log_values: logarithmic value axis, or shades.
+        strips: of curves: pictures above them.
     Raises:
         UnknownName: another kind.
         InvalidValue: conditions and places that differ in number, places of curves that are no numbers, or more series
@@ -56,6 +70,7 @@ class Figure:
     series_label: str = ""
     log_places: bool = False
     log_values: bool = False
+    strips: list[Strip] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.kind not in FIGURE_KINDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from limbeck.reports.drawing import (
@@ -17,13 +18,14 @@ from limbeck.reports.drawing import (
 )
 from limbeck.reports.log_ticks import write_log_ticks, write_wanted_ticks
 from limbeck.reports.wording import printable
-from limbeck.reproduction import Figure, ReproductionRecord, Series, drawn_factor, value_text
+from limbeck.reproduction import Figure, ReproductionRecord, Series, Strip, drawn_factor, value_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HOW_TO_READ = "Marks are means over runs, bands reach one sample standard deviation to either side."
 WIDTH = 400.0  # points
+_PNG = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 
 
 def lines_figure(record: ReproductionRecord, figure: Figure, key: str) -> ReportFigure:
@@ -47,7 +49,15 @@ def lines_figure(record: ReproductionRecord, figure: Figure, key: str) -> Report
     legend = [legend_entry(series.label, style) for series, style in zip(figure.series, SERIES_STYLES, strict=False)]
     how_to_read = f"{printable(figure.how_to_read)} {HOW_TO_READ}"
     panel = Panel(to_svg(drawing, key), alternative, wide=True)
-    return ReportFigure(key, printable(figure.title), how_to_read, [panel], legend, columns=1)
+    panels = [*(_strip_panel(strip) for strip in figure.strips), panel]
+    return ReportFigure(key, printable(figure.title), how_to_read, panels, legend, columns=1)
+
+
+def _strip_panel(strip: Strip) -> Panel:
+    """Return pictures as a panel of their own; what is no base64 of a PNG is not shown."""
+    label = printable(strip.label)
+    image = f"data:image/png;base64,{strip.png}" if _PNG.fullmatch(strip.png) else ""
+    return Panel("", label, heading=label, image=image, image_alternative=label, is_strip=True)
 
 
 def _draw(
