@@ -55,7 +55,7 @@ def compare(experiment: Experiment, ways: Sequence[str]) -> None:
     ]
     pairs += [(f"{way}_fused", lost, f"{way}_fused", "teachers_fused", f"fused teachers less {way}") for way in ways]
     pairs += [
-        (f"fitted_over_{way}", gain, f"{way}_fused", "fitted_fused", f"fused students of fitted weights less {way}")
+        (f"over_{way}", gain, f"{way}_fused", "fitted_fused", f"fused students of fitted weights less {way}")
         for way in ways[:-1]
     ]
     pairs.append(
