@@ -35,7 +35,7 @@ POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
 UPDATES: tuple[Update, ...] = typing.get_args(Update)
 PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
 
-Temperature = Annotated[float, Gt(0), Le(1e6), Setting("Temperature T of the soft targets.", "loss", short="-T")]
+Temperature = Annotated[float, Gt(0), Le(1_000_000), Setting("Temperature T of the soft targets.", "loss", short="-T")]
 Seeds = Annotated[
     int | Sequence[int],
     Setting("Number of runs (seeds 0, 1, ...), or the seeds themselves: 0,3,7.", "training", separator=","),
