@@ -131,7 +131,7 @@ COMMANDS = {
     "mutual": "distill --method mutual --out out",
     "search": "search --out out",
     "reproduce": "reproduce hinton2015-mnist --smoke --out out",
-    "specialists": "specialists train --generalist saved --plan plan.yaml --data digits --set normalise=false --out out",
+    "specialists": "specialists train --generalist saved --plan plan.yaml --data digits --out out --set normalise=0",
     "export": "export saved --data digits --out out",
 }
 

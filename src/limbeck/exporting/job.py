@@ -21,7 +21,7 @@ from limbeck.exporting.source import Exported, exported_from, split_of, splits_f
 from limbeck.inputs import named_tensors
 from limbeck.metrics import count_parameters
 from limbeck.models import SavedModel
-from limbeck.records import FolderLock, make_folder, partial_path, remove_stale, write_text
+from limbeck.records import FolderLock, list_files, make_folder, partial_path, remove_stale, write_text
 from limbeck.records.export_record import EXPORT_FILE, ExportedInput, ExportRecord, export_to_json
 from limbeck.reports.model_card import CardFacts, model_card
 from limbeck.settings import Doc, ExportSettings
@@ -137,6 +137,7 @@ def _written(folder: Path, exported: Exported, splits: Splits, samples: Samples,
         files=files,
         environment=environment_facts(Runtime.resolve("cpu", "fp32")),
         notes=writer.notes,
+        others={name: digest for name, digest in list_files(folder).items() if name not in {one.file for one in files}},
     )
 
 

@@ -15,6 +15,7 @@ from limbeck.records.files import (
     write_bytes,
     write_text,
 )
+from limbeck.records.listing import check_listing, list_files, write_listing
 from limbeck.records.locking import FolderInUse, FolderLock, folder_lock, lock_scope, waiting_lock
 from limbeck.records.run_record import (
     FORMAT,
@@ -38,6 +39,7 @@ from limbeck.records.sealing import (
     read_sealed_json,
     seal_of,
     sealed_text,
+    tell_remade,
 )
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "NetworkRecord",
     "ReliabilityBin",
     "RunRecord",
+    "check_listing",
     "check_seal",
     "decode_plain",
     "decode_record",
@@ -64,6 +67,7 @@ __all__ = [
     "from_json",
     "hash_file",
     "is_sealed",
+    "list_files",
     "lock_scope",
     "make_folder",
     "parse_finite",
@@ -72,8 +76,10 @@ __all__ = [
     "remove_stale",
     "seal_of",
     "sealed_text",
+    "tell_remade",
     "to_json",
     "waiting_lock",
     "write_bytes",
+    "write_listing",
     "write_text",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,16 @@ def check_seal(content: Mapping[str, Any], *, source: str) -> None:
         )
 
 
-def read_sealed_json(path: Path, *, format_name: str, version: int) -> dict[str, Any]:
+def read_sealed_json(
+    path: Path, *, format_name: str, version: int, unsealed: Collection[str] | None = None
+) -> dict[str, Any]:
     """Return a sealed object of a file that :func:`sealed_text` made, without format, version and seal.
 
+    Args:
+        path: of the file.
+        format_name: that it must have.
+        version: likewise.
+        unsealed: the keys of what earlier releases wrote without a seal; such a file is returned as it is.
     Raises:
         RecordError: a file that cannot be read, is not whole, was changed, or is of another format or version.
     """
@@ -77,6 +85,8 @@ def read_sealed_json(path: Path, *, format_name: str, version: int) -> dict[str,
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} cannot be read.", received=str(error)) from error
     content = parse_finite(text, source=str(path))
+    if isinstance(content, dict) and unsealed is not None and content.keys() == set(unsealed):
+        return content
     if not isinstance(content, dict) or SEAL not in content:
         raise RecordError(f"{path} has no checksum.", expected=f'a JSON object that ends with "{SEAL}"')
     check_seal(content, source=str(path))
@@ -89,6 +99,11 @@ def read_sealed_json(path: Path, *, format_name: str, version: int) -> dict[str,
         )
     del content[SEAL]
     return content
+
+
+def tell_remade(what: Path | str, *, why: str = "damaged") -> None:
+    """Tell in one line that something kept is made again: a warning of the logger "limbeck", on stderr by default."""
+    logging.getLogger("limbeck").warning("%s was %s: it is made again", what, why)
 
 
 def _finite(text: str) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
+from limbeck.errors import RecordError
 from limbeck.records import RunRecord, write_text
 from limbeck.reports.claims import (
     claim_table,
@@ -32,6 +34,7 @@ from limbeck.reports.wording import printable
 from limbeck.reproduction import ReproductionRecord
 
 REPORT_NAME = "report.html"
+_MARK, _END = "<!-- sha256 of all before: ", " -->\n"
 
 
 def render_report(record: RunRecord) -> str:
@@ -104,8 +107,28 @@ def write_report(record: RunRecord | ReproductionRecord, path: Path | str) -> Pa
     if target.is_dir():
         target = target / REPORT_NAME
     page = render_report(record) if isinstance(record, RunRecord) else render_reproduction(record)
-    write_text(target, page)
+    write_text(target, f"{page}{_MARK}{_digest(page)}{_END}")
     return target
+
+
+def check_page(text: str, *, source: str) -> bool:
+    """Return whether a page tells its SHA-256, in a comment at its end; one of an earlier release does not.
+
+    Raises:
+        RecordError: it was changed after it was written.
+    """
+    page, mark, seal = text.rpartition(_MARK)
+    if not mark:
+        return False
+    if seal != _digest(page) + _END:
+        raise RecordError(
+            f"{source} was changed after it was written.", remedy="limbeck report draws it again from record.json"
+        )
+    return True
+
+
+def _digest(page: str) -> str:
+    return hashlib.sha256(page.encode("utf-8")).hexdigest()
 
 
 def _rendered(template: str, **content: Any) -> str:
