@@ -181,6 +181,17 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     )
 
 
+def check_saved(directory: Path) -> dict[str, Any]:
+    """Return what ``model.json`` says, once it and the weights are as they were written; no network is built.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    manifest = _read_manifest(directory / MANIFEST)
+    _read_checked(directory / manifest["weights"]["file"], manifest["weights"]["sha256"])
+    return manifest
+
+
 def _weights_as_bytes(module: nn.Module) -> bytes:
     state = module.state_dict()
     if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:

@@ -154,15 +154,7 @@ def read_alignments(path: Path, corpus: Corpus) -> Alignments:
     """
     known = {one.name: one for one in corpus.utterances}
     found: Alignments = {}
-    lines = read_lines(path)
-    if lines and lines[-1].startswith(_SEAL):
-        seal = lines.pop().removeprefix(_SEAL).strip()
-        if seal != _digest(lines):
-            raise DataError(
-                f"{path} was changed after it was written.", expected=f"lines with SHA-256 {seal}",
-                remedy="make it again, or take out its last line if you changed it",
-            )  # fmt: skip
-    for line in lines:
+    for line in checked_lines(path)[0]:
         name, *numbers = line.split()
         if name not in known:
             continue
@@ -181,6 +173,25 @@ def read_alignments(path: Path, corpus: Corpus) -> Alignments:
             f"{path.name} does not align every utterance.", received=f"none for {absent[0]}, {len(absent)} in all"
         )
     return found
+
+
+def checked_lines(path: Path) -> tuple[list[str], bool]:
+    """Return the lines of a file of alignments, and whether it tells their SHA-256.
+
+    Raises:
+        DataError: it cannot be read, or was changed after :func:`write_alignments` wrote it.
+    """
+    lines = read_lines(path)
+    if not lines or not lines[-1].startswith(_SEAL):
+        return lines, False
+    seal = lines.pop().removeprefix(_SEAL).strip()
+    if seal != _digest(lines):
+        raise DataError(
+            f"{path} was changed after it was written.",
+            expected=f"lines with SHA-256 {seal}",
+            remedy="make it again, or take out its last line if you changed it",
+        )
+    return lines, True
 
 
 def _digest(lines: Sequence[str]) -> str:
