@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from damage import damaged
 
 from limbeck.commands.proving import prove
 from limbeck.data import Samples, Splits
@@ -82,23 +82,6 @@ def test_the_command_says_what_was_checked_and_names_what_is_damaged(limbeck, fo
     nothing = limbeck("verify", "elsewhere")
     assert nothing.returncode == 2
     assert "There is no store, run" in nothing.stderr
-
-
-def damaged(content: bytes, draw: random.Random) -> bytes:
-    """Return a file with one bit flipped, one digit changed, or its end cut off."""
-    kind = draw.choice(["flip", "flip", "digit", "cut"])
-    place = draw.randrange(len(content))
-    digits = [found.start() for found in re.finditer(rb"[0-9]", content)]
-    if kind == "cut":
-        return content[:place]
-    if kind == "digit" and digits:
-        place = draw.choice(digits)
-        return (
-            content[:place]
-            + str((int(content[place : place + 1]) + draw.randint(1, 9)) % 10).encode()
-            + content[place + 1 :]
-        )
-    return content[:place] + bytes([content[place] ^ (1 << draw.randrange(8))]) + content[place + 1 :]
 
 
 def canonical(path: Path) -> object:
