@@ -27,7 +27,7 @@ SHARES = 3  # of a pair's epochs: two teachers and their student have a third ea
 STARTS_APART = 1000  # peers must not start alike
 RECIPE = TrainConfig(num_epochs=60, batch_size=32, learning_rate=0.1, schedule="one_cycle")
 MUTUAL = MutualLearning()
-DISTILLATION = Distillation(temperature=2.0, soft_weight=0.9, hard_weight=0.1)
+DISTILLATION = Distillation(temperature=4.0, soft_weight=0.9, hard_weight=0.1)
 
 
 @dataclass(frozen=True)
