@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-
-from limbeck.cli import main
 
 pytest.importorskip("av")
 
@@ -20,24 +16,6 @@ QUICK = ["--epochs", "1", "--seeds", "1", "--progress", "silent", "--threads", "
 STREAMS = ("iframe", "motion", "residual")
 TEACHERS = [part for stream in STREAMS for part in ("--teacher", f"on:{stream}:convnet:channels=4x8")]
 STUDENTS = [part for stream in STREAMS for part in ("--student", f"on:{stream}:convnet:channels=2x4")]
-
-
-@pytest.fixture
-def limbeck(tmp_path, monkeypatch, capsys):
-    """Run a command line in this process, in ``tmp_path``; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
-    num_threads = torch.get_num_threads()
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as finished:
-            main()
-        output = capsys.readouterr()
-        return int(finished.value.code or 0), output.out, output.err
-
-    yield run
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture

@@ -250,11 +250,13 @@ def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch)
             assert torch.equal(value, other.module.state_dict()[name])
 
 
-def test_processes_train_the_same_specialists_to_the_bit(tmp_path):
+@pytest.mark.parametrize("variant", ["dustbin", "full_softmax"])
+def test_processes_train_the_same_specialists_to_the_bit(tmp_path, variant):
     network = generalist()
     settings = {
         "recipe": dataclasses.replace(RECIPE, num_epochs=1),
         "plan": plan_of(network, sets=(("a", "b"), ("d", "c"))),
+        "variant": variant,
     }
     serial = trained(network, out=tmp_path / "serial", threads_per_job=1, **settings)
     spawned = trained(network, out=tmp_path / "spawned", jobs="processes:2", threads_per_job=1, **settings)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.commands.networks import committee_for, module_for, normalise_from
-from limbeck.data import ClipOptions, Samples, Views, load_data
+from limbeck.commands.networks import committee_for, module_for
+from limbeck.data import ClipOptions, Normalise, Samples, Views, load_data
 from limbeck.distillation import COMMITTEE_FILE, Predictions
 from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import DataError, ModelError, require_fraction, unknown_name
@@ -138,7 +138,7 @@ def _coverage_text(row: dict[str, Any]) -> str:
 
 
 def _outputs_of_network(saved: SavedModel, samples: Samples, *, threshold: float | None, runtime: Runtime) -> _Outputs:
-    normalise = normalise_from(saved)
+    normalise = Normalise.from_saved(saved.normalise)
     module = module_for(saved, train=samples, normalise=normalise).to(runtime.device)
     views = Views(normalise=normalise)
     if threshold is None:

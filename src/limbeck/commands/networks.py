@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from limbeck.commands.settings import Prepared
 from limbeck.data import Normalise, Samples, Views
 from limbeck.distillation import COMMITTEE_FILE, NetworkSource, load_committee, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
@@ -91,6 +93,22 @@ def teacher_source(
     module = network.build(input_shape=train.input_shape, num_classes=train.num_classes, seed=0)
     load_weights(module, weights)
     return ModuleTeacher(module, name=f"{network.name} from {weights}")
+
+
+def named_teachers(
+    texts: Sequence[str], flags: dict[str, Any], prepared: Prepared[Any]
+) -> list[Teacher | NetworkSource]:
+    """Return what a job's texts name, as :func:`teacher_source` does; code is named on the command line alone."""
+    return [
+        teacher_source(
+            text,
+            from_command_line="teachers" in flags,
+            train=prepared.splits.train,
+            normalise=prepared.normalise,
+            has_own_classes=prepared.config.maps_classes,
+        )
+        for text in texts
+    ]
 
 
 def trained_teacher(
@@ -173,18 +191,11 @@ def module_for(
 
 def _adapted(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:
     """Return a saved network that takes inputs as this job normalises them, of whatever classes it is."""
-    own = normalise_from(saved)
+    own = Normalise.from_saved(saved.normalise)
     if own == normalise:
         return saved.module
     num_axes = len(train.input_shape)
     return Renormalised(saved.module, given=_mean_and_std(normalise), own=_mean_and_std(own), num_axes=num_axes)
-
-
-def normalise_from(saved: SavedModel) -> Normalise | None:
-    """Return the normalisation that a saved network wants its inputs in."""
-    if saved.normalise is None:
-        return None
-    return Normalise(mean=tuple(saved.normalise["mean"]), std=tuple(saved.normalise["std"]))
 
 
 def _mean_and_std(normalise: Normalise | None) -> tuple[Sequence[float], Sequence[float]] | None:

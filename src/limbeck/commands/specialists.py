@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.commands.networks import module_for, normalise_from
+from limbeck.commands.networks import module_for
 from limbeck.commands.settings import prepare
-from limbeck.data import Samples, Views, augmentations_from, label_part
+from limbeck.data import Normalise, Samples, Views, augmentations_from, label_part
 from limbeck.distillation import TrainedSpecialist, save_committee, train_specialists
 from limbeck.errors import ConfigError, DataError, unknown_name
 from limbeck.metrics import confusion_matrix
@@ -56,7 +56,7 @@ def plan(
     if samples is None:
         raise DataError(f"{config.data} has no {split} split.", expected="a split that is there: train always is")
     runtime = Runtime.resolve(config.device, "fp32")
-    views = Views(normalise=normalise_from(saved))
+    views = Views(normalise=Normalise.from_saved(saved.normalise))
     logits = predict(saved.module.to(runtime.device), samples, views, runtime=runtime)
     probabilities = torch.softmax(logits.double(), dim=1)
     covariance = prediction_covariance(probabilities)
@@ -111,7 +111,7 @@ def train(
     config, splits = prepared.config, prepared.splits
     saved = _generalist(generalist, train=splits.train)
     require_num_top_classes(num_top_classes, num_classes=len(saved.class_names))
-    normalise, samples = normalise_from(saved), splits.train
+    normalise, samples = Normalise.from_saved(saved.normalise), splits.train
     if config.num_labelled is not None:
         samples = label_part(samples, count=config.num_labelled, seed=config.split_seed)
     runtime = Runtime.resolve(config.device, config.precision)
@@ -174,7 +174,7 @@ def _validation_accuracy(specialist: TrainedSpecialist) -> float | None:
 def _generalist(text: str, *, train: Samples) -> SavedModel:
     """Load a generalist, and see that it is of the data's classes and inputs."""
     saved = load_model(Path(text))
-    module_for(saved, train=train, normalise=normalise_from(saved))
+    module_for(saved, train=train, normalise=Normalise.from_saved(saved.normalise))
     return saved
 
 

@@ -23,7 +23,8 @@ CHECKPOINTS = "checkpoints"
 MARKER = ".limbeck-run"
 MARK = "A run of limbeck writes this folder.\n"
 ASIDE = ".overwritten"  # within the folder: the run before, until the new one is whole
-SEARCH_FILES = ("search.json", "search.journal")
+TARGETS_FOLDER, TRIALS_FOLDER = "targets", "trials"
+SEARCH_FILE, SEARCH_JOURNAL = "search.json", "search.journal"
 OWN_FILES = (
     CONFIG_FILE,
     RECORD_FILE,
@@ -32,9 +33,10 @@ OWN_FILES = (
     "student.safetensors",
     "model.json",
     "probe.json",
-    *SEARCH_FILES,
+    SEARCH_FILE,
+    SEARCH_JOURNAL,
 )
-OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused", "trials", "tensorboard")
+OWN_FOLDERS = (CHECKPOINTS, "teachers", TARGETS_FOLDER, "members", "exits", "fused", TRIALS_FOLDER, "tensorboard")
 OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$|tfevents")
 
 

@@ -43,13 +43,14 @@ def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], fu
     runtime = Runtime.resolve(settings.device, settings.precision)
     shown = progress_for(progress) if isinstance(progress, str) else progress
     path = Path(settings.out) if settings.out else None
+    directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite)
     shown = tracked(shown, settings.log, run=path.name if path else function, folder=path, config=plain(config))
     networks, events = (path / CHECKPOINTS, path / EVENTS_FILE) if path else (None, None)
     return Experiment(
         runtime=runtime,
         progress=shown,
         cache=NetworkCache(networks, runtime, shown, events=events, is_shared=False),
-        directory=RunDirectory.check(path, config=config, overwrite=settings.overwrite),
+        directory=directory,
         opened=data,
         shown=settings.shown(),
         config=config,

@@ -12,6 +12,8 @@ import torch
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.run_directory import TARGETS_FOLDER
+from limbeck.distillation.sources import Network
 from limbeck.errors import TeacherError
 from limbeck.settings import TeacherSettings
 from limbeck.targets import TargetStore
@@ -32,8 +34,6 @@ from limbeck.teachers import (
 from limbeck.teachers.class_map import names_from
 from limbeck.training import Progress
 
-TARGETS_FOLDER = "targets"
-
 
 @dataclass(frozen=True, eq=False)
 class TargetSource:
@@ -44,7 +44,7 @@ class TargetSource:
 
 
 def open_store(
-    path: str | Path, context: Experiment, settings: TeacherSettings, fingerprints: Sequence[str]
+    path: str | Path, context: Experiment, settings: TeacherSettings, sources: Sequence[Teacher | Network]
 ) -> Teacher:
     """Open a store of soft targets for this very job.
 
@@ -52,10 +52,13 @@ def open_store(
         path: the store's folder.
         context: data and normalisation of the job.
         settings: views, weights and pooling of the job.
-        fingerprints: of the teachers that were given beside the store; none where none were.
+        sources: the job's, of which the trained teachers must be the store's; none where none were given.
     Raises:
         StoreError: a store of other samples, views, classes or teachers, or a damaged one; both values are shown.
     """
+    fingerprints = [
+        member.fingerprint for source in sources if isinstance(source, Teacher) for member in source.members
+    ]
     names = context.data.train.class_names
     own_names = read_manifest(Path(path)).plan.class_names
     has_own_classes = settings.maps_classes and own_names != list(names)

@@ -70,12 +70,11 @@ def open_student(path: Path, *, factory: str | None = None, is_multi_label: bool
 
 def _from_folder(folder: Path, *, factory: str | None, is_multi_label: bool) -> Predictor:
     saved = load_model(folder, factory=load_factory(factory) if factory else None)
-    own = saved.normalise
     facts = Facts(
         class_names=tuple(saved.class_names),
         task="multi_label" if is_multi_label else "single_label",
         preprocess="none",
-        normalise=None if own is None else Normalise(tuple(own["mean"]), tuple(own["std"])),
+        normalise=Normalise.from_saved(saved.normalise),
         input_shape=saved.input_shape,
         fingerprint=saved.fingerprint,
         spec=saved.spec,

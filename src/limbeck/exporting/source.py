@@ -30,8 +30,7 @@ class Exported:
     @property
     def normalise(self) -> Normalise | None:
         """What its inputs are normalised by."""
-        own = self.saved.normalise
-        return None if own is None else Normalise(mean=tuple(own["mean"]), std=tuple(own["std"]))
+        return Normalise.from_saved(self.saved.normalise)
 
 
 def exported_from(student: str | Path | RunResult | SavedModel, *, factory: str | None = None) -> Exported:

@@ -17,6 +17,7 @@ from limbeck.distillation import Experiment, NetworkCache, NetworkSource, RunRes
 from limbeck.distillation.arguments import Teachers, TrainData, job
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
+from limbeck.distillation.run_directory import SEARCH_FILE, TRIALS_FOLDER
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.target_source import choose_target_source, open_store
@@ -32,7 +33,6 @@ from limbeck.settings import Doc, SearchSettings
 from limbeck.teachers import Teacher
 from limbeck.training import evaluate
 
-SEARCH_FILE, TRIALS_FOLDER = "search.json", "trials"
 SEARCH_FORMAT, SEARCH_VERSION = "limbeck-search", 1
 
 
@@ -106,13 +106,10 @@ def search(settings: SearchJob) -> SearchResult:
         "teachers": [source.name for source in sources],
     }
     experiment = open_run(data, settings, names=names, function="search")
+    stored = None if settings.store is None else open_store(settings.store, experiment, settings, sources)
     experiment.directory.begin()
     prepared = prepare_teachers(sources, experiment, settings)
     teacher_accuracy = _teacher_accuracy(prepared, experiment)
-    stored = None
-    if settings.store is not None:
-        ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
-        stored = open_store(settings.store, experiment, settings, ready)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     storage = open_storage(experiment.directory.path)
     studies = [CandidateStudy(candidate.name, settings, storage) for candidate in candidates]
