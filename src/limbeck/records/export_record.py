@@ -10,6 +10,7 @@ from limbeck.records.codec import decode_record, encode_record
 EXPORT_FORMAT = "limbeck-export"
 EXPORT_VERSION = 1
 EXPORT_FILE = "export.json"
+EXPORTS_FOLDER = "export"  # of a run's folder: one folder for each kind of export
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from limbeck.reports.claims import reproduction_table
 from limbeck.reports.class_sets import save_class_sets_picture
-from limbeck.reports.html import render_report, render_reproduction, write_report
+from limbeck.reports.html import redraw_report, render_report, render_reproduction, write_report
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
@@ -18,6 +18,7 @@ __all__ = [
     "read_record",
     "read_reproduction",
     "read_results",
+    "redraw_report",
     "render_report",
     "render_reproduction",
     "reproduction_table",
