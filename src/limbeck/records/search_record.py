@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from limbeck.records.codec import decode_record, encode_record
+from limbeck.records.notebook import html_table
 
 SEARCH_FORMAT, SEARCH_VERSION = "limbeck-search", 1
 SEARCH_FILE = "search.json"
@@ -58,6 +59,25 @@ class SearchRecord:
     answer: str
     notes: list[str] = field(default_factory=list)
     min_kept: float | None = None
+
+    def __repr__(self) -> str:
+        return f"SearchRecord({len(self.points)} candidates, {len(self.front)} on the front: {self.answer!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the answer and the candidates, for a notebook."""
+        rows = [
+            [
+                point.name,
+                f"{point.num_parameters:,}",
+                *([] if self.cost == "parameters" else [f"{point.cost:.3g}"]),
+                f"{100 * point.accuracy:.2f}",
+                "chosen" if point.name == self.chosen else "front" if point.name in self.front else "",
+            ]
+            for point in self.points
+        ]
+        cost = [] if self.cost == "parameters" else [self.cost]
+        headings = ["candidate", "parameters", *cost, "validation accuracy (%)", "place"]
+        return html_table(headings, rows, caption=self.answer)
 
 
 def search_to_json(record: SearchRecord) -> str:

@@ -3,6 +3,7 @@
 from limbeck.reports.claims import reproduction_table
 from limbeck.reports.class_sets import save_class_sets_picture
 from limbeck.reports.html import redraw_report, render_report, render_reproduction, write_report
+from limbeck.reports.plotting import plot_run, plot_search, summary_html
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
@@ -14,6 +15,8 @@ __all__ = [
     "RunSummary",
     "SummaryRow",
     "UtterancePicture",
+    "plot_run",
+    "plot_search",
     "read_any_record",
     "read_record",
     "read_reproduction",
@@ -26,6 +29,7 @@ __all__ = [
     "save_class_sets_picture",
     "save_utterance_picture",
     "summarise_run",
+    "summary_html",
     "summary_table",
     "summary_text",
     "write_report",

@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from limbeck.distillation import Experiment, NetworkCache, NetworkSource, RunResult, TrainedNetwork
 from limbeck.distillation.arguments import Teachers, TrainData, job
@@ -25,7 +25,7 @@ from limbeck.errors import DataError, TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.records import Comparison, write_text
 from limbeck.records.search_record import SEARCH_FILE, Point, SearchRecord, search_to_json
-from limbeck.reports import write_report
+from limbeck.reports import plot_search, write_report
 from limbeck.searching.candidates import Candidate, candidates_of
 from limbeck.searching.front import answer_of, chosen_of_front, front_of, winners_of
 from limbeck.searching.study import CandidateStudy, open_storage, require_optuna
@@ -33,6 +33,9 @@ from limbeck.searching.trying import Trials
 from limbeck.settings import Doc, SearchSettings
 from limbeck.teachers import Teacher
 from limbeck.training import evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class SearchResult:
 
     def __repr__(self) -> str:
         return f"SearchResult({self.found.answer!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the answer and the candidates for a notebook."""
+        return self.found._repr_html_()
+
+    def plot(self) -> Figure:
+        """Return validation accuracy against cost, with the front, as a matplotlib figure."""
+        return plot_search(self.found)
 
 
 @job(SearchJob)

@@ -23,6 +23,7 @@ from limbeck.reports.wording import percent, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 HOW_TO_READ = (
     "Each mark is a candidate with the best of the settings that were tried for it: up is more accurate on validation, "
@@ -44,11 +45,31 @@ def search_front_figure(record: SearchRecord) -> ReportFigure | None:
     points = [point for point in record.points if point.cost > 0]
     if not points:
         return None
+    figure, legend, label = draw_candidates(record, points)
+    told = "; ".join(
+        f"{printable(p.name)} {percent(p.accuracy)} at {cost_text(record, p.cost)}" for p in _front(record, points)
+    )
+    panel = Panel(to_svg(figure, "front"), f"Validation accuracy against {label}; the front: {told}.", wide=True)
+    return ReportFigure("front", "Accuracy against cost", HOW_TO_READ, [panel], legend, columns=1)
+
+
+def draw_candidates(
+    record: SearchRecord, points: list[Point], *, with_tips: bool = True
+) -> tuple[Figure, list[LegendEntry], str]:
+    """Draw candidates, front and goals within ``drawing_style``.
+
+    Args:
+        record: of the search.
+        points: its candidates, of costs above 0.
+        with_tips: texts that a page shows on hover; else the names of the front stand beside its marks.
+    Returns:
+        The figure, its legend, and what its cost axis is.
+    """
     figure = new_figure(width=LARGE, height=0.62 * LARGE)
     label = f"{COSTS.get(record.cost, record.cost)} (log scale)"
     axes = figure.add_subplot(xscale="log", xlabel=label, ylabel="validation accuracy (%)")
     legend = _draw_goals(axes, record)
-    front = sorted((point for point in points if point.name in record.front), key=lambda point: point.cost)
+    front = _front(record, points)
     axes.plot([p.cost for p in front], [100 * p.accuracy for p in front], color=OTHER_STYLES[0].colour, linewidth=1.2)
     _limits(axes, record, points)
     for number, point in enumerate(points):
@@ -58,27 +79,39 @@ def search_front_figure(record: SearchRecord) -> ReportFigure | None:
             [point.cost], [100 * point.accuracy], style.marker,
             color=style.colour, markersize=size, gid=f"spot-{number}", clip_on=False,
         )  # fmt: skip
-        add_tip(axes, f"spot-{number}", point.cost, 100 * point.accuracy, _tip(record, point))
+        if with_tips:
+            add_tip(axes, f"spot-{number}", point.cost, 100 * point.accuracy, _tip(record, point))
+        elif point in front:
+            axes.annotate(point.name, (point.cost, 100 * point.accuracy), xytext=(8, -11), textcoords="offset points")
     write_few_log_ticks(axes.xaxis, lambda cost: cost_text(record, cost))
     light_grid(axes)
     set_margins(figure)
     shown = {place_of(record, point) for point in points}
     legend = [legend_entry(MEANINGS[place], STYLES[place], line=False) for place in STYLES if place in shown] + legend
-    told = "; ".join(f"{printable(p.name)} {percent(p.accuracy)} at {cost_text(record, p.cost)}" for p in front)
-    panel = Panel(to_svg(figure, "front"), f"Validation accuracy against {label}; the front: {told}.", wide=True)
-    return ReportFigure("front", "Accuracy against cost", HOW_TO_READ, [panel], legend, columns=1)
+    return figure, legend, label
+
+
+def _front(record: SearchRecord, points: list[Point]) -> list[Point]:
+    return sorted((point for point in points if point.name in record.front), key=lambda point: point.cost)
 
 
 def _draw_goals(axes: Axes, record: SearchRecord) -> list[LegendEntry]:
     """Draw the teacher's accuracy, and the share of it that was asked for; return their lines of the legend."""
     teacher, legend = ROLE_STYLES["teacher"], []
-    axes.axhline(100 * record.teacher_accuracy, color=teacher.colour, linewidth=1.2, linestyle=(0, teacher.dashes))
+    axes.axhline(
+        100 * record.teacher_accuracy,
+        color=teacher.colour,
+        linewidth=1.2,
+        linestyle=(0, teacher.dashes),
+        label="teacher",
+    )
     legend.append(legend_entry("teacher", teacher, marker=False))
     if record.min_kept is not None:
         colour = ROLE_STYLES["baseline"].colour
         enough = 100 * record.min_kept * record.teacher_accuracy
-        axes.axhline(enough, color=colour, linewidth=1.2, linestyle=(0, ENOUGH_DASHES))
-        legend.append(LegendEntry(f"{100 * record.min_kept:g} % of it, asked for", css_colour(colour), "8 4"))
+        told = f"{100 * record.min_kept:g} % of it, asked for"
+        axes.axhline(enough, color=colour, linewidth=1.2, linestyle=(0, ENOUGH_DASHES), label=told)
+        legend.append(LegendEntry(told, css_colour(colour), "8 4"))
     return legend
 
 
