@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limbeck.records.codec import decode_record, encode_record
+from limbeck.records.notebook import html_table, mean_text
 
 EXPORT_FORMAT = "limbeck-export"
 EXPORT_VERSION = 1
 EXPORT_FILE = "export.json"
+EXPORTS_FOLDER = "export"  # of a run's folder: one folder for each kind of export
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,32 @@ class ExportRecord:
     files: list[ExportedFile]
     environment: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"ExportRecord({self.network} to {self.to}: {', '.join(file.file for file in self.files)})"
+
+    def _repr_html_(self) -> str:
+        """Return the files beside the network, for a notebook."""
+        rows = [
+            [
+                file.file,
+                file.precision,
+                mean_text([] if file.accuracy is None else [file.accuracy], factor=100, decimals=2),
+                f"{file.num_changed_predictions} of {file.num_samples}",
+                f"{file.max_logit_difference:.2g}",
+                f"{file.num_bytes:,}",
+            ]
+            for file in self.files
+        ]
+        headings = [
+            "file",
+            "precision",
+            "accuracy (%)",
+            "predictions changed",
+            "largest difference of a logit",
+            "bytes",
+        ]
+        return html_table(headings, rows, caption=f"{self.network} on {self.data}, {self.split}")
 
 
 def export_to_json(record: ExportRecord) -> str:
