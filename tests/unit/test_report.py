@@ -15,6 +15,7 @@ import pytest
 from limbeck.errors import OutputError, RecordError
 from limbeck.records import DarkKnowledge, Measurement, NetworkRecord, ReliabilityBin, to_json, write_text
 from limbeck.reports import (
+    check_page,
     read_record,
     render_report,
     summarise_run,
@@ -545,7 +546,12 @@ def test_write_report_and_read_record_round_trip(bare, tmp_path):
     assert read_record(str(tmp_path / "record.json")) == bare
     assert write_report(bare, tmp_path) == tmp_path / "report.html"
     assert write_report(bare, tmp_path / "other.html") == tmp_path / "other.html"
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render_report(bare)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith(render_report(bare))
+    assert check_page(page, source="page")
+    assert not check_page(render_report(bare), source="an earlier release's")
+    with pytest.raises(RecordError, match="changed after it was written"):
+        check_page(page.replace("digits", "dagits"), source="page")
 
 
 def test_the_page_of_an_unsealed_record_says_so(bare, tmp_path):

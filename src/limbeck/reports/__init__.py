@@ -2,7 +2,7 @@
 
 from limbeck.reports.claims import reproduction_table
 from limbeck.reports.class_sets import save_class_sets_picture
-from limbeck.reports.html import redraw_report, render_report, render_reproduction, write_report
+from limbeck.reports.html import check_page, redraw_report, render_report, render_reproduction, write_report
 from limbeck.reports.plotting import plot_run, plot_search, summary_html
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown
@@ -15,6 +15,7 @@ __all__ = [
     "RunSummary",
     "SummaryRow",
     "UtterancePicture",
+    "check_page",
     "plot_run",
     "plot_search",
     "read_any_record",

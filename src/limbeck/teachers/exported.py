@@ -15,6 +15,7 @@ import torch
 
 from limbeck.errors import TeacherError
 from limbeck.models.fixed import FixedNetwork
+from limbeck.records.export_record import check_exported
 from limbeck.teachers.module import ModuleTeacher
 
 _ARITHMETIC = "add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_"
@@ -66,6 +67,7 @@ def load_exported(path: Path | str, *, name: str | None = None, **options: Any) 
         TeacherError: no such file, a damaged one, or one that would run code.
     """
     path = Path(path)
+    check_exported(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 from limbeck.errors import MissingPackage, TeacherError
 from limbeck.inputs import Inputs, describe, num_rows
 from limbeck.models.calling import LogitsAt
+from limbeck.records.export_record import check_exported
 from limbeck.teachers.feeding import Transform
 from limbeck.teachers.function import FunctionTeacher
 from limbeck.teachers.outputs import SMOOTHING
@@ -60,6 +61,7 @@ def onnx_teacher(
         TeacherError: a file that cannot be read, or that needs other inputs.
     """
     path = Path(path)
+    check_exported(path)
     session = OnnxSession(path)
     return FunctionTeacher(
         session,
