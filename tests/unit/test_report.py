@@ -24,10 +24,10 @@ from limbeck.reports import (
     write_report,
 )
 from limbeck.reports.confusions import most_confused_pairs, summed_confusions
-from limbeck.reports.drawing import PALETTE
 from limbeck.reports.figures.dark_knowledge import picture
 from limbeck.reports.figures.reliability import pooled_bins
 from limbeck.reports.quantities import QUANTITIES, column_for
+from limbeck.reports.style import PALETTE
 from limbeck.statistics import Summary
 
 SMALL = {"num_classes": 3, "seeds": (0, 1), "num_epochs": 2, "num_dark": 1, "num_test": 90}

@@ -14,6 +14,7 @@ import yaml
 
 from limbeck.errors import OutputError
 from limbeck.records import FolderLock, make_folder, remove_stale, write_text
+from limbeck.records.search_record import SEARCH_FILE
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "record.json"
@@ -24,7 +25,7 @@ MARKER = ".limbeck-run"
 MARK = "A run of limbeck writes this folder.\n"
 ASIDE = ".overwritten"  # within the folder: the run before, until the new one is whole
 TARGETS_FOLDER, TRIALS_FOLDER = "targets", "trials"
-SEARCH_FILE, SEARCH_JOURNAL = "search.json", "search.journal"
+SEARCH_JOURNAL = "search.journal"
 OWN_FILES = (
     CONFIG_FILE,
     RECORD_FILE,

@@ -22,7 +22,8 @@ from limbeck.inputs import named_tensors
 from limbeck.metrics import count_parameters
 from limbeck.models import SavedModel
 from limbeck.records import FolderLock, list_files, make_folder, partial_path, remove_stale, write_text
-from limbeck.records.export_record import EXPORT_FILE, ExportedInput, ExportRecord, export_to_json
+from limbeck.records.export_record import EXPORT_FILE, EXPORTS_FOLDER, ExportedInput, ExportRecord, export_to_json
+from limbeck.reports import redraw_report
 from limbeck.reports.model_card import CardFacts, model_card
 from limbeck.settings import Doc, ExportSettings
 from limbeck.training import Runtime, environment_facts
@@ -93,6 +94,8 @@ def _in_place(out: Path, exported: Exported, splits: Splits, samples: Samples, s
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    if exported.folder is not None and exported.run is not None and out.parent == exported.folder / EXPORTS_FOLDER:
+        redraw_report(exported.folder)  # with the table of these files
     return record
 
 
@@ -146,7 +149,7 @@ def _free_folder(exported: Exported, settings: ExportJob) -> Path:
     if settings.out is not None:
         out = Path(settings.out)
     elif exported.folder is not None:
-        out = exported.folder / "export" / settings.to
+        out = exported.folder / EXPORTS_FOLDER / settings.to
     else:
         raise InvalidValue("An export needs a folder.", expected="out=FOLDER: the network comes from no run's folder")
     if out.is_dir() and not any(out.iterdir()):

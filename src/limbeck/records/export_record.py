@@ -9,10 +9,12 @@ from typing import Any
 from limbeck.errors import RecordError
 from limbeck.records.codec import decode_record, encode_record
 from limbeck.records.files import hash_file
+from limbeck.records.notebook import html_table, mean_text
 
 EXPORT_FORMAT = "limbeck-export"
 EXPORT_VERSION = 1
 EXPORT_FILE = "export.json"
+EXPORTS_FOLDER = "export"  # of a run's folder: one folder for each kind of export
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,32 @@ class ExportRecord:
     def sha256_of(self) -> dict[str, str]:
         """Return the SHA-256 of every file that has one, by its path from the folder."""
         return {**{one.file: one.sha256 for one in self.files}, **self.others}
+
+    def __repr__(self) -> str:
+        return f"ExportRecord({self.network} to {self.to}: {', '.join(file.file for file in self.files)})"
+
+    def _repr_html_(self) -> str:
+        """Return the files beside the network, for a notebook."""
+        rows = [
+            [
+                file.file,
+                file.precision,
+                mean_text([] if file.accuracy is None else [file.accuracy], factor=100, decimals=2),
+                f"{file.num_changed_predictions} of {file.num_samples}",
+                f"{file.max_logit_difference:.2g}",
+                f"{file.num_bytes:,}",
+            ]
+            for file in self.files
+        ]
+        headings = [
+            "file",
+            "precision",
+            "accuracy (%)",
+            "predictions changed",
+            "largest difference of a logit",
+            "bytes",
+        ]
+        return html_table(headings, rows, caption=f"{self.network} on {self.data}, {self.split}")
 
 
 def export_to_json(record: ExportRecord) -> str:

@@ -2,7 +2,8 @@
 
 from limbeck.reports.claims import reproduction_table
 from limbeck.reports.class_sets import save_class_sets_picture
-from limbeck.reports.html import check_page, render_report, render_reproduction, write_report
+from limbeck.reports.html import check_page, redraw_report, render_report, render_reproduction, write_report
+from limbeck.reports.plotting import plot_run, plot_search, summary_html
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
@@ -15,10 +16,13 @@ __all__ = [
     "SummaryRow",
     "UtterancePicture",
     "check_page",
+    "plot_run",
+    "plot_search",
     "read_any_record",
     "read_record",
     "read_reproduction",
     "read_results",
+    "redraw_report",
     "render_report",
     "render_reproduction",
     "reproduction_table",
@@ -26,6 +30,7 @@ __all__ = [
     "save_class_sets_picture",
     "save_utterance_picture",
     "summarise_run",
+    "summary_html",
     "summary_table",
     "summary_text",
     "write_report",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from limbeck.records import RunRecord
-from limbeck.reports.drawing import ReportFigure, drawing_style
+from limbeck.records.search_record import SearchRecord
+from limbeck.reports.drawing import ReportFigure
 from limbeck.reports.figures.comparisons import comparisons_figure
 from limbeck.reports.figures.confusion import confusion_figure
 from limbeck.reports.figures.curves import curves_figure
@@ -13,8 +14,10 @@ from limbeck.reports.figures.heat_map import heat_map_figure
 from limbeck.reports.figures.lines import lines_figure
 from limbeck.reports.figures.points import points_figure
 from limbeck.reports.figures.reliability import reliability_figure
+from limbeck.reports.figures.search_front import search_front_figure
 from limbeck.reports.figures.seeds import seeds_figure
 from limbeck.reports.figures.tradeoff import tradeoff_figure
+from limbeck.reports.style import drawing_style
 from limbeck.reports.summary import RunSummary
 from limbeck.reproduction import ReproductionRecord
 
@@ -36,6 +39,12 @@ def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigu
             dark_knowledge_figure(record),
         ]
     return {figure.key: figure for figure in figures if figure is not None}
+
+
+def draw_front(record: SearchRecord) -> ReportFigure | None:
+    """Return the figure of a search; None where no candidate was trained."""
+    with drawing_style():
+        return search_front_figure(record)
 
 
 def draw_observations(record: ReproductionRecord) -> list[ReportFigure]:

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING
 
 from limbeck.records import RunRecord
 from limbeck.reports.confusions import Matrix, summed_confusions
-from limbeck.reports.drawing import (
-    INK,
-    LARGE,
-    PAPER,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    css_colour,
-    new_figure,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import LARGE, LegendEntry, Panel, ReportFigure, new_figure, set_margins, to_svg
+from limbeck.reports.style import INK, PAPER, css_colour
 from limbeck.reports.wording import plain_number, printable
 
 if TYPE_CHECKING:

@@ -7,18 +7,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from limbeck.records import DarkKnowledge, RunRecord
-from limbeck.reports.drawing import (
-    INK,
-    WIDTH,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    css_colour,
-    new_figure,
-    set_margins,
-    text_width,
-    to_svg,
-)
+from limbeck.reports.drawing import WIDTH, LegendEntry, Panel, ReportFigure, new_figure, set_margins, text_width, to_svg
+from limbeck.reports.style import INK, css_colour
 from limbeck.reports.wording import percent, printable
 
 if TYPE_CHECKING:
