@@ -14,7 +14,16 @@ import pytest
 
 from limbeck.distillation.run_directory import MARK, MARKER, RunDirectory
 from limbeck.models import build, save_model
-from limbeck.records import FolderInUse, FolderLock, folder_lock, lock_scope, waiting_lock
+from limbeck.records import (
+    FolderInUse,
+    FolderLock,
+    folder_lock,
+    lock_scope,
+    partial_path,
+    remove_stale,
+    waiting_lock,
+    write_text,
+)
 from limbeck.records.locking import LOCK_FILE
 from limbeck.specialists import SpecialistPlan
 from limbeck.targets import TargetStore
@@ -178,3 +187,16 @@ def test_a_wait_ends_when_the_other_is_gone(tmp_path, start):
     threading.Timer(0.2, first.kill).start()
     with waiting_lock(tmp_path):
         assert first.wait() == -signal.SIGKILL
+
+
+def test_names_for_half_written_files_fit_and_are_cleared_by_name_alone(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = ["a[1].json", "ä" * 120, "b.json"]
+    for name in names:
+        write_text(tmp_path / name, name)
+        partial = partial_path(tmp_path / name)
+        partial.with_name(partial.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-")).write_text("half")
+    for left, name in zip((2, 1, 0), names, strict=True):
+        remove_stale(tmp_path, name)
+        assert len(list(tmp_path.iterdir())) == len(names) + left

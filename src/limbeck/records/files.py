@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import os
 import platform
@@ -19,6 +20,7 @@ from limbeck.errors import OutputError
 PARTIAL = re.compile(r"\.partial-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}$")
 FOREIGN_SECONDS = 7 * 24 * 3600  # a partial of another machine that nobody has touched for so long is left over
 _READ_BYTES = 8 << 20
+_STEM_BYTES = 200  # of 255 that a name may have
 
 
 def make_folder(path: Path, *, remedy: str = "choose another --out folder") -> Path:
@@ -85,7 +87,7 @@ def partial_path(path: Path) -> Path:
 
     It tells the machine and the process, so that :func:`remove_stale` knows what nobody writes any more.
     """
-    return path.with_name(f"{path.name}.partial-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    return path.with_name(f"{_stem(path.name)}.partial-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
 
 def is_stale(path: Path) -> bool:
@@ -107,8 +109,14 @@ def is_stale(path: Path) -> bool:
         return False
 
 
-def remove_stale(folder: Path, pattern: str = "**/*") -> None:
-    """Remove what processes that are gone have left half-written in a folder; what others write is left alone."""
+def remove_stale(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that are gone have left half-written; what others write is left alone.
+
+    Args:
+        folder: looked through with all that is in it.
+        name: of one file or folder right in it, of which alone it is removed.
+    """
+    pattern = "**/*" if name is None else glob.escape(_stem(name))
     for path in list(folder.glob(f"{pattern}.partial-*")):
         if not is_stale(path):
             continue
@@ -130,6 +138,11 @@ def process_is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def _stem(name: str) -> str:
+    """Return as much of a name as leaves room for what is appended to it."""
+    return os.fsdecode(os.fsencode(name)[:_STEM_BYTES]) if len(os.fsencode(name)) > _STEM_BYTES else name
 
 
 @functools.cache

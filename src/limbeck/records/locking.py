@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOCK_FILE = ".limbeck.lock"
 ORPHAN_SECONDS = 15.0  # children of a process that was killed may hold its lock for so long
+TELLING_SECONDS = 0.5  # after which whoever has a lock has written who it is, or only looked at it
 _POLL_SECONDS = 0.05
 _SCOPE: ContextVar[ExitStack | None] = ContextVar("limbeck_lock_scope", default=None)
 
@@ -74,9 +75,13 @@ class FolderLock:
             self._lock = None
 
     def check_free(self) -> None:
-        """Raise FolderInUse where another process has the lock; write nothing."""
+        """Raise FolderInUse where another process has the lock; write nothing, but forget a process that is gone."""
         if self.path.is_file() and os.access(self.path, os.W_OK):
-            self._taken(wait=False).release(force=True)
+            self._lock = self._taken(wait=False)
+            if self.owner():
+                self._say(None)
+            self._lock.release(force=True)
+            self._lock = None
 
     def __enter__(self) -> FolderLock:
         self.acquire()
@@ -90,8 +95,10 @@ class FolderLock:
 
         lock = FileLock(self.path, thread_local=False)
         deadline = time.monotonic() + ORPHAN_SECONDS
+        told = time.monotonic() + TELLING_SECONDS
         while not self._is_taken(lock, wait=wait):
-            if not _is_gone(owner := self.owner()) or time.monotonic() > deadline:
+            owner, now = self.owner(), time.monotonic()
+            if now > deadline or not (_is_gone(owner) or (not owner and now < told)):
                 raise self._in_use(owner)
             time.sleep(_POLL_SECONDS)
         return lock
