@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from limbeck.commands import cache as cache_module
 from limbeck.data import Views, augmentations_from, load_data
 from limbeck.models import build, save_model
 from limbeck.targets import TargetStore
@@ -158,6 +159,22 @@ def test_several_processes_share_the_shards(limbeck, tmp_path, big):
     last = cache(limbeck, *job, "--shards", "0::2")
     assert "size: 18,116 bytes in 7 shards" in last.stdout
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
+
+
+def test_another_process_may_end_last_between_two_looks(limbeck, monkeypatch, big):
+    job = ["--teacher", big, "--codec", "dense8", "--batch-size", "100", "--shard-bytes", "3000"]
+
+    def outrun(*arguments, shards, **settings):
+        found = collected(*arguments, shards=shards, **settings)
+        monkeypatch.setattr(cache_module, "collect", collected)
+        collected(*arguments, **settings)  # what others do just then
+        return found
+
+    collected = cache_module.collect
+    monkeypatch.setattr(cache_module, "collect", outrun)
+    part = cache(limbeck, *job, "--shards", "0:2")
+    assert part.returncode == 0, part.stderr
+    assert "size: 18,116 bytes in 7 shards" in part.stdout
 
 
 @pytest.mark.parametrize(

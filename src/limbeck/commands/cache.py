@@ -94,7 +94,10 @@ def run(
             store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=report)
     except KeyboardInterrupt:
         raise CollectionInterrupted(out, plan, digest) from None
-    result = summarise(plan, out, num_complete=_num_complete(out, plan, digest), progress=reached)
+    num_complete = _num_complete(out, plan, digest)
+    if store is None and num_complete == plan.num_shards:  # other processes have ended since
+        store = collect(teacher, splits.train, views, out, **arguments, shards=shards)
+    result = summarise(plan, out, num_complete=num_complete, progress=reached)
     if store is not None:
         result["num_bytes"] = store.num_bytes
         result["break_even"] = break_even(
