@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from limbeck import bounds
 from limbeck.data import archives, unpack
 from limbeck.errors import DataError
 
@@ -115,9 +116,11 @@ def test_bombs_are_refused_by_what_they_unpack_to(tmp_path, monkeypatch):
     path = make_zip(tmp_path / "x.zip", {"pets/zeros.png": bytes(3_000_000)})
     with pytest.raises(DataError, match="more than 1000000 bytes"):
         unpack(path, tmp_path / "out", max_bytes=1_000_000)
-    monkeypatch.setattr(archives, "_ALWAYS_ALLOWED_BYTES", 1000)
+    monkeypatch.setattr(bounds, "ALWAYS_ALLOWED_BYTES", 1000)
     with pytest.raises(DataError, match="bytes unpacked"):  # deflate packs zeros a thousandfold; 200 is the limit
         unpack(path, tmp_path / "out")
+    with pytest.raises(DataError, match="bytes unpacked"):
+        unpack(make_tar(tmp_path / "z.tgz", {"pets/zeros.png": bytes(3_000_000)}), tmp_path / "out")
     monkeypatch.setattr(archives, "MAX_MEMBERS", 1)
     with pytest.raises(DataError, match="more members"):
         unpack(make_tar(tmp_path / "y.tgz", GOOD), tmp_path / "out")

@@ -14,15 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from limbeck.bounds import ALWAYS_ALLOWED_BYTES, unpacked_limit
 from limbeck.errors import DataError, OutputError
 from limbeck.records import partial_path, remove_stale, tell_remade, write_listing
 from limbeck.records.listing import discard, wrong_with
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_UNPACKED_BYTES = 256 << 30
-MAX_RATIO = 200  # unpacked over packed, once more than a gibibyte is unpacked
 MAX_MEMBERS = 20_000_000
-_ALWAYS_ALLOWED_BYTES = 1 << 30
 _BLOCK = 1 << 20
 
 
@@ -68,7 +67,7 @@ def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> Path:
         if wrong:
             tell_remade(target, why=f"damaged ({wrong})")
         discard(target)
-    limit = max(_ALWAYS_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size) if max_bytes is None else max_bytes
+    limit = unpacked_limit(archive.stat().st_size) if max_bytes is None else max_bytes
     try:
         into.mkdir(parents=True, exist_ok=True)
         remove_stale(into, target.name)
@@ -96,7 +95,7 @@ def _unpack_members(archive: Path, folder: Path, limit: int) -> dict[str, str]:
     """Write every member below a folder; return the SHA-256 of each by its path."""
     unpacked, files = 0, {}
     with _damage_told(archive):
-        for number, (name, content) in enumerate(_members(archive)):
+        for number, (name, content) in enumerate(_members(archive, limit)):
             if number >= MAX_MEMBERS:
                 raise _refusal(archive, name, "more members than any data set has")
             inner = _safe_path(archive, name)
@@ -119,10 +118,12 @@ def _unpack_members(archive: Path, folder: Path, limit: int) -> dict[str, str]:
     return files
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _members(archive: Path, limit: int) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Yield (path, content) of each member, in order; content is None for folders."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
+            if sum(entry.file_size for entry in zipped.infolist()) > limit:  # known before anything is written
+                raise _refusal(archive, "all of them", f"more than {limit} bytes unpacked")
             for entry in zipped.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -140,7 +141,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             if not (member.isreg() or member.isdir()):
                 raise _refusal(archive, member.name, "a link or device")
             yield member.name, None if member.isdir() else tar.extractfile(member)
-        for _ in range(_ALWAYS_ALLOWED_BYTES // _BLOCK):  # to the end of the stream, where its checksum stands
+        for _ in range(ALWAYS_ALLOWED_BYTES // _BLOCK):  # to the end of the stream, where its checksum stands
             if tar.fileobj is None or not tar.fileobj.read(_BLOCK):
                 break
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_plain_file
 from limbeck.errors import MissingPackage, TeacherError
 from limbeck.inputs import Inputs, describe, num_rows
 from limbeck.models.calling import LogitsAt
@@ -91,6 +92,7 @@ class OnnxSession:
             import onnxruntime
         except ImportError as error:
             raise MissingPackage("ONNX files need onnxruntime.", remedy="pip install 'limbeck[onnx]'") from error
+        require_plain_file(path)
         if not path.is_file():
             raise TeacherError(f"There is no file {path}.", expected="an ONNX file", remedy="check the path")
         options = onnxruntime.SessionOptions()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_memory
 from limbeck.data.video.segments import STREAMS, SegmentSettings, read_segments
 from limbeck.data.video.vectors import Array
 from limbeck.errors import DataError, RecordError
@@ -158,6 +160,9 @@ def _in_threads(read: Callable[[ClipFile], Any], clips: Sequence[ClipFile]) -> I
 
 
 def _allocate(place: Path | None, count: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    num_bytes = count * sum(math.prod(shape) * np.dtype(STREAMS[name][1]).itemsize for name, shape in shapes.items())
+    if place is None:
+        require_memory(num_bytes, f"The streams of {count:,} clips")
     allocated: dict[str, Array] = {}
     for name, shape in shapes.items():
         dtype = STREAMS[name][1]
