@@ -223,7 +223,7 @@ def test_a_damaged_file_is_written_again_and_that_is_said(whole, tmp_path, what)
 
 
 def test_what_is_half_written_is_removed_when_its_process_is_gone_and_left_alone_while_it_lives(tmp_path):
-    assert run(tmp_path, shards=[0]) is None
+    assert run(tmp_path) is not None
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     mine = partial_path(tmp_path / "member-0" / "shard-00004.bin")
@@ -422,3 +422,10 @@ def test_logits_that_are_there_already_can_be_kept(tmp_path):
     store = collect(LogitsTeacher(logits), samples, Views(), tmp_path, codec="dense16")
     expected = logits[samples.ids] - logits[samples.ids].amax(1, keepdim=True)
     assert_close(store.targets(samples.ids).logits_at(1.0), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_finished_store_is_found_without_writing_anything(whole, tmp_path):
+    store = Path(shutil.copytree(whole, tmp_path / "store"))
+    before = {path: path.stat().st_mtime_ns for path in (store, *store.rglob("*"))}
+    assert run(store) is not None
+    assert {path: path.stat().st_mtime_ns for path in (store, *store.rglob("*"))} == before

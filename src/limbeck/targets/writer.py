@@ -16,7 +16,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from limbeck.errors import OutputError, StoreError
-from limbeck.records import hash_file, partial_path, remove_stale, write_bytes
+from limbeck.records import hash_file, partial_path, write_bytes
 from limbeck.targets.codec import Codec
 from limbeck.targets.layout import MANIFEST, PLAN, member_folder, shard_file, sidecar_file
 from limbeck.targets.manifest import (
@@ -188,15 +188,16 @@ class ShardWriter:
             write_sealed(sidecar, self._folder / sidecar_file(member, self._shard), format_name=SHARD_FORMAT)
 
 
+def manifest_is_current(folder: Path, plan: Plan, plan_sha256: str) -> bool:
+    """Return whether the manifest is there, and lists every shard as it says it is whole."""
+    found = _found_shards(folder, plan, plan_sha256)
+    return found is not None and found == _listed_shards(folder)
+
+
 def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
     """Write the manifest if every shard is whole; return whether it is. One that is of other files is written anew."""
-    shards: list[list[ShardRecord]] = []
-    for member in range(len(plan.members)):
-        found = [_sidecar(folder, plan, plan_sha256, member, shard) for shard in range(plan.num_shards)]
-        whole = [record for record in found if record is not None]
-        if len(whole) < plan.num_shards:
-            return False
-        shards.append(whole)
+    if (shards := _found_shards(folder, plan, plan_sha256)) is None:
+        return False
     if _listed_shards(folder) != shards:
         from limbeck.version import __version__
 
@@ -207,8 +208,19 @@ def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
             "machine": f"{platform.system()} {platform.machine()}",
         }
         write_sealed(Manifest(plan, plan_sha256, shards, created, by), folder / MANIFEST, format_name=MANIFEST_FORMAT)
-    remove_stale(folder)
     return True
+
+
+def _found_shards(folder: Path, plan: Plan, plan_sha256: str) -> list[list[ShardRecord]] | None:
+    """Return every member's shards; None where one is not whole."""
+    shards: list[list[ShardRecord]] = []
+    for member in range(len(plan.members)):
+        found = [_sidecar(folder, plan, plan_sha256, member, shard) for shard in range(plan.num_shards)]
+        whole = [record for record in found if record is not None]
+        if len(whole) < plan.num_shards:
+            return None
+        shards.append(whole)
+    return shards
 
 
 def _listed_shards(folder: Path) -> list[list[ShardRecord]] | None:

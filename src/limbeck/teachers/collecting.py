@@ -8,7 +8,7 @@ anywhere and run again, or shared by several processes, ends in the same bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 
 from limbeck.data import Batch, Samples, Views, iterate_batches
 from limbeck.errors import InvalidValue, StoreError, TeacherError
-from limbeck.records import waiting_lock
+from limbeck.records import remove_stale, waiting_lock
 from limbeck.targets import Codec, Plan, TargetStore
 from limbeck.targets.layout import MANIFEST, PLAN
 from limbeck.targets.reader import open_codecs
@@ -24,6 +24,7 @@ from limbeck.targets.writer import (
     SHARD_BYTES,
     ShardWriter,
     damaged_files,
+    manifest_is_current,
     mend_ids,
     read_plan,
     shard_is_complete,
@@ -135,10 +136,11 @@ def collect(
             with ShardWriter(folder, plan, digest, shard) as writer:
                 collection.write(shard, writer)
         teacher.check_unchanged()
-    with waiting_lock(folder):
-        is_whole = write_manifest(folder, plan, digest)
-    if not is_whole:
-        return None
+    remove_stale(folder)
+    if not manifest_is_current(folder, plan, digest):
+        with waiting_lock(folder):
+            if not write_manifest(folder, plan, digest):
+                return None
     return TargetStore.open(folder, samples=samples, class_names=plan.class_names, verify="sizes")
 
 
@@ -195,17 +197,28 @@ def _prepare(
         )
     shown = views if settings.num_views is not None else views.clean
     teacher.check_fits(samples, shown)
-    with waiting_lock(folder):  # who comes second finds the plan of the first
-        if (folder / PLAN).exists():
-            plan, digest = read_plan(folder)
-        elif (folder / MANIFEST).exists():
-            raise StoreError(f"The store {folder} has lost its {PLAN}.", remedy="collect into another folder")
-        else:
-            forward = Forward(members, precision=settings.precision)
-            plan, digest = make_plan(folder, forward, samples, shown, settings, class_names=class_names)
-        check_plan(folder, plan, members, samples, shown, settings, class_names=class_names)
-        check_probe(folder, members, samples, shown)
+    if not (folder / PLAN).exists():
+        with waiting_lock(folder):  # who comes second finds the plan of the first
+            if not (folder / PLAN).exists():
+                _write_plan(members, samples, shown, folder, settings, class_names=class_names)
+    plan, digest = read_plan(folder)
+    check_plan(folder, plan, members, samples, shown, settings, class_names=class_names)
+    check_probe(folder, members, samples, shown)
     return plan, digest
+
+
+def _write_plan(
+    members: Sequence[Teacher],
+    samples: Samples,
+    shown: Views,
+    folder: Path,
+    settings: CollectionSettings,
+    *,
+    class_names: Sequence[str],
+) -> None:
+    if (folder / MANIFEST).exists():
+        raise StoreError(f"The store {folder} has lost its {PLAN}.", remedy="collect into another folder")
+    make_plan(folder, Forward(members, precision=settings.precision), samples, shown, settings, class_names=class_names)
 
 
 def members_of(teacher: Teacher) -> tuple[Teacher, ...]:
