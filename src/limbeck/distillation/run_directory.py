@@ -14,6 +14,7 @@ import yaml
 
 from limbeck.errors import OutputError
 from limbeck.records import FolderLock, make_folder, remove_stale, write_text
+from limbeck.records.files import remedy_of
 from limbeck.records.search_record import SEARCH_FILE
 
 CONFIG_FILE = "config.yaml"
@@ -81,6 +82,12 @@ class RunDirectory:
         if path is None:
             return RunDirectory(None)
         text = dump_config(config)
+        try:
+            path.exists()
+        except OSError as error:
+            raise OutputError(
+                f"No folder can be called {path!s:.80}...", received=error.strerror, remedy=remedy_of(error)
+            ) from error
         is_run = (path / MARKER).is_file()
         lock = run_lock(path)
         lock.check_free()
