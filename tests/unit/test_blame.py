@@ -50,7 +50,7 @@ def test_logits_beyond_float32_are_the_teacher_s_fault():
     logits[:, 0] = 1e300
     with pytest.raises(TeacherError, match="too large"):
         limbeck.LogitsTeacher(logits)
-    with pytest.raises(TeacherError, match="(?s)Large gives NaN or infinity.*float32"):
+    with pytest.raises(TeacherError, match=r"(?s)Large gives NaN or infinity.*float32"):
         limbeck.distill("mlp:widths=4", Large(), train=(INPUTS, LABELS), **QUICK)
 
 
