@@ -221,3 +221,32 @@ def test_every_end_has_a_message_and_a_code(monkeypatch, capsys, error, code, wo
     told = capsys.readouterr().err
     assert words in told
     assert "Traceback" not in told
+
+
+def test_a_stop_without_a_reason_is_told_as_one(capsys):
+    from limbeck.cli.running import stopping_cleanly
+
+    with pytest.raises(SystemExit) as ended, stopping_cleanly(kept="committee"):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.splitlines()[:2] == ["limbeck: stopped", "  kept: committee"]
+
+
+def test_a_folder_that_may_not_be_written_keeps_its_run(tmp_path, monkeypatch):
+    from limbeck.distillation import run_directory
+
+    job = {"train": (INPUTS, LABELS), "out": tmp_path / "run", **QUICK}
+    limbeck.train("mlp:widths=4", **job)
+    before = (tmp_path / "run" / "record.json").read_bytes()
+
+    replace = os.replace
+
+    def refuse(source, target):
+        if run_directory.ASIDE in str(target):
+            raise OSError(30, "Read-only file system")
+        replace(source, target)
+
+    monkeypatch.setattr(run_directory.os, "replace", refuse)
+    with pytest.raises(OutputError, match="cannot be moved aside"):
+        limbeck.train("mlp:widths=4", overwrite=True, **job)
+    assert (tmp_path / "run" / "record.json").read_bytes() == before

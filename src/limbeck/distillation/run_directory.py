@@ -113,7 +113,15 @@ class RunDirectory:
         if self.lock is not None:
             self.lock.acquire()
         if self.overwrites:
-            _move_aside(self.path)
+            try:
+                _move_aside(self.path)
+            except OSError as error:
+                raise OutputError(
+                    f"The run in {self.path} cannot be moved aside.",
+                    received=error.strerror,
+                    expected="a folder that may be written",
+                    remedy=remedy_of(error),
+                ) from error
         else:
             _check_free(self.path, self.config)  # again: others may have been at work since it was checked
         remove_stale(self.path)
