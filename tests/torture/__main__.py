@@ -95,6 +95,8 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     root = Path(tempfile.mkdtemp(prefix="limbeck-torture-"))
     os.environ["LIMBECK_CACHE"] = str(root / "cache")
+    (root / "temporary").mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(root / "temporary")  # where nobody else leaves files
     try:
         warm(root)
         base, lone, outside = root / "base", root / "lone", root / "outside"
@@ -122,7 +124,7 @@ def main() -> int:
         for name, share in SHARES.items():
             spend(share * total, attempts[name])
             print(f"{name}: {parts[name].attempts} attempts, {len(parts[name].complaints)} complaints", flush=True)
-        jobs(parts["jobs"], root, 20 if total < 300 else 500 if total > 1800 else 100)
+        jobs(parts["jobs"], root, 20 if total < 700 else 500 if total > 1800 else 100)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     command = f"TORTURE={asked} make torture" + (f" SEED={seed}" if seed else "")

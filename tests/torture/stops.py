@@ -16,6 +16,7 @@ from report import Part
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PATIENCE = 60.0
+STARTING_SECONDS = 0.1  # until a process listens to signals, as any other
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Stops:
         moment = self.draw.uniform(0, self.reference(name).outcome.seconds)
         with self.copy() as folder:
             stopped = run(COMMANDS[name], folder, kill=(number, moment), timeout=PATIENCE)
-            codes = (0, -number) if number == signal.SIGKILL else (0, 130)
+            died = number == signal.SIGKILL or moment < STARTING_SECONDS
+            codes = (0, 130, -number) if died else (0, 130)
             self._go_on(part, name, folder, stopped, codes, f"{name}, {number.name} at {moment:.2f} s")
 
     def cut(self, part: Part) -> None:
