@@ -24,7 +24,8 @@ from within import jobs, numbers
 
 SHARES = {"kill": 0.22, "cut": 0.16, "fail": 0.12, "damage": 0.18, "inputs": 0.22, "numbers": 0.06}  # of the time
 PROMISES = {
-    "kill": "SIGKILL, SIGTERM or SIGINT at a random moment; the same command then ends in the same bytes.",
+    "kill": "SIGKILL, SIGTERM or SIGINT at a random moment; the same command then ends in the same bytes. In its first "
+    "tenth of a second a process does not listen to signals yet.",
     "cut": "Killed at one of its file operations; the same command then ends in the same bytes and leaves "
     "nothing behind.",
     "fail": "From one file operation on every write fails (disk full, input/output error, read-only): exit code 2 with "
