@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data/.),)
 export LIMBECK_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test quick unit check architecture format bench clean
+.PHONY: demo test quick unit check architecture format bench torture clean
 
 demo: $(VENV)/installed
 	$(BIN)/limbeck distill --out $(OUT) --overwrite
@@ -43,6 +43,10 @@ format: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/limbeck bench loss
 	$(BIN)/limbeck bench step
+
+# An hour of kills, damage, full disks and odd inputs; TORTURE=quick takes two minutes. Writes docs/reliability.md.
+torture: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

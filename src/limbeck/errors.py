@@ -167,20 +167,28 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     )
 
 
+def _is_finite(value: object) -> bool:
+    """Return whether a value is a finite number, and no text."""
+    try:
+        return not isinstance(value, (str, bytes)) and math.isfinite(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def require_positive(name: str, value: float) -> None:
     """Raise InvalidValue unless ``value`` is a finite number above 0."""
-    if not (math.isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise InvalidValue(f"{name} must be above 0.", received=value, expected="a finite number > 0")
 
 
 def require_not_negative(name: str, value: float) -> None:
     """Raise InvalidValue unless ``value`` is a finite number of at least 0."""
-    if not (math.isfinite(value) and value >= 0):
+    if not (_is_finite(value) and value >= 0):
         raise InvalidValue(f"{name} must not be negative.", received=value, expected="a finite number >= 0")
 
 
 def require_fraction(name: str, value: float, *, below_one: bool = False) -> None:
     """Raise InvalidValue unless 0 <= value <= 1 (or < 1 where ``below_one``)."""
-    if not (math.isfinite(value) and value >= 0 and (value < 1 if below_one else value <= 1)):
+    if not (_is_finite(value) and value >= 0 and (value < 1 if below_one else value <= 1)):
         expected = "a number in [0, 1)" if below_one else "a number in [0, 1]"
         raise InvalidValue(f"{name} must be a fraction.", received=value, expected=expected)

@@ -59,6 +59,20 @@ def test_a_small_file_does_not_become_gigabytes(tmp_path):
         require_honest_zip(path, ModelError)
 
 
+@pytest.mark.parametrize(("place", "value"), [(6, 80), (8, 1)])  # a version of zip that nobody has; encrypted
+def test_zip_files_that_python_does_not_read_are_told(tmp_path, place, value):
+    path = tmp_path / "odd.npz"
+    np.savez(path, inputs=np.zeros((3, 2)), labels=np.arange(3))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"PK\x01\x02")
+    while start >= 0:
+        content[start + place] = value
+        start = content.find(b"PK\x01\x02", start + 4)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="Cannot read"):
+        load_data(path)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

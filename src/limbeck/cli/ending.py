@@ -15,6 +15,7 @@ from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OUR_MISTAKE, EXIT_USER
 from limbeck.errors import LimbeckError, OutputError
 from limbeck.version import __version__
 
+COMPLETION = "_LIMBECK_COMPLETE"  # set by a shell that asks what could follow
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
 
 
@@ -72,18 +73,23 @@ def _ended() -> int:
 
 
 def _run() -> int:
+    """Do what click's own main does, but for its ends: it says nothing where nobody reads, and little of signals."""
     import click
 
     from limbeck.cli.app import app
 
+    group = app()
+    if COMPLETION in os.environ:
+        group(prog_name="limbeck")
     try:
-        code = app()(prog_name="limbeck", standalone_mode=False)
+        with group.make_context("limbeck", sys.argv[1:]) as context:
+            group.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort as error:  # what click makes of Ctrl-C and of the end of its input
-        raise KeyboardInterrupt from error
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _refused(error: OSError) -> LimbeckError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,19 @@ def prepare(
     known = preset_values(kind, preset.values)
     config = resolve(kind, [Layer(preset.source, known, preset.lines), *layers])
     set_threads(config.num_threads)
-    return Prepared(config, splits, normalise_for(config, splits))
+    normalise = normalise_for(config, splits)
+    if config.normalise is True and normalise is not None:
+        splits = _with_note(splits)
+    return Prepared(config, splits, normalise)
+
+
+def _with_note(splits: Splits) -> Splits:
+    """Say where the normalisation was fitted on some of the samples: the configuration keeps its numbers."""
+    read, count = Normalise.fitted_on(splits.train), len(splits.train)
+    if read == count:
+        return splits
+    note = f"Mean and deviation of the inputs are those of {read:,} of {count:,} training samples, evenly spread."
+    return dataclasses.replace(splits, notes=(*splits.notes, note))
 
 
 def clip_options(

@@ -17,6 +17,7 @@ from typing import IO
 from limbeck.bounds import ALWAYS_ALLOWED_BYTES, unpacked_limit
 from limbeck.errors import DataError, OutputError
 from limbeck.records import partial_path, remove_stale, tell_remade, write_listing
+from limbeck.records.files import remedy_of
 from limbeck.records.listing import discard, wrong_with
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
@@ -85,7 +86,9 @@ def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> Path:
                 raise
     except (OSError, OutputError) as error:
         received = getattr(error, "received", None) or getattr(error, "strerror", None) or str(error)
-        raise DataError(f"Cannot unpack {archive}.", received=received, expected=f"room in {into}") from error
+        remedy = remedy_of(error) if isinstance(error, OSError) else error.remedy
+        expected = f"a folder to write in: {into}"
+        raise DataError(f"Cannot unpack {archive}.", received=received, expected=expected, remedy=remedy) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -48,7 +48,17 @@ def _as_part(value: Any, name: str) -> Inputs:
 
 
 def _tensor(value: Any, name: str) -> Tensor:
-    return value.detach() if isinstance(value, Tensor) else torch.from_numpy(_as_array(value, name))
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = _as_array(value, name)
+    if array.dtype.kind in "US":
+        raise DataError(
+            f"The inputs of {name} are words.",
+            received=f"an array of {array.dtype}",
+            expected="numbers",
+            remedy="give numbers as such: array.astype(float); token ids for texts",
+        )
+    return torch.from_numpy(array)
 
 
 def _kept(tensor: Tensor) -> Tensor:
@@ -151,6 +161,8 @@ def _as_array(values: Any, name: str) -> np.ndarray[Any, Any]:
         ) from error
     if array.dtype.kind not in "biufUS":
         raise DataError(f"{name} holds values that are not numbers.", received=f"an array of {array.dtype}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # which torch does not know
+        array = array.astype(np.float64)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     array = np.ascontiguousarray(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -50,6 +52,18 @@ def numbered_classes(largest: int, *, num_labels: int, name: str) -> tuple[str, 
             remedy="mend the label; where there are so many classes, give class_names",
         )
     return tuple(str(index) for index in range(largest + 1))
+
+
+def check_class_names(class_names: Sequence[str], name: str) -> None:
+    """Raise DataError where two classes have one name: they could not be told apart in results, maps and plans."""
+    if len(set(class_names)) < len(class_names):
+        repeated, count = Counter(class_names).most_common(1)[0]
+        raise DataError(
+            f"Classes of {name} have the same name.",
+            received=f"{repeated!r} {count} times",
+            expected="a name for each class",
+            remedy='add what tells them apart, such as "crane (bird)"',
+        )
 
 
 def check_ids(ids: Tensor, name: str) -> None:

@@ -16,6 +16,7 @@ from limbeck.inputs import Inputs, describe, map_inputs, named_tensors
 
 PIXEL_SCALE = 255.0  # of uint8 images: 255 becomes 1
 SIGNED_SCALE = 128.0  # of int8 images, such as residuals
+MOST_READ = 20_000  # samples that a normalisation is fitted on where each has to be read or decoded
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Normalise:
 
         Exact for uint8 images; in float64, sample by sample in order of id, for features. Both are rounded to eight
         significant digits, so that the fingerprint of views does not depend on how a machine adds. A constant channel
-        or feature gets std 1. Sources that read on demand are read once, in pieces.
+        or feature gets std 1. Of sources that read on demand, ``MOST_READ`` samples are read, evenly spread by id;
+        :meth:`fitted_on` says how many.
 
         Args:
             samples: usually the training split; raw.
@@ -96,8 +98,16 @@ class Normalise:
                 expected="float features or uint8 images",
                 remedy="leave it out for token ids (--no-normalise); give integer features as float32",
             )
+        if cls.fitted_on(samples) < len(samples):
+            step = len(samples) / MOST_READ
+            samples = samples.take(samples.positions_by_id[(torch.arange(MOST_READ) * step).long()].sort().values)
         mean, std = _moments_of_images(samples) if samples.is_image else _moments_of_features(samples)
         return cls(tuple(_rounded(value) for value in mean), tuple(_rounded(value) for value in std))
+
+    @staticmethod
+    def fitted_on(samples: Samples) -> int:
+        """Return how many of the samples :meth:`fit` reads: all that are in memory, else at most ``MOST_READ``."""
+        return len(samples) if samples.in_memory else min(len(samples), MOST_READ)
 
 
 def to_float(inputs: Inputs, normalise: Normalise | None) -> Inputs:

@@ -32,7 +32,7 @@ def load_npz(path: Path) -> Splits:
         check_headers(path)
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"Cannot read {path}.", received=str(error), expected="an .npz file of plain arrays") from error
     known = [prefix + key for prefix in _NPZ_PREFIXES for key in _NPZ_KEYS] + ["class_names"]
     for key in arrays:

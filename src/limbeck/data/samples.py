@@ -15,6 +15,7 @@ from limbeck.data.checks import (
     IGNORE_INDEX,
     UNLABELLED,
     Task,
+    check_class_names,
     check_ids,
     check_inputs,
     check_labels,
@@ -73,6 +74,7 @@ class Samples:
         object.__setattr__(self, "class_names", tuple(self.class_names))
         if cast("Task | None", self.task) is None:
             object.__setattr__(self, "task", "multi_label" if self.labels.dtype == torch.bool else "single_label")
+        check_class_names(self.class_names, self.name)
         in_memory = self.inputs if is_in_memory(self.inputs) else None
         num_inputs = len(self.inputs) if in_memory is None else num_rows(in_memory)
         check_lengths(self.name, num_ids=len(self.ids), num_inputs=num_inputs, num_labels=len(self.labels))

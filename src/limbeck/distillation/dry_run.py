@@ -16,6 +16,7 @@ from limbeck.distillation.sources import Network
 from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import LimbeckError, ModelError
 from limbeck.metrics import count_bytes, count_flops, exit_costs, latency
+from limbeck.metrics.rows import NoSoftmax
 from limbeck.models import EveryExit, ExitNetwork, save_model
 from limbeck.models.factory import failure
 from limbeck.teachers import Teacher
@@ -65,6 +66,13 @@ def _walk(experiment: Experiment, role: str, module: nn.Module, *, is_saved: boo
                     class_names=data.train.class_names,
                     normalise=None,
                 )
+    except NoSoftmax as error:
+        raise ModelError(
+            f"The {role} gives outputs that have no softmax; nothing was trained.",
+            received=f"{error.fact} {error.received}",
+            expected="finite logits that float32 can hold",
+            remedy="load the weights you meant; a learning rate has no part in it",
+        ) from error
     except LimbeckError as error:
         error.remedy = error.remedy or remedy
         raise

@@ -14,6 +14,7 @@ import yaml
 
 from limbeck.errors import OutputError
 from limbeck.records import FolderLock, make_folder, remove_stale, write_text
+from limbeck.records.files import remedy_of
 from limbeck.records.search_record import SEARCH_FILE
 
 CONFIG_FILE = "config.yaml"
@@ -81,6 +82,12 @@ class RunDirectory:
         if path is None:
             return RunDirectory(None)
         text = dump_config(config)
+        try:
+            path.exists()
+        except OSError as error:
+            raise OutputError(
+                f"No folder can be called {path!s:.80}...", received=error.strerror, remedy=remedy_of(error)
+            ) from error
         is_run = (path / MARKER).is_file()
         lock = run_lock(path)
         lock.check_free()
@@ -106,7 +113,15 @@ class RunDirectory:
         if self.lock is not None:
             self.lock.acquire()
         if self.overwrites:
-            _move_aside(self.path)
+            try:
+                _move_aside(self.path)
+            except OSError as error:
+                raise OutputError(
+                    f"The run in {self.path} cannot be moved aside.",
+                    received=error.strerror,
+                    expected="a folder that may be written",
+                    remedy=remedy_of(error),
+                ) from error
         else:
             _check_free(self.path, self.config)  # again: others may have been at work since it was checked
         remove_stale(self.path)

@@ -92,7 +92,11 @@ def divisor(temperature: float | Tensor, logits: Tensor) -> float | Tensor:
     of 0 there shows as a NaN loss.
     """
     if not isinstance(temperature, Tensor):
-        if not 0 < temperature < math.inf:  # a comparison that a compiler can trace; NaN fails it too
+        try:
+            is_positive = 0 < temperature < math.inf  # a comparison that a compiler can trace; NaN fails it too
+        except TypeError:  # text
+            is_positive = False
+        if not is_positive:
             require_positive("temperature", temperature)
         return temperature
     leading = logits.shape[:-1]

@@ -9,6 +9,11 @@ from torch import Tensor
 
 from limbeck.errors import InvalidValue, ShapeMismatch
 
+
+class NoSoftmax(InvalidValue):
+    """Logits whose softmax is no distribution: NaN, +inf, or nothing but -inf in a row."""
+
+
 _CHUNK = 2**21  # logits held in float64 at once: 16 MiB
 
 
@@ -32,7 +37,7 @@ def checked_logits(logits: Tensor, *, name: str = "logits") -> Tensor:
     logits = logits.detach()
     bad = ~logits.amax(dim=1).isfinite()
     if bad.any():
-        raise InvalidValue(
+        raise NoSoftmax(
             f"{int(bad.sum())} of {len(bad)} rows of {name} have no softmax.",
             received=f"NaN, +inf or nothing but -inf; the first is row {int(bad.nonzero()[0])}",
             expected="finite logits",

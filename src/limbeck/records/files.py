@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import glob
 import hashlib
@@ -66,11 +67,25 @@ def write_bytes(path: Path, content: bytes) -> None:
             f"Cannot write {path}.",
             received=error.strerror or str(error),
             expected="a writable folder with free space",
-            remedy="choose another --out folder or make room",
+            remedy=remedy_of(error),
         ) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def remedy_of(error: OSError) -> str:
+    """Return what helps where a file cannot be written.
+
+    Example:
+        >>> remedy_of(OSError(errno.ENAMETOOLONG, "File name too long"))
+        'choose a shorter name'
+    """
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room, or choose another --out folder; what is written stays, and the same command goes on"
+    return "choose another --out folder"
 
 
 def hash_file(path: Path) -> str:

@@ -93,7 +93,7 @@ def _features(folder: Path, rates: dict[str, int]) -> dict[str, Floats]:
         try:
             with np.load(arrays, allow_pickle=False) as file:
                 return {name: np.asarray(file[name], dtype=np.float32) for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise DataError(
                 f"Cannot read {arrays}.", received=str(error), expected="arrays, without pickles"
             ) from error

@@ -21,6 +21,8 @@ from limbeck.teachers.frozen import FrozenNetwork
 from limbeck.teachers.outputs import SMOOTHING, Outputs
 from limbeck.teachers.teacher import Teacher
 
+LARGEST_LOGIT = 1e30
+
 
 class ModuleTeacher(Teacher):
     """A trained network, frozen: any ``nn.Module``, compiled, wrapped or not, a TorchScript module, an exported graph.
@@ -155,10 +157,28 @@ def check_matrix(outputs: Tensor, ids: Tensor, count: int, *, name: str, may_be_
     # On an accelerator this check would wait for the device; there the loop's own check of the loss catches NaN.
     if outputs.device.type != "cpu" or _all_finite(outputs):
         return
+    check_magnitude(outputs, name=name)
     bad = outputs.isnan() | outputs.isposinf() if may_be_minus_infinity else ~outputs.isfinite()
     if bool(bad.any()):
         row = int(bad.flatten(1).any(dim=1).nonzero()[0])
-        raise TeacherError(f"The teacher {name} gives NaN or infinity.", received=f"sample id {int(ids[row])}")
+        raise TeacherError(
+            f"The teacher {name} gives NaN or infinity.",
+            received=f"sample id {int(ids[row])}",
+            expected="finite logits that float32 can hold",
+        )
+
+
+def check_magnitude(outputs: Tensor, *, name: str) -> None:
+    """Raise TeacherError where logits are finite and yet too large for float32, in which losses are computed."""
+    if outputs.dtype == torch.float64:
+        large = outputs.abs()[outputs.isfinite()]
+        if large.numel() and float(large.max()) > LARGEST_LOGIT:
+            raise TeacherError(
+                f"The teacher {name} gives logits that are too large.",
+                received=f"{float(large.max()):.4g}",
+                expected=f"at most {LARGEST_LOGIT:.0e}: losses are computed in float32",
+                remedy="scale its outputs, or see whether its training diverged",
+            )
 
 
 def _all_finite(values: Tensor) -> bool:

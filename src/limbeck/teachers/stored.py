@@ -11,6 +11,7 @@ from limbeck.data import Samples, Views
 from limbeck.errors import ShapeMismatch, TeacherError
 from limbeck.inputs import Inputs, device_of
 from limbeck.targets import DenseTargets, SoftTargets
+from limbeck.teachers.module import check_magnitude
 from limbeck.teachers.outputs import SMOOTHING, Outputs
 from limbeck.teachers.teacher import Teacher
 
@@ -27,7 +28,8 @@ class LogitsTeacher(Teacher):
         smoothing: of probabilities; see :class:`Outputs`.
     Raises:
         ShapeMismatch: logits that are not a matrix, or ids of another number.
-        TeacherError: NaN or +inf among the logits, an id twice, or probabilities that were not said to be some.
+        TeacherError: NaN or infinity among the logits, ones beyond float32, an id twice, or probabilities that
+            were not said to be some.
     """
 
     def __init__(
@@ -51,6 +53,15 @@ class LogitsTeacher(Teacher):
         if bool(logits.isnan().any()) or bool(logits.isposinf().any()):
             row = int((logits.isnan() | logits.isposinf()).flatten(1).any(dim=1).nonzero()[0])
             raise TeacherError("The stored logits hold NaN or infinity.", received=f"sample id {int(ids[row])}")
+        check_magnitude(logits, name=name)
+        if fingerprint is None and outputs in (None, "logits") and bool(logits.isneginf().any()):
+            row = int(logits.isneginf().flatten(1).any(dim=1).nonzero()[0])
+            raise TeacherError(
+                "The stored logits rule a class out.",
+                received=f"-inf at sample id {int(ids[row])}",
+                expected="finite logits",
+                remedy='probabilities with zeros are given as such, with outputs="probs" and smoothing',
+            )
         taken_as = Outputs(name, outputs=outputs, smoothing=smoothing)
         self._note = taken_as.note
         self._taken_as = taken_as if fingerprint is None else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +47,39 @@ def load_checkpoint(path: Path, *, identity: dict[str, str]) -> dict[str, Any]:
     archive = checked_archive(path)
     try:
         loaded = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is no checkpoint.", received=str(error).splitlines()[0]) from error
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is no checkpoint.", received=f"{error}".partition("\n")[0]) from error
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} is no checkpoint.", received=type(loaded).__name__, expected="a dictionary")
     if loaded.get("format") != FORMAT or loaded.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has another format.",
             received=f"{loaded.get('format')} {loaded.get('version')}",
             expected=f"{FORMAT} {VERSION}",
         )
-    _check_identity(path, json.loads(loaded["identity"]), identity)
-    state: dict[str, Any] = loaded["state"]
+    with restoring(path):
+        _check_identity(path, dict(json.loads(loaded["identity"])), identity)
+        state: dict[str, Any] = loaded["state"]
+        state.keys()
     return state
+
+
+@contextlib.contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Tell of a checkpoint, sealed or not, whose content is not what a training of this kind writes.
+
+    Raises:
+        CheckpointError: a part is missing, or of another type or shape.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of such a training.",
+            received=f"{type(error).__name__}: {error}".partition("\n")[0][:200],
+            expected="the state that this release writes",
+            remedy="delete it to start this network again",
+        ) from error
 
 
 def checked_archive(path: Path) -> bytes:

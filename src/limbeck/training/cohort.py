@@ -23,7 +23,7 @@ from limbeck.settings import TrainConfig
 from limbeck.settings.jobs import UPDATES
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import PooledTargets, Teacher
-from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
 from limbeck.training.checks import check_apart, count_batches
 from limbeck.training.cohort_progress import MeanProgress
 from limbeck.training.event_log import EventLog
@@ -185,9 +185,10 @@ class _Cohort:
         first = self.runs[0]
         torch.manual_seed(first.seed)
         if first.checkpoint is not None and first.checkpoint.exists():
-            snapshots = load_checkpoint(first.checkpoint, identity=self.identity())["members"]
-            for run, snapshot in zip(self.runs, snapshots, strict=True):
-                run.state.restore(snapshot)
+            snapshot = load_checkpoint(first.checkpoint, identity=self.identity())
+            with restoring(first.checkpoint):
+                for run, own in zip(self.runs, snapshot["members"], strict=True):
+                    run.state.restore(own)
         else:
             self._save()
         if not first.state.done:

@@ -18,7 +18,7 @@ from limbeck.models.calling import training_outputs
 from limbeck.objectives import Objective, valid_rows
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
-from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
 from limbeck.training.checks import batches_of_pass, part_bounds
 from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
@@ -112,7 +112,9 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
     state = run.state
     torch.manual_seed(run.seed)
     if run.checkpoint is not None and run.checkpoint.exists():
-        state.restore(load_checkpoint(run.checkpoint, identity=run.identity()))
+        snapshot = load_checkpoint(run.checkpoint, identity=run.identity())
+        with restoring(run.checkpoint):
+            state.restore(snapshot)
     else:
         _save(run)
     if not state.done:

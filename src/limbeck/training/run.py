@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
 from limbeck.memory import set_malloc_thresholds
+from limbeck.metrics.rows import NoSoftmax
 from limbeck.objectives import Counts, DeferredLoss, Objective
 from limbeck.records import EpochRecord
 from limbeck.settings import TrainConfig
@@ -219,7 +220,11 @@ class TrainingRun:
         if self.validation is None:
             return {}
         weights = self.state.updates.averaged_weights()
-        measured = evaluate(self.student, self.validation, self.views, runtime=self.runtime, weights=weights)
+        try:
+            measured = evaluate(self.student, self.validation, self.views, runtime=self.runtime, weights=weights)
+        except NoSoftmax as error:
+            what, step = f"output of {self.name}", self.state.step
+            raise diverged(what, step=step, num_steps=self.num_steps, recipe=self.recipe) from error
         return {name: measured[name] for name in ("errors", "accuracy", "nll")}
 
     def result(self) -> FitResult:

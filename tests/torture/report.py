@@ -1,0 +1,68 @@
+"""What a campaign found, counted by part, and the page that tells it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+MOST_TOLD = 5
+
+
+@dataclass
+class Part:
+    """One part of a campaign.
+
+    Args:
+        name: of the part.
+        promise: what must hold, as a sentence.
+        counts: how attempts ended.
+        complaints: what was not as promised.
+    """
+
+    name: str
+    promise: str
+    counts: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    @property
+    def attempts(self) -> int:
+        """How many there were."""
+        return sum(self.counts.values())
+
+    def add(self, ending: str, complaint: str = "") -> None:
+        """Count an attempt, with what was wrong with it."""
+        self.counts[ending] += 1
+        if complaint:
+            self.complaints.append(complaint)
+
+
+def write_page(parts: list[Part], *, command: str, seconds: float) -> None:
+    """Write the page."""
+    lines = [
+        "# Reliability",
+        "",
+        "Written by the campaign itself; what it does is in [tests/torture](../tests/torture).",
+        "",
+        f"`{command}`, {time.strftime('%Y-%m-%d')}: {seconds / 60:.0f} minutes on {platform.machine()}, "
+        f"Python {platform.python_version()}. Other work ran beside it.",
+        "",
+        "| part | attempts | not as promised | how they ended |",
+        "|---|---|---|---|",
+    ]
+    for part in parts:
+        endings = ", ".join(f"{ending}: {count:,}" for ending, count in sorted(part.counts.items()))
+        lines.append(f"| {part.name} | {part.attempts:,} | {len(part.complaints)} | {endings} |")
+    for part in parts:
+        lines += ["", f"## {part.name}", "", part.promise]
+        lines += [f"\n{fact}" for fact in part.facts]
+        if part.complaints:
+            lines += ["", "Not as promised:", ""]
+            lines += [f"- `{' '.join(complaint.split())[:300]}`" for complaint in part.complaints[:MOST_TOLD]]
+            if len(part.complaints) > MOST_TOLD:
+                lines.append(f"- and {len(part.complaints) - MOST_TOLD} more")
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
