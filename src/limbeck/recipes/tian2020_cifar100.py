@@ -8,7 +8,7 @@ The teacher runs once for every image and epoch, into a store; its students, and
 For an accelerator, ``--precision bf16``; one pair: ``--set pairs=vgg``. CIFAR-100 is downloaded and checked, or read
 from the folder that ``LIMBECK_DATA`` names. Reduced, for two CPU cores, with CIFAR-10, a fifth of its images and a
 third of the epochs: ``--set data=cifar10 --set num_train=10000 --set recipe.num_epochs=80 --seeds 3 --set
-pairs=wide_resnet``; the published numbers are then not judged, only what a student gains.
+pairs=wrn``; the published numbers are then not judged, only what a student gains.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Settings:
     pairs: tuple[str, ...] = tuple(PAIRS)
     resnet: tuple[str, ...] = ("resnet32x4", "resnet8x4")
     vgg: tuple[str, ...] = ("vgg13", "vgg8")
-    wide_resnet: tuple[str, ...] = ("wide_resnet:depth=40", "wide_resnet:depth=16")
+    wrn: tuple[str, ...] = ("wide_resnet:depth=40", "wide_resnet:depth=16")
     recipe: TrainConfig = RECIPE  # papers; of teachers and students
     temperature: float = 4.0  # papers
     soft_weight: float = 0.9  # papers; KD: of T² KL(teacher || student)
@@ -74,7 +74,7 @@ SMOKE = Settings(
     data="cifar10",
     resnet=("resnet:depth=8,width=0.5,shortcut=project", "resnet:depth=8,width=0.5"),
     vgg=("vgg13:width=0.0625", "vgg8:width=0.0625"),
-    wide_resnet=("wide_resnet:depth=10,width=0.5", "wide_resnet:depth=10,width=0.5"),
+    wrn=("wide_resnet:depth=10,width=0.5", "wide_resnet:depth=10,width=0.5"),
     recipe=replace(RECIPE, num_epochs=2),
     warmup_fraction=0.5,
     seeds=(0, 1),
@@ -99,7 +99,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     for pair in settings.pairs:
         for method, name in METHODS.items():
             what = f"Accuracy of {PAIRS[pair].title} by {name}, less labels alone"
-            observe_gain(experiment, f"{pair}_{method}", f"{pair}_labels_alone", what=what)
+            observe_gain(experiment, f"{pair}_{method}", f"{pair}_alone", what=what)
     _draw(settings, experiment)
 
 
@@ -116,7 +116,7 @@ def _train_pair(settings: Settings, experiment: Experiment, images: Samples, pai
     views = augmented(images, settings.augmentations, seed=settings.view_seed)
     collected = collect_targets(experiment, teacher, images, views=views, num_views=num_epochs)
     objectives = {
-        "labels_alone": HardLabels(),
+        "alone": HardLabels(),
         "kd": Distillation(
             temperature=settings.temperature, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight
         ),
@@ -135,7 +135,7 @@ def _train_pair(settings: Settings, experiment: Experiment, images: Samples, pai
 
 
 def _draw(settings: Settings, experiment: Experiment) -> None:
-    conditions = ["teacher", "labels_alone", *METHODS]
+    conditions = ["teacher", "alone", *METHODS]
     experiment.results.draw(
         Figure(
             kind="points",
