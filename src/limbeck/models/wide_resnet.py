@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue
-from limbeck.models.checks import require_image, require_task, require_width_multiplier
+from limbeck.models.checks import MOST_LAYERS, require_image, require_task, require_weights, require_width_multiplier
 from limbeck.models.network import initialise_he
 
 STEM = 16  # channels of the first convolution, whatever the width
@@ -42,12 +42,13 @@ def wide_resnet(*, input_shape: tuple[int, ...], num_classes: int, depth: int = 
     """
     require_task(input_shape=input_shape, num_classes=num_classes)
     require_image("wide_resnet", input_shape, smallest=8)
-    if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
+    if not isinstance(depth, int) or not 10 <= depth <= MOST_LAYERS or (depth - 4) % 6:
         raise InvalidValue(
             "A wide residual network's depth must be 6n + 4.", received=depth, expected="10, 16, 22, 28, ..."
         )
-    channels = require_width_multiplier(width, (16, 32, 64))
-    network = WideResNet(input_shape[0], num_classes, channels=channels, num_blocks=(depth - 4) // 6)
+    channels, blocks = require_width_multiplier(width, (16, 32, 64)), (depth - 4) // 6
+    require_weights("wide_resnet", ((2 * blocks * 9 * channel, channel) for channel in channels))
+    network = WideResNet(input_shape[0], num_classes, channels=channels, num_blocks=blocks)
     initialise_he(network)
     nn.init.zeros_(network.head.bias)
     return network
