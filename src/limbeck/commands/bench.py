@@ -55,8 +55,8 @@ def run(what: str, *, num_rounds: int | None, num_threads: int | None, out: Path
         return result
     whole: dict[str, Any] = {"name": ALL, "benches": {}, "not_run": {}}
     for name in BENCHES:
-        result = _tried(name, rounds)
-        whole["not_run" if isinstance(result, str) else "benches"][name] = result
+        found = _tried(name, rounds)
+        whole["not_run" if isinstance(found, str) else "benches"][name] = found
         _keep(whole, whole["benches"], out)
     return whole
 
