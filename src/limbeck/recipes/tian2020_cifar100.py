@@ -72,9 +72,9 @@ class Settings:
 
 SMOKE = Settings(
     data="cifar10",
-    resnet=("resnet:depth=8,width=0.5,shortcut=project", "resnet:depth=8,width=0.5"),
+    resnet=("convnet:channels=16x16", "convnet:channels=8x8"),
     vgg=("vgg13:width=0.0625", "vgg8:width=0.0625"),
-    wrn=("wide_resnet:depth=10,width=0.5", "wide_resnet:depth=10,width=0.5"),
+    wrn=("wide_resnet:depth=10,width=0.5", "convnet:channels=8x8"),
     recipe=replace(RECIPE, num_epochs=2),
     warmup_fraction=0.5,
     seeds=(0, 1),
