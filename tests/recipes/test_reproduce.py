@@ -158,7 +158,8 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
     assert all(network.was_cached for network in found.networks)
 
     assert limbeck("report", folder.parent, "--markdown", tmp_path / "results.md")[0] == 0
-    assert f"limbeck reproduce {name} --smoke" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    own_page = tmp_path / "results" / f"{name}-smoke.md"
+    assert f"limbeck reproduce {name} --smoke" in own_page.read_text(encoding="utf-8")
 
     (folder / "report.html").unlink()
     assert limbeck("report", folder)[0] == 0
