@@ -231,6 +231,7 @@ def test_another_data_set_is_a_setting(limbeck, monkeypatch, name):
     assert (record.data.num_train, record.data.num_test, len(record.data.class_names)) == (300, 300, 100)
 
 
+@pytest.mark.slow
 def test_published_numbers_are_judged_on_whole_cifar_100_alone(limbeck, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (400, 3, 32, 32), generator=generator, dtype=torch.uint8)
