@@ -8,7 +8,8 @@ The teacher runs once for every image and epoch, into a store; its students, and
 For an accelerator, ``--precision bf16``; one pair: ``--set pairs=vgg``. CIFAR-100 is downloaded and checked, or read
 from the folder that ``LIMBECK_DATA`` names. Reduced, for two CPU cores, with CIFAR-10, a fifth of its images and a
 third of the epochs: ``--set data=cifar10 --set num_train=10000 --set recipe.num_epochs=80 --seeds 3 --set
-pairs=wrn``; the published numbers are then not judged, only what a student gains.
+pairs=wrn``; the published numbers are then not judged, only what a student gains. On one core of a busy
+machine about 30 hours: a step of 64 images takes 2.0 s for WRN-40-2 and 0.65 s for each of nine students, in float32.
 """
 
 from __future__ import annotations
