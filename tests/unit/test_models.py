@@ -14,11 +14,13 @@ from torch.testing import assert_close
 
 from limbeck.errors import InvalidValue, ModelError
 from limbeck.models import ZOO, check_output, constrain_max_norm, evaluating, project_max_norm
-from limbeck.models.convnets import convnet, three_block, vgg, vgg16
+from limbeck.models.convnets import convnet, three_block, vgg, vgg8, vgg13, vgg16
 from limbeck.models.mlp import mlp
-from limbeck.models.resnet import ResidualBlock, resnet, resnet20, resnet32, resnet56
+from limbeck.models.resnet import ResidualBlock, resnet, resnet8x4, resnet20, resnet32, resnet32x4, resnet56
+from limbeck.models.wide_resnet import PreactivatedBlock, wide_resnet
 
 CIFAR = {"input_shape": (3, 32, 32), "num_classes": 10}
+CIFAR_100 = {"input_shape": (3, 32, 32), "num_classes": 100}
 DIGITS = {"input_shape": (1, 8, 8), "num_classes": 10}
 
 
@@ -63,6 +65,12 @@ def test_output_is_the_head_of_the_embedding(name):
         (resnet(**CIFAR, depth=110), 1_727_962),  # 1.7 M
         (vgg16(**CIFAR), 14_728_266),  # convolutions 14,714,688, batch norms 8,448, head 5,130
         (vgg(**CIFAR, depth=19), 20_040_522),
+        (resnet8x4(**CIFAR_100), 1_233_540),  # these six: the networks of CIFAR-100's table of distillation
+        (resnet32x4(**CIFAR_100), 7_433_860),
+        (vgg8(**CIFAR_100), 3_965_028),
+        (vgg13(**CIFAR_100), 9_462_180),
+        (wide_resnet(**CIFAR_100, depth=16), 703_284),
+        (wide_resnet(**CIFAR_100, depth=40), 2_255_156),
     ],
     ids=lambda value: "" if isinstance(value, nn.Module) else str(value),
 )
@@ -86,6 +94,48 @@ def test_resnet_stages_halve_the_sides_and_double_the_channels():
     with torch.no_grad():
         network(torch.zeros(1, 3, 32, 32))
     assert shapes == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (resnet8x4(**CIFAR_100), [(64, 32, 32), (128, 16, 16), (256, 8, 8)]),
+        (wide_resnet(**CIFAR_100), [(32, 32, 32), (64, 16, 16), (128, 8, 8)]),
+    ],
+    ids=["resnet8x4", "wrn-16-2"],
+)
+def test_stages_of_the_wide_networks(network, expected):
+    shapes = []
+    for stage in (network.layer1, network.layer2, network.layer3):
+        stage.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 32, 32))
+    assert shapes == expected
+    assert network.conv1.out_channels == {"ResNet": 32, "WideResNet": 16}[type(network).__name__]
+
+
+def test_a_vgg_for_small_images_pools_after_three_blocks():
+    # Its last two blocks see 4 x 4 positions; the paper's network ends with one.
+    for network, side in ((vgg8(**CIFAR_100), 4), (vgg(**CIFAR_100, depth=8), 1)):
+        shapes = []
+        pool = next(layer for layer in network.features if isinstance(layer, nn.AdaptiveAvgPool2d))
+        pool.register_forward_hook(lambda module, inputs, output, seen=shapes: seen.append(tuple(inputs[0].shape)))
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, 32, 32))
+        assert shapes == [(1, 512, side, side)]
+
+
+def test_a_preactivated_block_projects_what_its_first_relu_gives():
+    block = PreactivatedBlock(2, 3, stride=2).eval()
+    nn.init.zeros_(block.conv2.weight)  # leaves the shortcut
+    inputs = torch.randn(1, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    clipped = inputs.clamp(min=0) / math.sqrt(1 + block.bn1.eps)  # a fresh batch norm in eval mode
+    assert_close(
+        block(inputs), torch.einsum("oi,bihw->bohw", block.projection.weight[:, :, 0, 0], clipped[..., ::2, ::2])
+    )
+    same = PreactivatedBlock(2, 2, stride=1).eval()
+    nn.init.zeros_(same.conv2.weight)
+    assert_close(same(inputs), inputs)
 
 
 def test_padded_shortcut_takes_every_second_pixel_and_adds_zero_channels():
@@ -153,6 +203,10 @@ def test_a_spec_with_dropout_loads_weights_trained_without():
         (convnet, {"dropout": 1.5}, "dropout"),
         (three_block, {"width": 0.0}, "width"),
         (vgg, {"depth": 12}, "depth"),
+        (vgg, {"num_pools": 6}, "num_pools"),
+        (resnet, {"stem": 0}, "stem"),
+        (wide_resnet, {"depth": 20}, "depth"),
+        (wide_resnet, {"width": 0.01}, "width"),
         (vgg16, {"width": float("nan")}, "width"),
         (resnet, {"depth": 21}, "depth"),
         (resnet, {"depth": 2}, "depth"),
@@ -166,7 +220,9 @@ def test_bad_settings_are_named(builder, arguments, named):
     assert caught.value.expected
 
 
-@pytest.mark.parametrize(("builder", "smallest"), [(convnet, 4), (three_block, 8), (vgg16, 32), (resnet20, 8)])
+@pytest.mark.parametrize(
+    ("builder", "smallest"), [(convnet, 4), (three_block, 8), (vgg16, 32), (vgg8, 8), (resnet20, 8), (wide_resnet, 8)]
+)
 def test_images_below_the_smallest_size_are_refused_and_that_size_works(builder, smallest):
     with pytest.raises(ModelError, match="too small") as caught:
         builder(input_shape=(1, smallest, smallest - 1), num_classes=2)
@@ -176,7 +232,7 @@ def test_images_below_the_smallest_size_are_refused_and_that_size_works(builder,
     assert network(torch.zeros(1, 1, smallest, smallest)).shape == (1, 2)
 
 
-@pytest.mark.parametrize("builder", [convnet, three_block, vgg16, resnet20])
+@pytest.mark.parametrize("builder", [convnet, three_block, vgg16, resnet20, wide_resnet])
 def test_inputs_that_are_no_images_are_refused(builder):
     with pytest.raises(ModelError, match="images only") as caught:
         builder(input_shape=(784,), num_classes=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from torch.testing import assert_close
 
 from limbeck.data import UNLABELLED, Batch, Samples
 from limbeck.errors import InvalidValue, ShapeMismatch, TeacherError
-from limbeck.objectives import Distillation, HardLabels, LogitMatching, count_valid
+from limbeck.objectives import DecoupledDistillation, Distillation, HardLabels, LogitMatching, count_valid
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.teachers import ModuleTeacher
 from limbeck.training import Runtime, TrainConfig, fit
@@ -45,6 +46,20 @@ def test_distillation_is_the_weighted_sum_of_the_two_means(temperature, hard_wei
     assert_close(parts.total, slow_distillation(temperature, hard_weight, 0.7))
     assert tuple(parts.means) == objective.part_names
     assert not any(mean.requires_grad for mean in parts.means.values())
+
+
+def test_decoupled_distillation_warms_up_over_views():
+    objective = DecoupledDistillation(hard_weight=1.0, soft_weight=1.0, warmup_views=20)
+    full = objective(STUDENT, DenseTargets(TEACHER), batch()).means
+    shares = {None: 1.0, 0: 0.0, 5: 0.25, 20: 1.0, 21: 1.0}
+    for view, share in shares.items():
+        means = objective(STUDENT, DenseTargets(TEACHER), dataclasses.replace(batch(), view=view)).means
+        assert_close(means["soft"], share * full["soft"])
+        assert_close(means["hard"], full["hard"])
+    cold = dataclasses.replace(objective, warmup_views=0)
+    assert_close(cold(STUDENT, DenseTargets(TEACHER), dataclasses.replace(batch(), view=0)).means["soft"], full["soft"])
+    with pytest.raises(InvalidValue, match="warmup_views"):
+        dataclasses.replace(objective, warmup_views=-1)
 
 
 def slow_logit_matching(*, centred: bool, hard_weight: float, soft_weight: float) -> float:

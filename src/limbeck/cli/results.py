@@ -149,17 +149,21 @@ def report(
 
 def bench(
     what: Annotated[
-        str, Argument("chunked, cohort, combine, convnet, loading, loss, speech, stacked, step, store or video.")
+        str, Argument("chunked, cohort, combine, convnet, loading, loss, speech, stacked, step, store, video, or all.")
     ],
     as_json: AsJson = False,
+    out: Annotated[
+        Path | None,
+        Setting("JSON file for the result; a figure, .svg, is put beside it.", "output", flag="--out"),
+    ] = None,
     rounds: Annotated[int | None, Setting("Interleaved rounds; medians are taken.", "machine")] = None,
     num_threads: Threads = None,
 ) -> None:
     """Time the library against plain PyTorch in the same run."""
     from limbeck.commands import bench as command
 
-    measured = command.run(what, num_rounds=rounds, num_threads=num_threads)
-    print_result(measured, as_json=as_json, as_text=command.as_text)
+    measured = command.run(what, num_rounds=rounds, num_threads=num_threads, out=out)
+    print_result(measured, as_json=as_json, as_text=command.as_texts)
 
 
 def schema(

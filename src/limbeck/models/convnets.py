@@ -14,6 +14,7 @@ from limbeck.models.network import FeatureClassifier, initialise_he
 _KERNEL_PIXELS = 9
 # Simonyan and Zisserman 2014, table 1: channels of the convolutions of each block; a max-pool closes each block.
 VGG_BLOCKS = {
+    8: ((64,), (128,), (256,), (512,), (512,)),  # one convolution a block: a student, not the paper's
     11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),  # layout A
     13: ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512)),  # layout B
     16: ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),  # layout D
@@ -82,6 +83,7 @@ def vgg(
     depth: int = 16,
     width: float = 1.0,
     dropout: float = 0.0,
+    num_pools: int = 5,
 ) -> nn.Module:
     """Build VGG's convolutions with batch norm and one linear head.
 
@@ -92,9 +94,11 @@ def vgg(
     Args:
         input_shape: (channels, height, width), sides of at least 32.
         num_classes: >= 2.
-        depth: 11, 13, 16 or 19: the paper's layouts A, B, D and E.
+        depth: 11, 13, 16 or 19: the paper's layouts A, B, D and E; 8 has one convolution a block.
         width: multiplies every number of channels.
         dropout: probability that a pooled feature is dropped in training, in [0, 1).
+        num_pools: blocks, from the first on, that a max-pool closes: 5 in the paper. With 3, the last two blocks see
+            4x4 positions of an image of 32x32.
     Returns:
         A module (batch, *input_shape) -> logits (batch, num_classes).
     Raises:
@@ -106,10 +110,37 @@ def vgg(
     require_task(input_shape=input_shape, num_classes=num_classes)
     require_fraction("dropout", dropout, below_one=True)
     if depth not in VGG_BLOCKS:
-        raise InvalidValue("VGG has no such depth.", received=depth, expected="depth 11, 13, 16 or 19")
-    require_image(f"vgg{depth}", input_shape, smallest=32)
+        raise InvalidValue("VGG has no such depth.", received=depth, expected="depth 8, 11, 13, 16 or 19")
+    if not isinstance(num_pools, int) or not 0 <= num_pools <= 5:
+        raise InvalidValue("VGG has five blocks to pool after.", received=num_pools, expected="num_pools from 0 to 5")
+    require_image(f"vgg{depth}", input_shape, smallest=2**num_pools)
     blocks = tuple(require_width_multiplier(width, block) for block in VGG_BLOCKS[depth])
-    return _classifier(input_shape[0], num_classes, blocks, conv_bias=True, dropout=dropout)
+    return _classifier(input_shape[0], num_classes, blocks, conv_bias=True, dropout=dropout, num_pools=num_pools)
+
+
+def vgg8(*, input_shape: tuple[int, ...], num_classes: int, width: float = 1.0) -> nn.Module:
+    """Build the 8-layer VGG that CIFAR-100's table of distillation uses as a student; see :func:`vgg`.
+
+    It pools after three of its blocks.
+
+    Example:
+        >>> sum(p.numel() for p in vgg8(input_shape=(3, 32, 32), num_classes=100).parameters())
+        3965028
+
+    References:
+        Tian, Krishnan, Isola 2020, arXiv:1910.10699, appendix (network architectures).
+    """
+    return vgg(input_shape=input_shape, num_classes=num_classes, depth=8, width=width, num_pools=3)
+
+
+def vgg13(*, input_shape: tuple[int, ...], num_classes: int, width: float = 1.0) -> nn.Module:
+    """Build its teacher of layout B, pooled likewise; see :func:`vgg8`.
+
+    Example:
+        >>> sum(p.numel() for p in vgg13(input_shape=(3, 32, 32), num_classes=100).parameters())
+        9462180
+    """
+    return vgg(input_shape=input_shape, num_classes=num_classes, depth=13, width=width, num_pools=3)
 
 
 def vgg16(*, input_shape: tuple[int, ...], num_classes: int, width: float = 1.0, dropout: float = 0.0) -> nn.Module:
@@ -129,17 +160,20 @@ def _classifier(
     *,
     conv_bias: bool,
     dropout: float = 0.0,
+    num_pools: int | None = None,
 ) -> nn.Module:
+    """Build the blocks, closed by a max-pool each, or the first ``num_pools`` of them, and the head."""
     sizes = (num_channels, *(channels for block in blocks for channels in block))
     convolutions = [(_KERNEL_PIXELS * before, after) for before, after in itertools.pairwise(sizes)]
     require_weights("A network", [*convolutions, (sizes[-1], num_classes)])
     layers: list[nn.Module] = []
-    for block in blocks:
+    for number, block in enumerate(blocks):
         for channels in block:
             layers.append(nn.Conv2d(num_channels, channels, kernel_size=3, padding=1, bias=conv_bias))
             layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
             num_channels = channels
-        layers.append(nn.MaxPool2d(2))
+        if num_pools is None or number < num_pools:
+            layers.append(nn.MaxPool2d(2))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if dropout > 0:
         layers.append(Dropout(dropout))

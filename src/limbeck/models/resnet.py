@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue
-from limbeck.models.checks import MOST_LAYERS, require_image, require_task, require_weights, require_width_multiplier
+from limbeck.models.checks import (
+    MOST_LAYERS,
+    require_counts,
+    require_image,
+    require_task,
+    require_weights,
+    require_width_multiplier,
+)
 from limbeck.models.network import initialise_he
 
 Shortcut = Literal["pad", "project"]
@@ -21,6 +28,7 @@ def resnet(
     depth: int = 20,
     width: float = 1.0,
     shortcut: Shortcut = "pad",
+    stem: int | None = None,
 ) -> nn.Module:
     """Build the residual network for small images: depth = 6n + 2 with n blocks in each of three stages.
 
@@ -34,6 +42,7 @@ def resnet(
         width: multiplies every number of channels.
         shortcut: where the shape changes, "pad" is the paper's option A (every second pixel, zeros for the new
             channels; no parameters) and "project" its option B (1x1 convolution and batch norm).
+        stem: channels of the first convolution; those of the first stage where not given.
     Returns:
         A module (batch, *input_shape) -> logits (batch, num_classes).
     Raises:
@@ -49,10 +58,14 @@ def resnet(
         raise InvalidValue("A residual network's depth must be 6n + 2.", received=depth, expected=expected)
     if shortcut not in ("pad", "project"):
         raise InvalidValue("There is no such shortcut.", received=shortcut, expected='"pad" or "project"')
+    if stem is not None:
+        require_counts("stem", (stem,))
     channels = require_width_multiplier(width, (16, 32, 64))
     blocks = (depth - 2) // 6
     require_weights("resnet", ((2 * blocks * 9 * channel, channel) for channel in channels))
-    network = ResNet(input_shape[0], num_classes, channels=channels, num_blocks=blocks, shortcut=shortcut)
+    network = ResNet(
+        input_shape[0], num_classes, stem=stem or channels[0], channels=channels, num_blocks=blocks, shortcut=shortcut
+    )
     initialise_he(network)
     return network
 
@@ -93,6 +106,35 @@ def resnet56(
     return resnet(input_shape=input_shape, num_classes=num_classes, depth=56, width=width, shortcut=shortcut)
 
 
+def resnet8x4(*, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Build the 8-layer network of four times the width that CIFAR-100's table of distillation uses as a student.
+
+    Projections as shortcuts, and a first convolution of 32 channels; see :func:`resnet`.
+
+    Example:
+        >>> sum(p.numel() for p in resnet8x4(input_shape=(3, 32, 32), num_classes=100).parameters())
+        1233540
+
+    References:
+        Tian, Krishnan, Isola 2020, arXiv:1910.10699, appendix (network architectures).
+    """
+    return _four_times_wider(input_shape, num_classes, depth=8)
+
+
+def resnet32x4(*, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """Build its 32-layer teacher; see :func:`resnet8x4`.
+
+    Example:
+        >>> sum(p.numel() for p in resnet32x4(input_shape=(3, 32, 32), num_classes=100).parameters())
+        7433860
+    """
+    return _four_times_wider(input_shape, num_classes, depth=32)
+
+
+def _four_times_wider(input_shape: tuple[int, ...], num_classes: int, *, depth: int) -> nn.Module:
+    return resnet(input_shape=input_shape, num_classes=num_classes, depth=depth, width=4, shortcut="project", stem=32)
+
+
 @final
 class ResNet(nn.Module):
     """Convolution, three stages of residual blocks, the mean over all positions, and a linear head.
@@ -100,19 +142,27 @@ class ResNet(nn.Module):
     Args:
         num_channels: of the input images.
         num_classes: outputs of the head.
+        stem: channels of the first convolution.
         channels: of the three stages.
         num_blocks: in each stage.
         shortcut: "pad" or "project", as in :func:`resnet`.
     """
 
     def __init__(
-        self, num_channels: int, num_classes: int, *, channels: tuple[int, ...], num_blocks: int, shortcut: Shortcut
+        self,
+        num_channels: int,
+        num_classes: int,
+        *,
+        stem: int,
+        channels: tuple[int, ...],
+        num_blocks: int,
+        shortcut: Shortcut,
     ) -> None:
         super().__init__()
         first, second, third = channels
-        self.conv1 = nn.Conv2d(num_channels, first, kernel_size=3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(first)
-        self.layer1 = _stage(first, first, num_blocks=num_blocks, stride=1, shortcut=shortcut)
+        self.conv1 = nn.Conv2d(num_channels, stem, kernel_size=3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.layer1 = _stage(stem, first, num_blocks=num_blocks, stride=1, shortcut=shortcut)
         self.layer2 = _stage(first, second, num_blocks=num_blocks, stride=2, shortcut=shortcut)
         self.layer3 = _stage(second, third, num_blocks=num_blocks, stride=2, shortcut=shortcut)
         self.head = nn.Linear(third, num_classes)

@@ -79,20 +79,25 @@ class DecoupledDistillation(BesideLabels):
     Args:
         target_weight: alpha >= 0, of the label's class against the rest.
         others_weight: beta >= 0, of the other classes among themselves.
+        warmup_views: >= 0; the loss of view v, from 0, counts min(v / warmup_views, 1): the first pass has labels alone
+            (the paper's code: 20). A view without a number counts 1, and so does each where this is 0. Where fewer
+            numbered views are shown in turn, their first ones count little every time.
     References:
         Zhao et al. 2022, arXiv:2203.08679.
     """
 
     target_weight: float = 1.0
     others_weight: float = 8.0
+    warmup_views: float = 0.0
 
     def __post_init__(self) -> None:
         BesideLabels.__post_init__(self)
         require_not_negative("target_weight", self.target_weight)
         require_not_negative("others_weight", self.others_weight)
+        require_not_negative("warmup_views", self.warmup_views)
 
     def mean_soft_loss(self, outputs: Tensor, teacher_logits: Tensor, batch: Batch, counts: Counts) -> Tensor:
-        """Return the mean over all examples."""
+        """Return the mean over all examples, times the share that the view's number has in warm-up."""
         labels = batch.labels.argmax(dim=-1) if batch.labels.is_floating_point() else batch.labels
         losses = decoupled_loss(
             outputs,
@@ -102,7 +107,10 @@ class DecoupledDistillation(BesideLabels):
             target_weight=self.target_weight,
             others_weight=self.others_weight,
         )
-        return example_sum(losses, batch) / counts.examples
+        return self._share(batch.view) * example_sum(losses, batch) / counts.examples
+
+    def _share(self, view: int | None) -> float:
+        return 1.0 if view is None or view >= self.warmup_views else view / self.warmup_views
 
 
 @dataclass(frozen=True)

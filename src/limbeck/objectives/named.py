@@ -35,8 +35,9 @@ def named_objective(text: str, *, settings: Mapping[str, float]) -> Objective:
         ConfigError: not of the form name:key=number,key=number.
         InvalidValue: a number out of its range.
     Example:
-        >>> named_objective("decoupled:others_weight=2", settings={"temperature": 3.0, "hard_weight": 1.0})
-        DecoupledDistillation(temperature=3.0, hard_weight=1.0, soft_weight=0.9, target_weight=1.0, others_weight=2.0)
+        >>> objective = named_objective("decoupled:others_weight=2", settings={"temperature": 3.0, "hard_weight": 1.0})
+        >>> objective.others_weight, objective.temperature, objective.hard_weight
+        (2.0, 3.0, 1.0)
     """
     name, _, rest = text.partition(":")
     if name not in OBJECTIVES:

@@ -70,6 +70,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.cifar10_vgg_student",
         "A VGG-16 into three blocks of convolutions on CIFAR: the student alone and distilled; goal half a point.",
     ),
+    "tian2020-cifar100": (
+        "limbeck.recipes.tian2020_cifar100",
+        "CIFAR-100's table of distillation: three pairs of networks, KD and DKD, each against its published number.",
+    ),
     "zhang2018-mutual": (
         "limbeck.recipes.zhang2018_mutual",
         "Deep Mutual Learning on CIFAR: peers that teach each other, each against its twin that learned alone.",
