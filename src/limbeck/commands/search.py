@@ -8,9 +8,9 @@ from typing import Any
 
 from limbeck.commands.networks import named_teachers, student_source
 from limbeck.commands.settings import prepare, with_teacher_epochs
+from limbeck.reports.searches import candidates_text
 from limbeck.searching import SearchResult, search
 from limbeck.searching.candidates import expanded
-from limbeck.searching.front import points_table
 from limbeck.settings import SearchConfig
 
 
@@ -40,4 +40,4 @@ def run(
 
 def as_text(result: SearchResult) -> str:
     """Return the candidates and the answer for a terminal."""
-    return f"{points_table(result.found)}\n\n{result.found.answer}"
+    return f"{candidates_text(result.found)}\n\n{result.found.answer}"
