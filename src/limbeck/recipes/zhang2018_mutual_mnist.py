@@ -20,7 +20,7 @@ DEPARTURES = ["Nets of linear layers on MNIST instead of ResNet-32 and others on
 MNIST = Regime(
     num_labels=1000,
     network="mlp:widths=256x256",
-    recipe=replace(RECIPE, num_epochs=30, batch_size=50, learning_rate=0.05),  # at 0.1 some diverge
+    recipe=replace(RECIPE, num_epochs=30, batch_size=50, learning_rate=0.05),  # at 0.1 one diverged
     shorter=(2, 4, 8, 15),
 )
 
