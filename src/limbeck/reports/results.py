@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from limbeck.reports.claims import claim_table, headline, observation_table, training_time
-from limbeck.reports.facts import HtmlTable
+from limbeck.reports.html_table import HtmlTable
 from limbeck.reports.wording import printable
 from limbeck.reproduction import ReproductionRecord
 
