@@ -1,8 +1,7 @@
-"""The table of commands, and how the command line ends."""
+"""The table of commands."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,8 +11,6 @@ import click
 from limbeck.cli import deploying, jobs, results, specialists, stores
 from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
-from limbeck.cli.running import EXIT_USER_ERROR
-from limbeck.errors import LimbeckError
 from limbeck.settings import METHODS, DistillConfig, ExportSettings, SearchConfig, TrainJobConfig
 
 START = """
@@ -76,12 +73,3 @@ def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -
 
 def _itself(group: click.Group) -> click.Group:
     return group
-
-
-def main() -> None:
-    """Run the command line: a mistake of the user's gives one message and exit code 2, never a traceback."""
-    try:
-        app()(prog_name="limbeck")
-    except LimbeckError as error:
-        print(f"limbeck: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)

@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+from limbeck.cli.exit_codes import EXIT_INTERRUPTED
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def stopping_cleanly(*, kept: str | None = None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        print(f"limbeck: {interrupt or 'stopped'}", file=sys.stderr)
+        print(f"limbeck: {str(interrupt) or 'stopped'}", file=sys.stderr)
         if getattr(interrupt, "checkpoint", None) is not None:
             kept = str(interrupt.checkpoint)  # type: ignore[attr-defined]
         if kept is not None:
@@ -49,8 +48,10 @@ def show(record: Any, folder: Path) -> None:
     from limbeck.reports import reproduction_table, summary_table
 
     console = Console()
-    console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    with console.capture() as captured:  # rich itself would end the program where nobody reads
+        console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
+        console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    click.echo(captured.get(), nl=False)
 
 
 def print_result(result: Any, *, as_json: bool, as_text: Callable[[Any], str]) -> None:

@@ -13,6 +13,7 @@ runs/committee                    a folder of a generalist and its specialists
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,9 @@ def teacher_source(
             normalise=normalise,
         )
     spec, weights = _split_weights(text)
-    if (Path(spec) / COMMITTEE_FILE).is_file():
+    if os.path.isfile(os.path.join(spec, COMMITTEE_FILE)):
         return committee_for(Path(spec), train=train, normalise=normalise)
-    if (Path(spec) / "model.json").is_file():
+    if os.path.isfile(os.path.join(spec, "model.json")):
         saved = load_model(Path(spec))
         module = module_for(saved, train=train, normalise=normalise, has_own_classes=has_own_classes)
         own = saved.class_names if has_own_classes else None
@@ -219,7 +220,7 @@ def _split_weights(text: str) -> tuple[str, Path | None]:
 
 
 def _is_saved(text: str) -> bool:
-    return any((Path(text) / name).is_file() for name in ("model.json", COMMITTEE_FILE))
+    return any(os.path.isfile(os.path.join(text, name)) for name in ("model.json", COMMITTEE_FILE))
 
 
 def _factory_or_spec(text: str) -> Callable[..., nn.Module] | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck.records import write_text
+from limbeck.records import make_folder, write_text
 from limbeck.reports import (
     compare_runs,
     comparison_text,
@@ -14,6 +14,7 @@ from limbeck.reports import (
     redraw_report,
     render_comparison,
     results_markdown,
+    results_pages,
 )
 
 
@@ -45,6 +46,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def results(folder: Path, markdown: Path) -> Path:
-    """Write the page of all reproductions whose records are in a folder; return the file."""
-    write_text(markdown, results_markdown(read_results(folder)))
+    """Write the page of all reproductions whose records are in a folder, and a page of each in the folder beside it.
+
+    Returns:
+        The first page. ``docs/results.md`` has the recipes' pages and figures in ``docs/results/``.
+    """
+    records = read_results(folder)
+    beside = markdown.with_suffix("")
+    make_folder(beside)
+    for name, text in results_pages(records).items():
+        write_text(beside / name, text)
+    write_text(markdown, results_markdown(records, folder=beside.name))
     return markdown

@@ -18,7 +18,7 @@ from limbeck.errors import ConfigError, DataError, unknown_name
 from limbeck.metrics import confusion_matrix
 from limbeck.models import SavedModel, load_model
 from limbeck.pooling import require_num_top_classes
-from limbeck.records import make_folder
+from limbeck.records import folder_lock, make_folder, remove_stale
 from limbeck.reports import save_class_sets_picture
 from limbeck.settings import TrainJobConfig
 from limbeck.specialists import METHODS, SpecialistPlan, load_plan, plan_specialists, prediction_covariance
@@ -115,26 +115,28 @@ def train(
     if config.num_labelled is not None:
         samples = label_part(samples, count=config.num_labelled, seed=config.split_seed)
     runtime = Runtime.resolve(config.device, config.precision)
-    specialists = train_specialists(
-        saved.module,
-        made,
-        samples,
-        recipe=config.recipe,
-        validation=splits.validation,
-        views=Views(augmentations_from(config.augmentations), normalise, seed),
-        **learning,
-        special_share=special_share,
-        form=form,  # type: ignore[arg-type]  # checked there
-        seed=seed,
-        generalist_spec=saved.spec,
-        out=make_folder(out),
-        jobs=jobs,
-        threads_per_job=config.num_threads,
-        runtime=runtime,
-        progress=display,
-    )
-    save_committee(out, saved, specialists, normalise=saved.normalise, num_top_classes=num_top_classes)
-    made.save(out / "plan.yaml")
+    with folder_lock(make_folder(out)):
+        remove_stale(out)
+        specialists = train_specialists(
+            saved.module,
+            made,
+            samples,
+            recipe=config.recipe,
+            validation=splits.validation,
+            views=Views(augmentations_from(config.augmentations), normalise, seed),
+            **learning,
+            special_share=special_share,
+            form=form,  # type: ignore[arg-type]  # checked there
+            seed=seed,
+            generalist_spec=saved.spec,
+            out=out,
+            jobs=jobs,
+            threads_per_job=config.num_threads,
+            runtime=runtime,
+            progress=display,
+        )
+        save_committee(out, saved, specialists, normalise=saved.normalise, num_top_classes=num_top_classes)
+        made.save(out / "plan.yaml")
     return {
         "committee": str(out),
         "variant": learning.get("variant", "dustbin"),

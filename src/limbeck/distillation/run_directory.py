@@ -6,14 +6,14 @@ import difflib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from limbeck.errors import OutputError
-from limbeck.records import make_folder, write_text
+from limbeck.records import FolderLock, make_folder, remove_stale, write_text
 from limbeck.records.search_record import SEARCH_FILE
 
 CONFIG_FILE = "config.yaml"
@@ -61,11 +61,13 @@ class RunDirectory:
         path: the folder, or None to keep nothing on disk until ``result.save``.
         config: of the run, as YAML.
         overwrites: whether a run that is there makes room for this one.
+        lock: of the folder, from ``begin`` to ``end`` or the end of the job.
     """
 
     path: Path | None
     config: str = ""
     overwrites: bool = False
+    lock: FolderLock | None = field(default=None, compare=False)
 
     @staticmethod
     def check(path: Path | None, *, config: dict[str, Any], overwrite: bool = False) -> RunDirectory:
@@ -73,37 +75,55 @@ class RunDirectory:
 
         Raises:
             FinishedRun: the run of this configuration, finished.
+            FolderInUse: another process is at work on it.
             OutputError: a run of another configuration, or other people's files.
         """
         if path is None:
             return RunDirectory(None)
         text = dump_config(config)
         is_run = (path / MARKER).is_file()
+        lock = run_lock(path)
+        lock.check_free()
         if overwrite and is_run:
             _check_own(path)
         else:
             _check_free(path, text)
-        return RunDirectory(path, text, overwrite and is_run)
+        return RunDirectory(path, text, overwrite and is_run, lock)
 
     def begin(self) -> None:
         """Make the folder, the marker by which it is known first; a run that is to be overwritten is moved aside.
 
+        The marker is locked: no other process can begin here until this job ends.
+
         Raises:
+            FinishedRun: another process has finished the run of this configuration meanwhile.
+            FolderInUse: another process is at work on it.
             OutputError: not writable.
         """
         if self.path is None:
             return
         make_folder(self.path)
+        if self.lock is not None:
+            self.lock.acquire()
         if self.overwrites:
             _move_aside(self.path)
-        write_text(self.path / MARKER, MARK)
+        else:
+            _check_free(self.path, self.config)  # again: others may have been at work since it was checked
+        remove_stale(self.path)
         make_folder(self.path / CHECKPOINTS)
         write_text(self.path / CONFIG_FILE, self.config)
 
     def end(self) -> None:
-        """Remove the run that was moved aside, now that the new one is whole."""
+        """Remove the run that was moved aside, now that the new one is whole, and let others at the folder."""
         if self.path is not None:
             shutil.rmtree(self.path / ASIDE, ignore_errors=True)
+        if self.lock is not None:
+            self.lock.release()
+
+
+def run_lock(path: Path) -> FolderLock:
+    """Return the lock of a run's folder: its marker."""
+    return FolderLock(path / MARKER, guards=path, text=MARK)
 
 
 def dump_config(config: dict[str, Any]) -> str:

@@ -167,6 +167,8 @@ def showing_collection(progress: Progress) -> Iterator[Callable[[CollectionProgr
     def report(done: CollectionProgress) -> None:
         nonlocal has_begun
         if not has_begun:
+            for file in done.damaged:
+                progress.say(f"{file} of the soft targets was damaged: it is written again")
             num_outputs = done.num_cached + done.num_records
             progress.begin("soft targets", num_steps=num_outputs, done_steps=done.num_cached, unit="samples")
             has_begun = True

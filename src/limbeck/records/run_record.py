@@ -68,6 +68,8 @@ class NetworkRecord:
     confusion: list[list[int]] = field(default_factory=list)  # [true class][predicted class], counts on test
     reliability: list[ReliabilityBin] = field(default_factory=list)  # on test
     most_confused: list[tuple[str, str, int]] = field(default_factory=list)  # (true, predicted, count), most first
+    confusion_cells: list[int] = field(default_factory=list)  # of many classes: true, predicted, count; and so on
+    num_cells_left_out: int = 0  # cells of the matrix, less frequent ones, that are not kept
 
     def __repr__(self) -> str:
         seed = "" if self.seed is None else f", seed {self.seed}"
@@ -83,6 +85,7 @@ class DarkKnowledge:
     image: list[Any]  # 8-bit pixels: [height][width] grey or [height][width][3]; empty where the input is no image
     temperatures: list[float]
     probabilities: list[list[float]]  # [temperature][class]
+    classes: list[int] = field(default_factory=list)  # of many classes the numbers of those kept; empty for all
 
 
 @dataclass(frozen=True)

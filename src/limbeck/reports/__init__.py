@@ -3,10 +3,17 @@
 from limbeck.reports.claims import reproduction_table
 from limbeck.reports.class_sets import save_class_sets_picture
 from limbeck.reports.comparing import compare_runs, comparison_text
-from limbeck.reports.html import redraw_report, render_comparison, render_report, render_reproduction, write_report
+from limbeck.reports.html import (
+    check_page,
+    redraw_report,
+    render_comparison,
+    render_report,
+    render_reproduction,
+    write_report,
+)
 from limbeck.reports.plotting import plot_run, plot_search, summary_html
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
-from limbeck.reports.results import results_markdown
+from limbeck.reports.results import results_markdown, results_pages
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
 from limbeck.reports.terminal import summary_table, summary_text
 from limbeck.reports.utterance import DrawnWord, UtterancePicture, save_utterance_picture
@@ -16,6 +23,7 @@ __all__ = [
     "RunSummary",
     "SummaryRow",
     "UtterancePicture",
+    "check_page",
     "compare_runs",
     "comparison_text",
     "plot_run",
@@ -30,6 +38,7 @@ __all__ = [
     "render_reproduction",
     "reproduction_table",
     "results_markdown",
+    "results_pages",
     "save_class_sets_picture",
     "save_utterance_picture",
     "summarise_run",

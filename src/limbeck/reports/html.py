@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.errors import RecordError
 from limbeck.records import RunRecord, write_text
 from limbeck.records.export_record import ExportRecord
 from limbeck.records.search_record import SearchRecord
@@ -39,6 +41,7 @@ from limbeck.reports.wording import printable
 from limbeck.reproduction import ReproductionRecord
 
 REPORT_NAME = "report.html"
+_MARK, _END = "<!-- sha256 of all before: ", " -->\n"
 
 
 def render_report(
@@ -140,7 +143,7 @@ def write_report(
         page = render_report(record, search=search, exports=exports)
     else:
         page = render_reproduction(record)
-    write_text(target, page)
+    write_text(target, f"{page}{_MARK}{_digest(page)}{_END}")
     return target
 
 
@@ -158,6 +161,26 @@ def redraw_report(folder: Path, out: Path | None = None) -> Path:
     if isinstance(record, ReproductionRecord):
         return write_report(record, target)
     return write_report(record, target, search=read_search(folder, record), exports=read_exports(folder, record))
+
+
+def check_page(text: str, *, source: str) -> bool:
+    """Return whether a page tells its SHA-256, in a comment at its end; one of an earlier release does not.
+
+    Raises:
+        RecordError: it was changed after it was written.
+    """
+    page, mark, seal = text.rpartition(_MARK)
+    if not mark and text.endswith("</html>"):
+        return False
+    if not mark or seal != _digest(page) + _END:
+        raise RecordError(
+            f"{source} was changed after it was written.", remedy="limbeck report draws it again from record.json"
+        )
+    return True
+
+
+def _digest(page: str) -> str:
+    return hashlib.sha256(page.encode("utf-8")).hexdigest()
 
 
 def _rendered(template: str, **content: Any) -> str:

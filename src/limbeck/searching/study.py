@@ -9,6 +9,7 @@ from typing import Any
 
 from limbeck.distillation.run_directory import SEARCH_JOURNAL
 from limbeck.errors import MissingPackage
+from limbeck.searching.journal import SealedJournal
 from limbeck.settings import SearchSettings
 
 TEMPERATURES = (1.0, 12.0)
@@ -144,9 +145,7 @@ def open_storage(folder: Path | None) -> Any:
     optuna = require_optuna()
     if folder is None:
         return optuna.storages.InMemoryStorage()
-    from optuna.storages.journal import JournalFileBackend
-
-    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / SEARCH_JOURNAL)))
+    return optuna.storages.JournalStorage(SealedJournal(folder / SEARCH_JOURNAL))
 
 
 def require_optuna() -> Any:
