@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.commands import report as command
-from limbeck.errors import RecordError
+from limbeck.errors import InvalidValue, RecordError
 from limbeck.records import to_json, write_text
 from limbeck.records.search_record import Point, SearchRecord
 from limbeck.reports import (
@@ -145,6 +145,8 @@ def test_report_of_several_runs_is_one_page(records, tmp_path, monkeypatch):
         assert name in page
         assert name in told
     assert "2 runs side by side" in page
+    with pytest.raises(InvalidValue, match="one folder of reproductions"):
+        command.only(runs)
     with pytest.raises(RecordError, match="There is no record"):
         command.compare([runs[0], tmp_path / "nowhere"], out=tmp_path / "never.html")
     assert not (tmp_path / "never.html").exists()

@@ -147,7 +147,7 @@ def report(
     from limbeck.commands import report as command
 
     if markdown is not None:
-        target = command.results(runs[0], markdown)
+        target = command.results(command.only(runs), markdown)
     elif len(runs) == 1:
         target = command.run(runs[0], out=out)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from limbeck.errors import InvalidValue
 from limbeck.records import make_folder, write_text
 from limbeck.reports import (
     compare_runs,
@@ -43,6 +44,17 @@ def _names(paths: Sequence[Path]) -> list[str]:
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     return [f"{name} ({place + 1})" if name in names[:place] else name for place, name in enumerate(names)]
+
+
+def only(folders: Sequence[Path]) -> Path:
+    """Return the one folder of reproductions.
+
+    Raises:
+        InvalidValue: there are several.
+    """
+    if len(folders) > 1:
+        raise InvalidValue("--markdown is of one folder of reproductions.", received=" ".join(map(str, folders)))
+    return folders[0]
 
 
 def results(folder: Path, markdown: Path) -> Path:
