@@ -198,6 +198,20 @@ def test_accumulated_parts_add_up_to_the_mean_of_the_step():
     assert_close(total, whole.total)
 
 
+def test_positions_that_do_not_count_take_no_part():
+    network, teacher, values = Network(), nn.Linear(5, 3), torch.rand(6, 4, 5)
+    labels = torch.randint(0, 3, (6, 4), generator=torch.Generator().manual_seed(0))
+    labels[:2, 1:] = -100
+    loss = DistillationLoss(DISTILLATION, nn.Sequential(teacher))
+    outputs = network(values)
+    counting = labels != -100
+    rows, known = outputs[counting], labels[counting]
+    soft = limbeck.soft_target_loss(rows, teacher(values)[counting].detach(), temperature=4.0).mean()
+    hard = nn.functional.cross_entropy(rows, known)
+    found = loss(outputs, ids=torch.arange(6), labels=labels, inputs=values)
+    assert_close(found.total, 0.9 * soft + 0.1 * hard)
+
+
 def test_evaluation_measures_labels_and_returns_the_outputs():
     samples, network = toy(), Network().eval()
     compute = trainer_compute_loss(DistillationLoss(DISTILLATION, torch.randn(2, 3)))
