@@ -62,4 +62,5 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable '.[dev]'
 	$(BIN)/python tools/chromium.py
+	$(BIN)/python tools/axe.py
 	touch $@

@@ -17,6 +17,7 @@ import time
 import pytest
 from hypothesis import settings
 
+import axe
 import chromium as browser
 
 settings.register_profile("repeatable", derandomize=True)
@@ -45,6 +46,7 @@ SLOW_FILES = (
 )
 EXIT_CODE_OF_SILENCE = 70
 NO_BROWSER = "no Chromium found"
+NO_AXE = "no axe-core found"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -100,8 +102,20 @@ def chromium() -> str:
     return path
 
 
+@pytest.fixture(scope="session")
+def axe_script() -> str:
+    """The text of axe-core; a test that asks for it is skipped where there is none."""
+    path = axe.find()
+    if path is None:
+        pytest.skip(NO_AXE)
+    return path.read_text(encoding="utf-8")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.getreports("skipped")
     count = sum(NO_BROWSER in str(report.longrepr) for report in skipped)
     if count:
         terminalreporter.write_line(f"{count} browser tests were skipped: no Chromium. To get one: {browser.REMEDY}")
+    count = sum(NO_AXE in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} accessibility tests were skipped: no axe-core. To get it: {axe.REMEDY}")

@@ -190,8 +190,21 @@ def test_pictures_of_soft_targets_are_drawn(tmp_path):
     assert [row[0] for row in tables["shifts"][1:]] == [row[0] for row in tables["entropy"][1:]]
 
 
+@quiet_imports
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_files_of_students_are_tabulated():
+    pytest.importorskip("onnxruntime")
+    lines = load_example("export_parity").main(("`mlp:widths=64x64`",), num_epochs=1).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+    assert [row[1] for row in rows] == ["the network", "float32", "float16", "int8"]
+    assert float(rows[1][5]) < 1e-4
+    guide = (EXAMPLES.parent / "docs" / "guide" / "deploy.md").read_text(encoding="utf-8")
+    assert lines[0] in guide
+    assert all(name in guide for name in load_example("export_parity").STUDENTS)
+
+
 def test_every_example_is_run_here():
-    tested = SHORT | {"own_loop", "soft_targets"}
+    tested = SHORT | {"export_parity", "own_loop", "soft_targets"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 

@@ -218,10 +218,30 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_module(tmp_path):
     assert "module 1 (Lacking)" in str(caught.value)
 
 
-def test_sizes_that_are_not_those_of_the_input_are_refused(tmp_path):
+class Selecting(Noisy):
+    """Has shapes that depend on values."""
+
+    def forward(self, inputs):
+        rows = self.layer(inputs.flatten(1))
+        return rows if rows.sum() > 0 else rows[rows[:, 0] > 0]
+
+
+@pytest.mark.parametrize("network", [Fixed, Selecting])
+def test_shapes_that_do_not_follow_from_the_input_are_refused(tmp_path, network):
     samples = images(4)
-    with pytest.raises(ModelError, match="cannot make a program"):
-        limbeck.export(saved(Fixed(), samples), splits(samples), out=tmp_path / "out")
+    with pytest.raises(ModelError, match="cannot make a program") as caught:
+        limbeck.export(saved(network(), samples), splits(samples), out=tmp_path / "out")
+    assert "sizes from x.shape" in caught.value.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_calibration_set_of_one_class_leaves_nothing_behind(tmp_path):
+    samples = images()
+    one = samples.take((samples.labels == 1).nonzero()[:, 0])
+    network = saved(mlp(samples), samples, "mlp:widths=6")
+    with pytest.raises(DataError, match="not measured on samples of one class") as caught:
+        limbeck.export(network, Splits(one, samples, samples), out=tmp_path / "out", precision=["float32", "int8"])
+    assert "--data" in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 

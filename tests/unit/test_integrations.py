@@ -66,7 +66,10 @@ def student():
 def accumulating(block):
     """Return the Trainer's block with steps in two parts, and a student that takes what the Trainer counts."""
     block = block.replace("train_batch_size=64,", "train_batch_size=32,\n    gradient_accumulation_steps=2,")
-    return block.replace("forward(self, pixel_values)", "forward(self, pixel_values, **given)")
+    block = block.replace("forward(self, pixel_values)", "forward(self, pixel_values, **given)")
+    block = block.replace("use_cpu=True,", "use_cpu=True,\n    label_names=['labels'],")
+    block = block.replace("DistillingTrainer(student", "trainer = DistillingTrainer(student")
+    return block.replace(")).train()", "))\ntrainer.train()\nmeasured = trainer.evaluate(rows[:50])")
 
 
 @pytest.mark.slow
@@ -100,6 +103,10 @@ def test_each_loop_of_the_guide_ends_in_the_parameters_of_fit(library, change, t
     for place, (parameter, initial) in enumerate(zip(ours.parameters(), student().parameters(), strict=True)):
         assert_close(theirs[place].detach(), parameter.detach(), rtol=0, atol=1e-6)
         assert float((parameter - initial).detach().abs().max()) > 1e-3
+    if change is accumulating:
+        with torch.no_grad():
+            expected = nn.functional.cross_entropy(ours(names["inputs"][:50]), names["labels"][:50])
+        assert names["measured"]["eval_loss"] == pytest.approx(float(expected), rel=1e-4)
 
 
 @pytest.mark.parametrize("library", LOOPS)
@@ -189,6 +196,20 @@ def test_accumulated_parts_add_up_to_the_mean_of_the_step():
     total = sum(compute(trainer(), network, part, num_items_in_batch=torch.tensor(12)) for part in parts)
     whole = loss(network(samples.inputs), ids=samples.ids, labels=samples.labels)
     assert_close(total, whole.total)
+
+
+def test_positions_that_do_not_count_take_no_part():
+    network, teacher, values = Network(), nn.Linear(5, 3), torch.rand(6, 4, 5)
+    labels = torch.randint(0, 3, (6, 4), generator=torch.Generator().manual_seed(0))
+    labels[:2, 1:] = -100
+    loss = DistillationLoss(DISTILLATION, nn.Sequential(teacher))
+    outputs = network(values)
+    counting = labels != -100
+    rows, known = outputs[counting], labels[counting]
+    soft = limbeck.soft_target_loss(rows, teacher(values)[counting].detach(), temperature=4.0).mean()
+    hard = nn.functional.cross_entropy(rows, known)
+    found = loss(outputs, ids=torch.arange(6), labels=labels, inputs=values)
+    assert_close(found.total, 0.9 * soft + 0.1 * hard)
 
 
 def test_evaluation_measures_labels_and_returns_the_outputs():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,6 +16,7 @@ import yaml
 import limbeck
 from limbeck.data import as_samples
 from limbeck.errors import InvalidValue, OutputError
+from limbeck.reports import summary_html
 from limbeck.statistics import mean_interval
 
 CLASSES = ["ant", "bee"]
@@ -60,7 +60,7 @@ def test_a_result_shows_itself_in_a_line_and_in_a_notebook(run):
     values = list(result.record.values("distilled", "accuracy").values())
     right = f"{100 * np.mean(values):.2f} % right on the test set"
     assert repr(result) == f"RunResult(mlp:widths=4, seed {result.student_seed} of 3, {right})"
-    assert html.unescape(result._repr_html_()) == f"<pre>{result.summary()}</pre>"
+    assert result._repr_html_() == summary_html(result.record)
 
 
 def splits():

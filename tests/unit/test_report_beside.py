@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from limbeck.commands import report as command
 from limbeck.errors import RecordError
@@ -14,6 +15,7 @@ from limbeck.records.export_record import EXPORT_FILE, ExportedFile, ExportRecor
 from limbeck.records.search_record import SEARCH_FILE, Point, SearchRecord, search_to_json
 from limbeck.reports import render_report
 from limbeck.reports.exports import export_table
+from limbeck.reports.log_ticks import write_few_log_ticks
 from limbeck.reports.searches import candidates_text, headline_of
 
 SMALL = {"num_classes": 3, "seeds": (0, 1), "num_epochs": 1, "num_dark": 0, "num_test": 90}
@@ -93,6 +95,14 @@ def test_exports_stand_in_one_table_with_a_sentence_for_each_smaller_file(record
         assert f">{cell}<" in html, cell
         assert cell in export_table(export)
     assert "int8: 0.30 points lost, 25 % of the size, 2.0 x as fast on this machine" in html
+
+
+@pytest.mark.parametrize("limits", [(38e-6, 62e-6), (2e3, 8e6), (0.9, 1.1e3)])
+def test_a_logarithmic_axis_of_any_reach_has_a_few_marks(limits):
+    axes = Figure().add_subplot(xscale="log")
+    axes.set_xlim(*limits)
+    write_few_log_ticks(axes.xaxis, str)
+    assert 1 <= len([tick for tick in axes.get_xticks() if limits[0] <= tick <= limits[1]]) <= 4
 
 
 def test_report_draws_from_all_records_of_a_folder(record, tmp_path):

@@ -181,6 +181,13 @@ def test_what_cannot_be_searched_is_told(settings, error, told):
         run(**settings)
 
 
+def test_a_budget_too_small_for_one_trial_leaves_no_record(tmp_path):
+    with pytest.raises(InvalidValue, match="budget is too small for one trial"):
+        run(tmp_path / "run", budget="0.001s")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not names & {"record.json", "search.json", "report.html", "student.safetensors"}
+
+
 def test_validation_samples_are_needed():
     splits = digits()
     with pytest.raises(DataError, match="chooses on validation samples"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import limbeck
+from limbeck.cli import main
 from limbeck.data import as_samples
 from limbeck.errors import InvalidValue, MissingPackage
 
@@ -83,6 +84,20 @@ def test_one_without_a_login_is_told_before_anything_is_trained(tmp_path, wandb)
     with pytest.raises(InvalidValue, match="wandb cannot begin a run") as caught:
         train(tmp_path / "run", log="wandb")
     assert "log in to wandb" in str(caught.value)
+
+
+def test_without_a_login_the_command_line_ends_with_2_and_writes_nothing(tmp_path, wandb, monkeypatch, capsys):
+    wandb(fails_at="init")
+    monkeypatch.setattr(
+        sys, "argv", ["limbeck", "train", "--log", "wandb", "--epochs", "1", "--out", str(tmp_path / "run")]
+    )
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("limbeck: wandb cannot begin a run.")
+    assert "log in to wandb" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_is_not_installed_is_told(tmp_path, monkeypatch):

@@ -129,8 +129,11 @@ def reproduce(
 
 
 def report(
-    run: Annotated[Path, Argument("A run's folder, or its record.json.")],
-    out: Annotated[Path | None, Setting("File to write.", "output", unset="report.html beside the record")] = None,
+    runs: Annotated[Sequence[Path], Argument("A run's folder, or its record.json; several are compared.")],
+    out: Annotated[
+        Path | None,
+        Setting("File to write.", "output", unset="report.html beside the record; comparison.html here"),
+    ] = None,
     markdown: Annotated[
         Path | None,
         Setting(
@@ -140,10 +143,16 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Draw a run's report again from its record."""
+    """Draw a run's report again from its record, or several runs side by side."""
     from limbeck.commands import report as command
 
-    target = command.run(run, out=out) if markdown is None else command.results(run, markdown)
+    if markdown is not None:
+        target = command.results(command.only(runs), markdown)
+    elif len(runs) == 1:
+        target = command.run(runs[0], out=out)
+    else:
+        target, told = command.compare(runs, out=out)
+        click.echo(told + "\n")
     click.echo(f"report: {target}")
 
 

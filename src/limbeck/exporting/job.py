@@ -94,8 +94,9 @@ def _in_place(out: Path, exported: Exported, splits: Splits, samples: Samples, s
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    if exported.folder is not None and exported.run is not None and out.parent == exported.folder / EXPORTS_FOLDER:
-        redraw_report(exported.folder)  # with the table of these files
+    run_folder = exported.folder if exported.run is not None else None
+    if run_folder is not None and out.parent.resolve() == (run_folder / EXPORTS_FOLDER).resolve():
+        redraw_report(run_folder)  # with the table of these files
     return record
 
 

@@ -21,8 +21,8 @@ def trainer_compute_loss(loss: DistillationLoss, *, ids: str = "ids", labels: st
     ``TrainingArguments(remove_unused_columns=False)``, since no model takes ids.
 
     The student gets the batch without ids and labels, the teacher the same. With gradient accumulation the mean runs
-    over all examples of the step, as the Trainer counts them. Evaluation measures the loss of the labels alone: a store
-    has no targets there.
+    over all examples of the step, as the Trainer counts them; where some have no label (-1), the mean over those that
+    have one is of each part. Evaluation measures the loss of the labels alone: a store has no targets there.
 
     Args:
         loss: objective and teacher.

@@ -2,7 +2,15 @@
 
 from limbeck.reports.claims import reproduction_table
 from limbeck.reports.class_sets import save_class_sets_picture
-from limbeck.reports.html import check_page, redraw_report, render_report, render_reproduction, write_report
+from limbeck.reports.comparing import compare_runs, comparison_text
+from limbeck.reports.html import (
+    check_page,
+    redraw_report,
+    render_comparison,
+    render_report,
+    render_reproduction,
+    write_report,
+)
 from limbeck.reports.plotting import plot_run, plot_search, summary_html
 from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown, results_pages
@@ -16,6 +24,8 @@ __all__ = [
     "SummaryRow",
     "UtterancePicture",
     "check_page",
+    "compare_runs",
+    "comparison_text",
     "plot_run",
     "plot_search",
     "read_any_record",
@@ -23,6 +33,7 @@ __all__ = [
     "read_reproduction",
     "read_results",
     "redraw_report",
+    "render_comparison",
     "render_report",
     "render_reproduction",
     "reproduction_table",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from limbeck.reports.facts import Fact, HtmlTable, duration
+from limbeck.reports.facts import Fact, duration
+from limbeck.reports.html_table import HtmlTable
 from limbeck.reports.quantities import MISSING
 from limbeck.reports.wording import listed, printable
 from limbeck.reproduction import ReproductionRecord, Verdict, spread_text, unit_text, value_text

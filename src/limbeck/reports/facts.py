@@ -9,6 +9,7 @@ from typing import Any
 
 from limbeck.records import DataRecord, RunRecord
 from limbeck.reports.confusions import most_confused_pairs
+from limbeck.reports.html_table import HtmlTable
 from limbeck.reports.quantities import MISSING, Column, column_for
 from limbeck.reports.summary import RunSummary, role_order
 from limbeck.reports.terminal import last_columns
@@ -25,19 +26,9 @@ class Fact:
     detail: str
 
 
-@dataclass(frozen=True)
-class HtmlTable:
-    """A table of text: the first column heads its rows."""
-
-    caption: str
-    headings: list[str]
-    rows: list[list[str]]
-    emphasised: str = ""  # the row heading to stress
-
-
 def key_facts(record: RunRecord, summary: RunSummary) -> list[Fact]:
     """Return the numbers that a busy reader needs: errors, accuracy, the share of the lead kept, size and speed."""
-    student = summary.leading[0].comparison.network if summary.judged else _last_role(record)
+    student = student_role(record, summary)
     facts = [
         _errors_fact(summary, student),
         _lead_fact(summary) or _accuracy_fact(summary, student),
@@ -47,7 +38,10 @@ def key_facts(record: RunRecord, summary: RunSummary) -> list[Fact]:
     return [fact for fact in facts if fact is not None]
 
 
-def _last_role(record: RunRecord) -> str:
+def student_role(record: RunRecord, summary: RunSummary) -> str:
+    """Return the role that a run is about: that with the effect it judges, or the last one it trained."""
+    if summary.judged:
+        return summary.leading[0].comparison.network
     return max(record.roles(), key=role_order, default="")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from limbeck.reports.claims import (
     trained_table,
     training_time,
 )
+from limbeck.reports.comparing import compare_runs
 from limbeck.reports.exports import compression_table, sentences
 from limbeck.reports.facts import (
     confused_table,
@@ -105,6 +106,15 @@ def render_reproduction(record: ReproductionRecord) -> str:
         elapsed=duration(record.elapsed_seconds),
         training=training_time(record),
     )
+
+
+def render_comparison(records: Mapping[str, RunRecord]) -> str:
+    """Return several runs side by side as the text of one HTML page; see :func:`render_report`.
+
+    Args:
+        records: by the name that the page shows.
+    """
+    return _rendered("comparison.html.j2", comparison=compare_runs(records))
 
 
 def write_report(

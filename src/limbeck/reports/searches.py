@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from limbeck.records.search_record import Point, SearchRecord
-from limbeck.reports.facts import HtmlTable
+from limbeck.reports.html_table import HtmlTable
 from limbeck.reports.text_table import text_table
 from limbeck.reports.wording import percent, printable, scaled, short_time
 

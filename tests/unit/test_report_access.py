@@ -1,0 +1,152 @@
+"""Pages pass axe-core in a real browser; their tables download as CSV; runs are compared on one page."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import dataclasses
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from limbeck.commands import report as command
+from limbeck.errors import InvalidValue, RecordError
+from limbeck.records import to_json, write_text
+from limbeck.records.search_record import Point, SearchRecord
+from limbeck.reports import (
+    compare_runs,
+    comparison_text,
+    read_reproduction,
+    render_comparison,
+    render_report,
+    render_reproduction,
+)
+from limbeck.reports.html_table import HtmlTable
+from limbeck.statistics import paired_difference
+
+SMALL = {"num_classes": 3, "num_epochs": 2, "num_dark": 1, "num_test": 90}
+SEARCH = SearchRecord("parameters", 0.9, 90, [Point("a", 5, 5, 0.8, 1, {}, 1), Point("b", 50, 50, 0.9, 1, {}, 1)],
+                      ["a", "b"], "b", "b keeps 98 %.", min_kept=0.98)  # fmt: skip
+RESULTS = Path(__file__).parents[2] / "results"
+QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+RUN_AXE = """<script>
+const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+axe.run(document, {runOnly: rules}).then((found) => {
+  const wrong = found.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200))]);
+  document.body.textContent = "FOUND" + JSON.stringify({passes: found.passes.length, wrong}) + "END";
+});</script>"""
+
+
+@pytest.fixture(scope="module")
+def records(make_record):
+    first = make_record(seeds=(0, 1, 2), **SMALL)
+    changed = [
+        dataclasses.replace(m, value=m.value + 3) if (m.network, m.name) == ("distilled", "errors") else m
+        for m in first.measurements
+    ]
+    config = {**first.config, "temperature": 7.5}
+    return {"first": first, "second": dataclasses.replace(first, measurements=changed, config=config)}
+
+
+def violations(chromium, axe_script, page, folder, *, dark):
+    """Return what axe-core finds wrong with a page, which is copied without its policy so that a script may run."""
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    path = folder / "page.html"
+    path.write_text(page.replace("</body>", f"<script>{axe_script}</script>{RUN_AXE}</body>"), encoding="utf-8")
+    given = [f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    given += ["--virtual-time-budget=20000", "--window-size=1200,900", "--dump-dom", path.as_uri()]
+    shown = subprocess.run([chromium, *QUIET, *given], capture_output=True, text=True, timeout=120, check=True).stdout
+    told = re.search(r"FOUND(.*)END", shown, flags=re.DOTALL)
+    assert told is not None, shown[-2000:]
+    found = json.loads(told[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert found["passes"] > 10
+    return found["wrong"]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "dark"), [("search", False), ("search", True), ("comparison", False), ("reproduction", False)]
+)
+def test_axe_finds_nothing_wrong_with_a_page(chromium, axe_script, records, tmp_path, kind, dark):
+    pages = {
+        "search": lambda: render_report(dataclasses.replace(records["first"], kind="search"), search=SEARCH),
+        "comparison": lambda: render_comparison(records),
+        "reproduction": lambda: render_reproduction(read_reproduction(RESULTS / "hinton2015-mnist")),
+    }
+    assert violations(chromium, axe_script, pages[kind](), tmp_path, dark=dark) == []
+
+
+def test_every_table_of_a_page_downloads_as_csv(records):
+    html = render_report(records["first"])
+    links = re.findall(r'download="([\w.-]+)" href="data:text/csv;charset=utf-8;base64,([^"]+)"', html)
+    assert len(links) == html.count("<table")
+    assert len({name for name, _ in links}) == len(links)
+    files = {name: base64.b64decode(content).decode("utf-8-sig") for name, content in links}
+    rows = list(csv.reader(io.StringIO(files["errors-on-the-test-set.csv"])))
+    assert rows[0][:3] == ["network", "n", "errors"]
+    errors = list(records["first"].values("distilled", "errors").values())
+    assert rows[-1][0] == "distilled"
+    assert rows[-1][2].startswith(f"{sum(errors) / 3:.1f} ± ")
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [
+        ("1,234,567", "1234567"),
+        ("−3.5 (−4 to −3)", "-3.5 (-4 to -3)"),
+        ("=1+1", "'=1+1"),
+        ("@x", "'@x"),
+        ("-cmd", "'-cmd"),
+        ("a, b", "a, b"),
+        ("—", "—"),
+    ],
+)
+def test_cells_of_csv_are_plain_numbers_and_never_formulas(cell, kept):
+    assert list(csv.reader(io.StringIO(HtmlTable("t", ["h"], [[cell]]).csv_text)))[1] == [kept]
+
+
+def test_runs_are_compared_by_seed_and_by_the_settings_that_differ(records):
+    comparison = compare_runs(records)
+    headings, (first, second) = comparison.students.headings, comparison.students.rows
+    place = headings.index("change of errors from first (95 %)")
+    difference = paired_difference(*(record.values("distilled", "errors") for record in records.values()))
+    assert (first[place], second[place]) == ("", "3 (3 to 3)")
+    assert difference.mean == 3
+    assert comparison.settings.rows == [["temperature", "4.0", "7.5"]]
+    assert comparison.notes == []
+    told = comparison_text(comparison)
+    assert "3 (3 to 3)" in told
+    assert "temperature" in told
+
+
+def test_errors_on_other_samples_are_not_compared(records):
+    other = dataclasses.replace(records["second"], data=dataclasses.replace(records["second"].data, num_test=91))
+    comparison = compare_runs({"first": records["first"], "other": other})
+    assert comparison.students.rows[1][4] == "—"
+    assert comparison.notes == ["other was tested on other samples than first: errors are not compared."]
+    machine = dataclasses.replace(records["second"], environment={"device": "cuda"})
+    assert "latencies are not comparable" in compare_runs({"a": records["first"], "b": machine}).notes[0]
+
+
+def test_report_of_several_runs_is_one_page(records, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for parent, record in zip(("x", "y"), records.values(), strict=True):
+        (tmp_path / parent / "run").mkdir(parents=True)
+        write_text(tmp_path / parent / "run" / "record.json", to_json(record))
+    runs = [tmp_path / "x" / "run", tmp_path / "y" / "run" / "record.json"]
+    target, told = command.compare(runs, out=None)
+    page = (tmp_path / target).read_text(encoding="utf-8")
+    for name in (str(tmp_path / "x" / "run"), str(tmp_path / "y" / "run")):
+        assert name in page
+        assert name in told
+    assert "2 runs side by side" in page
+    with pytest.raises(InvalidValue, match="one folder of reproductions"):
+        command.only(runs)
+    with pytest.raises(RecordError, match="There is no record"):
+        command.compare([runs[0], tmp_path / "nowhere"], out=tmp_path / "never.html")
+    assert not (tmp_path / "never.html").exists()
