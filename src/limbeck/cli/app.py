@@ -14,6 +14,7 @@ from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
 from limbeck.cli.running import EXIT_USER_ERROR
 from limbeck.errors import LimbeckError
+from limbeck.ranks.launched import message_of, refuse_ranks
 from limbeck.settings import METHODS, DistillConfig, ExportSettings, SearchConfig, TrainJobConfig
 
 START = """
@@ -29,6 +30,7 @@ INPUTS = ("data", "label_column", "exif_orientation", "image_size")
 CLASSES = ("teacher_class_names", "class_map", "allow_missing_classes")
 TEACHERS = ("teachers", "teacher_weights", "pooling", *CLASSES, "augmentations")
 MACHINE = ("device", "num_threads")
+FOR_RANKS = ("distill", "train", "cache")
 LEARNING = ("num_labelled", "augmentations", "num_epochs", "batch_size", "learning_rate", "precision")
 
 
@@ -59,7 +61,7 @@ def app() -> click.Group:
         results.schema: {},
     }
     what = "Distil trained classifiers into one small network, with evidence that it was worth it."
-    return _group("limbeck", commands, help=what, epilog=START)
+    return _group("limbeck", commands, help=what, epilog=START, callback=_check_ranks)
 
 
 def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -> ManualGroup:
@@ -74,6 +76,12 @@ def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -
     return ManualGroup(name, makers, helps, **settings)
 
 
+@click.pass_context
+def _check_ranks(context: click.Context) -> None:
+    if context.invoked_subcommand not in FOR_RANKS:
+        refuse_ranks()
+
+
 def _itself(group: click.Group) -> click.Group:
     return group
 
@@ -83,5 +91,7 @@ def main() -> None:
     try:
         app()(prog_name="limbeck")
     except LimbeckError as error:
-        print(f"limbeck: {error}", file=sys.stderr)
+        message = message_of(error)
+        if message is not None:
+            print(f"limbeck: {message}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from limbeck.ranks.launched import rank_number
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -22,6 +24,8 @@ def stopping_cleanly(*, kept: str | None = None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
+        if rank_number() > 0:  # the first of the ranks tells
+            raise SystemExit(EXIT_INTERRUPTED) from None
         print(f"limbeck: {interrupt or 'stopped'}", file=sys.stderr)
         if getattr(interrupt, "checkpoint", None) is not None:
             kept = str(interrupt.checkpoint)  # type: ignore[attr-defined]
@@ -42,7 +46,9 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(record: Any, folder: Path) -> None:
-    """Print a record's table and where its report is."""
+    """Print a record's table and where its report is; of several ranks the first does."""
+    if rank_number() > 0:
+        return
     from rich.console import Console
 
     from limbeck.records import RunRecord

@@ -188,7 +188,8 @@ def evaluate_network(
         compared = one.compared(teacher_logits) if follows and teacher_logits is not None else {}
         measurements += as_measurements(network, "test", {**one.measured(), **compared}, weights=weights)
     measurements += _of_validation(network, validation, views, runtime)
-    measurements += as_measurements(network, "machine", measure_costs(network.module, test, views))
+    if runtime.ranks.is_first:  # while the others wait
+        measurements += as_measurements(network, "machine", measure_costs(network.module, test, views))
     record = NetworkRecord(
         role=network.role,
         name=network.name,

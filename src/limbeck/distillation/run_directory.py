@@ -58,11 +58,13 @@ class RunDirectory:
         path: the folder, or None to keep nothing on disk until ``result.save``.
         config: of the run, as YAML.
         overwrites: whether a run that is there makes room for this one.
+        is_written: whether this process writes it; of several ranks only the first does.
     """
 
     path: Path | None
     config: str = ""
     overwrites: bool = False
+    is_written: bool = True
 
     @staticmethod
     def check(path: Path | None, *, config: dict[str, Any], overwrite: bool = False) -> RunDirectory:
@@ -88,7 +90,7 @@ class RunDirectory:
         Raises:
             OutputError: not writable.
         """
-        if self.path is None:
+        if self.path is None or not self.is_written:
             return
         make_folder(self.path)
         if self.overwrites:
