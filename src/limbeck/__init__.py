@@ -13,6 +13,7 @@ from limbeck.version import __version__
 _HOMES = {
     "BinaryDistillation": "limbeck.objectives",
     "Distillation": "limbeck.objectives",
+    "DistillationLoss": "limbeck.integrations",
     "EnsembleTeacher": "limbeck.teachers",
     "HardLabels": "limbeck.objectives",
     "IndexedDataset": "limbeck.data",
@@ -50,6 +51,7 @@ _HOMES = {
 __all__ = [
     "BinaryDistillation",
     "Distillation",
+    "DistillationLoss",
     "EnsembleTeacher",
     "HardLabels",
     "IndexedDataset",
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
     from limbeck.distillation import distill, distill_mutual, distill_self, train
     from limbeck.errors import LimbeckError
     from limbeck.exporting import export
+    from limbeck.integrations import DistillationLoss
     from limbeck.losses import binary_soft_target_loss, soft_target_loss
     from limbeck.models import load_model
     from limbeck.objectives import BinaryDistillation, Distillation, HardLabels

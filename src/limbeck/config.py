@@ -26,8 +26,8 @@ from limbeck.settings import (
 )
 from limbeck.settings.checking import expectation, model_of
 from limbeck.settings.setting import alternatives, fields_of, section_of
+from limbeck.settings.yaml_text import read_text, read_yaml
 
-MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 1 << 20, 10_000, 20  # of a configuration
 Location = tuple[str | int, ...]
 Config = TypeVar("Config", bound=JobConfig)
 
@@ -47,22 +47,7 @@ def read_layer(text: str, *, source: str) -> Layer:
     Raises:
         ConfigError: no YAML, not a mapping, or a key twice.
     """
-    try:
-        _check_bounds(text, source)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{source}, line {mark.line + 1}" if mark else source
-        raise ConfigError(
-            f"{where}: this is not YAML.", received=getattr(error, "problem", None) or str(error)
-        ) from error
-    except (ValueError, TypeError, OverflowError) as error:  # of a scalar: a date that is none, an integer too long
-        raise ConfigError(
-            f"{source} holds a value that cannot be read.",
-            received=f"{error}"[:200],
-            remedy="put quotes around a text that looks like a number or a date",
-        ) from error
+    values, root = read_yaml(text, source=source)
     if values is None:
         return Layer(source, {})
     if not isinstance(values, dict):
@@ -72,47 +57,13 @@ def read_layer(text: str, *, source: str) -> Layer:
     return Layer(source, values, lines)
 
 
-def _check_bounds(text: str, source: str) -> None:
-    """Raise ConfigError for what no configuration is: megabytes, thousands of values, depth, values by reference.
-
-    Aliases of aliases multiply: a few lines of them become gigabytes when they are built.
-    """
-    if len(text) > MAX_CHARACTERS:
-        raise ConfigError(
-            f"{source} is too long for a configuration.",
-            received=f"{len(text):,} characters",
-            expected=f"at most {MAX_CHARACTERS:,}",
-        )
-    depth = count = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(
-                f"{source}, line {line}: a configuration has no aliases.",
-                received=f"*{event.anchor}",
-                expected="the value itself",
-            )
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        count += isinstance(event, yaml.NodeEvent)
-        if depth > MAX_DEPTH or count > MAX_VALUES:
-            raise ConfigError(
-                f"{source}, line {line}: too much for a configuration.",
-                received=f"more than {MAX_VALUES:,} values" if count > MAX_VALUES else f"depth {depth}",
-                expected=f"at most {MAX_VALUES:,} values, {MAX_DEPTH} deep",
-            )
-
-
 def read_file(path: Path) -> Layer:
     """Read a configuration file.
 
     Raises:
         ConfigError: missing or unreadable.
     """
-    try:
-        return read_layer(path.read_text(encoding="utf-8"), source=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        received = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise ConfigError(f"Cannot read the configuration {path}.", received=received) from error
+    return read_layer(read_text(path), source=str(path))
 
 
 def resolve(kind: type[Config], layers: Sequence[Layer]) -> Config:

@@ -148,6 +148,7 @@ def test_text_is_distilled_by_a_network_of_transformers(tmp_path, monkeypatch):
     record = run_of(run, "teacher", "baseline", "distilled")
     assert record.data.num_labelled == 600
     assert mean_of(record, "teacher", "accuracy") > 5 / 150
+    assert mean_of(record, "distilled", "accuracy") > 2 / 150
     saved = limbeck.load_model(run)  # rebuilt from the configuration that was saved with it
     assert isinstance(saved.module, type(module.student(150)))
     sizes = {n.role: n.num_parameters for n in record.networks}

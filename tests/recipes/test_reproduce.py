@@ -40,7 +40,9 @@ OF_MNIST = [
     "hinton2015-mnist-ensemble",
     "hinton2015-mnist-transfer-set",
     "hinton2015-mnist-beyond",
+    "zhang2018-mutual-mnist",
 ]
+OF_DIGITS = ["zhang2018-mutual-digits"]
 OF_CIFAR = ["cifar10-vgg-student", "zhang2018-mutual", "zhang2019-self"]
 CIFAR = DATA.parent / "cifar10-jpeg.tar.gz"
 needs_cifar = pytest.mark.skipif(
@@ -122,7 +124,7 @@ def specialists_made_here(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [*(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
+    [*OF_DIGITS, *(pytest.param(name, marks=needs_mnist) for name in OF_MNIST),
      *(pytest.param(name, marks=needs_cifar) for name in OF_CIFAR),
      *(pytest.param(name, marks=needs_an4) for name in OF_AN4),
      *(pytest.param(name, marks=needs_av) for name in OF_CLIPS),

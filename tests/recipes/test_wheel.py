@@ -90,7 +90,7 @@ def test_the_wheel_works_with_what_it_declares_alone(built, tmp_path):
     job = ["distill", "--epochs", "1", "--seeds", "1", "--teacher", "mlp:widths=20", "--out", "run"]
     shown = run(sys.executable, "-c", ONLY_DECLARED, home, *job, folder=tmp_path, path=home)
     assert "report: run/report.html" in shown
-    assert (home / "bin" / "limbeck").is_file()
+    assert "distill" in run(home / "bin" / "limbeck", "--help", folder=tmp_path, path=home)
 
 
 def test_the_sdist_holds_what_is_needed_to_build_and_test(built):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,19 @@ SHARPNESS = {"teacher": 5.2, "baseline": 3.7, "distilled": 4.6, "student": 3.8} 
 OVERCONFIDENCE = {"teacher": 1.3, "baseline": 1.7, "distilled": 1.05, "student": 1.6}
 PARAMETERS = {"teacher": 1_238_730, "baseline": 79_510, "distilled": 79_510, "student": 79_510}
 LATENCY = {"teacher": 412e-6, "baseline": 61e-6, "distilled": 61.4e-6, "student": 61e-6}
+
+
+@pytest.fixture(scope="session")
+def teacher_kinds() -> Any:
+    """The module beside the contracts that makes teachers of every kind, and imports libraries as they are here."""
+    path = Path(__file__).parents[1] / "contracts" / "teacher_kinds.py"
+    if "teacher_kinds" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("teacher_kinds", path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules["teacher_kinds"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["teacher_kinds"])
+    return sys.modules["teacher_kinds"]
 
 
 @functools.cache

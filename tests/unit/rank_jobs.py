@@ -169,10 +169,6 @@ def together(out: Path) -> dict:
     return {job.__name__: job(out) for job in (whole, stopped, store, refused)}
 
 
-def unbroken(out: Path) -> dict:
-    return described(train())
-
-
 def killed(out: Path) -> dict:
     """Train to the end, but rank 1 dies on its way in the first attempt."""
 
@@ -180,14 +176,14 @@ def killed(out: Path) -> dict:
         if call == 200 and rank_number() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return described(train(act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.0))
+    return described(train(act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.2))
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])
     folder.mkdir(exist_ok=True)
     try:
-        result = {"together": together, "killed": killed, "unbroken": unbroken}[sys.argv[1]](folder)
+        result = {"whole": whole, "together": together, "killed": killed}[sys.argv[1]](folder)
     except LimbeckError as problem:
         message = message_of(problem)
         if message is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from limbeck import bounds
 from limbeck.data import archives, unpack
 from limbeck.errors import DataError
 
@@ -55,15 +56,15 @@ def test_round_trip(tmp_path, name):
         make_tar(path, GOOD, mode="w" if name.endswith("tar") else "w:gz")
     folder = unpack(path, tmp_path / "out")
     assert files_below(folder) == GOOD
-    assert os.listdir(tmp_path / "out") == [folder.name]
+    assert sorted(os.listdir(tmp_path / "out")) == [folder.name, f"{folder.name}.files.json"]
 
 
 def test_unpacked_once_and_again_when_the_content_changes(tmp_path):
     path = make_tar(tmp_path / "x.tar.gz", GOOD)
     first = unpack(path, tmp_path / "out")
-    (first / "mark").write_text("kept")
+    before = first.stat().st_ino
     assert unpack(path, tmp_path / "out") == first
-    assert (first / "mark").exists()
+    assert first.stat().st_ino == before
     make_tar(path, {**GOOD, "pets/cat/c.png": b"purr"})
     second = unpack(path, tmp_path / "out")
     assert second != first
@@ -115,9 +116,11 @@ def test_bombs_are_refused_by_what_they_unpack_to(tmp_path, monkeypatch):
     path = make_zip(tmp_path / "x.zip", {"pets/zeros.png": bytes(3_000_000)})
     with pytest.raises(DataError, match="more than 1000000 bytes"):
         unpack(path, tmp_path / "out", max_bytes=1_000_000)
-    monkeypatch.setattr(archives, "_ALWAYS_ALLOWED_BYTES", 1000)
+    monkeypatch.setattr(bounds, "ALWAYS_ALLOWED_BYTES", 1000)
     with pytest.raises(DataError, match="bytes unpacked"):  # deflate packs zeros a thousandfold; 200 is the limit
         unpack(path, tmp_path / "out")
+    with pytest.raises(DataError, match="bytes unpacked"):
+        unpack(make_tar(tmp_path / "z.tgz", {"pets/zeros.png": bytes(3_000_000)}), tmp_path / "out")
     monkeypatch.setattr(archives, "MAX_MEMBERS", 1)
     with pytest.raises(DataError, match="more members"):
         unpack(make_tar(tmp_path / "y.tgz", GOOD), tmp_path / "out")
@@ -160,11 +163,32 @@ def test_another_process_may_be_first(tmp_path, monkeypatch):
     original = archives._unpack_members
 
     def slow(archive, folder, limit):
-        original(archive, folder, limit)
         target.mkdir()
         (target / "theirs").write_text("whole")
+        return original(archive, folder, limit)
 
     monkeypatch.setattr(archives, "_unpack_members", slow)
     assert unpack(path, tmp_path / "out") == target
-    assert os.listdir(tmp_path / "out") == [target.name]
+    assert sorted(os.listdir(tmp_path / "out")) == [target.name, f"{target.name}.files.json"]
     assert (target / "theirs").exists()
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove", "add", "list", "no list"])
+def test_a_picture_that_changed_is_unpacked_again_and_that_is_said(tmp_path, caplog, damage):
+    folder = unpack(make_tar(tmp_path / "x.tgz", GOOD), tmp_path / "out")
+    picture, listing = folder / next(iter(GOOD)), tmp_path / "out" / f"{folder.name}.files.json"
+    if damage == "flip":
+        picture.write_bytes(bytes([picture.read_bytes()[0] ^ 1]) + picture.read_bytes()[1:])
+    elif damage == "remove":
+        picture.unlink()
+    elif damage == "add":
+        picture.with_name("other.png").write_bytes(b"")
+    elif damage == "list":
+        listing.write_text(listing.read_text().replace("0", "1"))
+    else:
+        listing.unlink()  # of an earlier release
+    assert unpack(tmp_path / "x.tgz", tmp_path / "out") == folder
+    assert files_below(folder) == GOOD
+    assert len(os.listdir(tmp_path / "out")) == 2
+    assert len(caplog.messages) == (damage != "no list")
+    assert all("made again" in message for message in caplog.messages)

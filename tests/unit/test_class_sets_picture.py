@@ -10,7 +10,7 @@ import pytest
 
 from limbeck.errors import InvalidValue, LimbeckError, OutputError, ShapeMismatch, UnknownName
 from limbeck.reports import save_class_sets_picture
-from limbeck.reports.drawing import PALETTE
+from limbeck.reports.style import PALETTE
 
 SETS = [[0, 2, 4], [1, 3, 4]]  # 4 is in both, 5 in none
 NAMES = ["ant", "bee", "cat", "dog", "$elk$", "a name that is much too long"]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-
-from limbeck.cli import main
 
 pytest.importorskip("av")
 
@@ -20,24 +16,6 @@ QUICK = ["--epochs", "1", "--seeds", "1", "--progress", "silent", "--threads", "
 STREAMS = ("iframe", "motion", "residual")
 TEACHERS = [part for stream in STREAMS for part in ("--teacher", f"on:{stream}:convnet:channels=4x8")]
 STUDENTS = [part for stream in STREAMS for part in ("--student", f"on:{stream}:convnet:channels=2x4")]
-
-
-@pytest.fixture
-def limbeck(tmp_path, monkeypatch, capsys):
-    """Run a command line in this process, in ``tmp_path``; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
-    num_threads = torch.get_num_threads()
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as finished:
-            main()
-        output = capsys.readouterr()
-        return int(finished.value.code or 0), output.out, output.err
-
-    yield run
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture
@@ -59,18 +37,18 @@ def clips(tmp_path):
 
 
 def test_clips_are_distilled_fused_and_evaluated(limbeck, clips, tmp_path):
-    code, _, error = limbeck(
+    done = limbeck(
         "distill", "--data", f"clips:{clips}", *TEACHERS, *STUDENTS, "--fuse", "--augment", "segments", "--augment",
         "crop:1", "--views", "2", "--teacher-weighting", "fitted", "--out", "run", *QUICK,
     )  # fmt: skip
-    assert code == 0, error
+    assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run" / "model.json").read_text())
     assert manifest["spec"] == "fused"
     assert [member["spec"] for member in manifest["extra"]["members"]] == [spec for spec in STUDENTS if ":" in spec]
     assert (tmp_path / "run" / "targets" / "manifest.json").is_file()
-    code, shown, error = limbeck("evaluate", "run", "--data", f"clips:{clips}", "--image-size", 16, "--json")
-    assert code == 0, error
-    measured = json.loads(shown)["measurements"]
+    done = limbeck("evaluate", "run", "--data", f"clips:{clips}", "--image-size", 16, "--json")
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)["measurements"]
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     (found,) = (m["value"] for m in record["measurements"] if (m["network"], m["split"], m["weights"], m["name"])
                 == ("fused distilled", "test", "selected", "errors"))  # fmt: skip
@@ -78,14 +56,14 @@ def test_clips_are_distilled_fused_and_evaluated(limbeck, clips, tmp_path):
 
 
 def test_the_preset_of_clips_gives_the_streams_their_networks(limbeck, clips, tmp_path):
-    code, _, error = limbeck("train", "--data", f"clips:{clips}", "--out", "alone", *QUICK)
-    assert code == 0, error
+    done = limbeck("train", "--data", f"clips:{clips}", "--out", "alone", *QUICK)
+    assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "alone" / "model.json").read_text())["spec"].startswith("on:iframe:")
-    code, _, error = limbeck(
+    done = limbeck(
         "distill", "--data", f"clips:{clips}", "--student", "on:motion:convnet:channels=2x4", *TEACHERS, "--out", "one",
         *QUICK,
     )  # fmt: skip
-    assert code == 0, error
+    assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "one" / "model.json").read_text())["spec"] == "on:motion:convnet:channels=2x4"
 
 
@@ -101,20 +79,20 @@ def test_the_preset_of_clips_gives_the_streams_their_networks(limbeck, clips, tm
     ],
 )
 def test_what_does_not_go_is_refused_with_exit_2(limbeck, clips, tmp_path, arguments, told):
-    code, _, error = limbeck("distill", "--data", f"clips:{clips}", "--out", "run", *arguments, *QUICK)
-    assert code == 2
-    assert told in error
-    assert "Traceback" not in error
+    done = limbeck("distill", "--data", f"clips:{clips}", "--out", "run", *arguments, *QUICK)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "record.json").exists()
 
 
 def test_broken_clips_end_the_command_or_are_left_out(limbeck, clips):
     (clips / "right" / "broken.mp4").write_bytes(b"no clip")
     given = ["distill", "--data", f"clips:{clips}", *TEACHERS, *STUDENTS, "--fuse", *QUICK]
-    code, _, error = limbeck(*given, "--out", "run")
-    assert code == 2
-    assert "broken.mp4" in error
-    code, _, error = limbeck(*given, "--skip-broken", "--out", "run")
-    assert code == 0, error
+    done = limbeck(*given, "--out", "run")
+    assert done.returncode == 2
+    assert "broken.mp4" in done.stderr
+    done = limbeck(*given, "--skip-broken", "--out", "run")
+    assert done.returncode == 0, done.stderr
     record = json.loads(Path("run/record.json").read_text())
     assert any("1 of 41 clips of train were left out" in note for note in record["notes"])

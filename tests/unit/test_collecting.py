@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from torch.testing import assert_close
 
 from limbeck.data import Samples, Views, augmentations_from
 from limbeck.errors import InvalidValue, OutputError, ShapeMismatch, StoreError, TeacherError, UnknownName
+from limbeck.records import partial_path
 from limbeck.targets import Dense8, Dense16, SoftTargets, SparseTargets, TailMass, TargetStore
 from limbeck.targets import writer as writer_module
 from limbeck.teachers import (
@@ -23,6 +27,7 @@ from limbeck.teachers import (
     LogitsTeacher,
     ModuleTeacher,
     collect,
+    collecting,
     prepare_collection,
     store_teacher,
     verify_store,
@@ -172,19 +177,62 @@ def test_several_processes_each_with_its_shards_make_the_same_store(whole, tmp_p
     assert content(tmp_path) == content(whole)
 
 
-def test_processes_that_prepare_at_once_agree_on_one_plan(tmp_path, monkeypatch):
-    first = ModuleTeacher(network(0))
-    original = writer_module.os.link
+def test_who_prepares_second_waits_and_takes_the_plan_of_the_first(tmp_path, monkeypatch):
+    teacher, original, outcome = ModuleTeacher(network(0)), collecting.make_plan, []
 
-    def late(source, target):  # another process links its plan while this one is about to
-        monkeypatch.setattr(writer_module.os, "link", original)
-        prepare_collection(first, images(), VIEWS, tmp_path, codec="dense8")
-        return original(source, target)
+    def second():
+        try:
+            prepare_collection(teacher, images(), VIEWS, tmp_path, codec="dense16")
+        except StoreError as error:
+            outcome.append(error)
 
-    monkeypatch.setattr(writer_module.os, "link", late)
-    with pytest.raises(StoreError, match="other settings") as caught:
-        prepare_collection(first, images(), VIEWS, tmp_path, codec="dense16")
-    assert caught.value.expected["codec"] == "dense8"
+    def slow(*arguments, **settings):  # another comes while the first measures its codec
+        monkeypatch.setattr(collecting, "make_plan", original)
+        thread.start()
+        time.sleep(0.2)
+        assert thread.is_alive()
+        return original(*arguments, **settings)
+
+    thread = threading.Thread(target=second)
+    monkeypatch.setattr(collecting, "make_plan", slow)
+    prepare_collection(teacher, images(), VIEWS, tmp_path, codec="dense8")
+    thread.join(20)
+    assert "other settings" in str(outcome[0])
+    assert outcome[0].expected["codec"] == "dense8"
+
+
+@pytest.mark.parametrize("what", ["shard", "sidecar", "ids", "manifest", "shard and manifest"])
+def test_a_damaged_file_is_written_again_and_that_is_said(whole, tmp_path, what):
+    store = Path(shutil.copytree(whole, tmp_path / "store"))
+    before, told = content(store), []
+    damaged = {
+        "shard": ["member-0/shard-00001.bin"],
+        "sidecar": ["member-1/shard-00002.json"],
+        "ids": [next(store.glob("ids-*.bin")).name],
+        "manifest": ["manifest.json"],
+        "shard and manifest": ["member-0/shard-00001.bin", "manifest.json"],
+    }[what]
+    for name in damaged:
+        found = bytearray((store / name).read_bytes())
+        found[len(found) // 2] ^= 1
+        (store / name).write_bytes(bytes(found))
+    again = run(store, progress=lambda done: told.extend(done.damaged))
+    again.verify()
+    assert content(store) == before
+    assert set(told) == {name for name in damaged if name.endswith(".bin")}
+
+
+def test_what_is_half_written_is_removed_when_its_process_is_gone_and_left_alone_while_it_lives(tmp_path):
+    assert run(tmp_path, shards=[0]) is None
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = partial_path(tmp_path / "member-0" / "shard-00004.bin")
+    theirs = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+    elsewhere = mine.with_name(re.sub("partial-[0-9a-f]{8}", "partial-00000000", mine.name))
+    for path in (mine, theirs, elsewhere):
+        path.write_bytes(b"half")
+    assert run(tmp_path) is not None
+    assert (mine.exists(), theirs.exists(), elsewhere.exists()) == (True, False, True)
 
 
 def test_a_finished_collection_runs_no_teacher_again(whole):

@@ -15,8 +15,8 @@ from torch import nn
 
 from limbeck.data import Samples, Views, augmentations_from
 from limbeck.distillation import cache as cache_module
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.sources import network_from
 from limbeck.distillation.target_source import collect_visibly
 from limbeck.distillation.trained import pooled_teacher

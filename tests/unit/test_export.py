@@ -313,3 +313,16 @@ def test_a_timm_folder_is_loaded_by_timm_alone(tmp_path):
     assert again.pretrained_cfg["mean"] == pytest.approx(NORMALISE["mean"])
     inputs = torch.rand(2, 1, 32, 32)
     assert torch.equal(again(inputs), network.eval()(inputs))
+
+
+def test_the_runs_report_shows_the_files(tmp_path):
+    samples, out = images(), tmp_path / "run"
+    recipe = limbeck.TrainConfig(num_epochs=1)
+    limbeck.train("mlp:widths=6", samples, test=samples, recipe=recipe, out=out, progress="silent")
+    page = out / "report.html"
+    assert "model.pt2" not in page.read_text(encoding="utf-8")
+    limbeck.export(out, to="torch", data=splits(samples))
+    assert "model.pt2" in page.read_text(encoding="utf-8")
+    before = page.read_bytes()
+    limbeck.export(out, to="torch", data=splits(samples), out=tmp_path / "elsewhere")
+    assert page.read_bytes() == before

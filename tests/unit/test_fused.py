@@ -12,6 +12,7 @@ from limbeck.distillation.sources import network_from
 from limbeck.errors import InvalidValue, ModelError, ShapeMismatch, UnknownName
 from limbeck.models import FusedNetwork, OnKey, build, build_on_key, fingerprint, fuse, load_model, on_key, save_model
 from limbeck.pooling import accuracy_weights, arithmetic_mean, fit_weights
+from limbeck.records import sealed_text
 
 SHAPE = (1, 8, 8)
 CLIP = {"iframe": torch.rand(4, 3, 3, 16, 16), "motion": torch.rand(4, 3, 2, 16, 16)}
@@ -92,7 +93,7 @@ def test_a_fused_network_without_specs_is_not_saved(tmp_path):
 def test_a_damaged_structure_is_told(tmp_path, extra):
     save(tmp_path, two_streams())
     manifest = json.loads((tmp_path / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps({**manifest, "extra": extra}))
+    (tmp_path / "model.json").write_text(sealed_text({**manifest, "extra": extra}))
     with pytest.raises(ModelError):
         load_model(tmp_path)
 
@@ -101,7 +102,7 @@ def test_a_members_code_is_never_imported(tmp_path):
     save(tmp_path, two_streams())
     manifest = json.loads((tmp_path / "model.json").read_text())
     manifest["extra"]["members"][0] = {"spec": "os:system", "extra": {}}
-    (tmp_path / "model.json").write_text(json.dumps(manifest))
+    (tmp_path / "model.json").write_text(sealed_text(manifest))
     with pytest.raises(ModelError, match="code that a file names is never run"):
         load_model(tmp_path)
 

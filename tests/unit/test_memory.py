@@ -9,12 +9,13 @@ import sys
 import pytest
 
 FAULTS = """
-import resource, torch
+import resource, sys, torch
 from limbeck.memory import set_malloc_thresholds
 kept = set_malloc_thresholds()
 def step():
-    blocks = [torch.ones(600_000) for _ in range(8)] + [torch.ones(12_000_000) for _ in range(2)]  # 2.4 and 48 MB
-step()
+    blocks = [torch.ones(int(sys.argv[2])) for _ in range(int(sys.argv[1]))]
+for _ in range(8):  # large blocks find their places after some five steps
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     step()
@@ -22,21 +23,27 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def _run(monkeypatch, **variables):
+SMALL, LARGE = (8, 600_000), (2, 12_000_000)  # how many blocks of how many floats: of 2.4 MB, of 48 MB
+
+
+def _run(monkeypatch, blocks=SMALL, **variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    printed = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", FAULTS, *map(str, blocks)], capture_output=True, text=True, check=True
+    ).stdout
     kept, faults = printed.split()
     return kept == "True", int(faults)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_freed_blocks_are_used_again_without_the_kernel(monkeypatch):
+@pytest.mark.parametrize("blocks", [SMALL, LARGE])
+def test_freed_blocks_are_used_again_without_the_kernel(monkeypatch, blocks):
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    kept, faults = _run(monkeypatch)
+    kept, faults = _run(monkeypatch, blocks)
     assert kept
-    assert faults < 50_000  # a tenth of 20 x (8 x 586 + 2 x 11,719) pages
+    assert faults < 9_000  # a tenth of 20 x 8 x 586 pages of the small blocks, a fiftieth of the large ones'
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_the_first_frame_does_not_tell_the_way_to_move():
     assert last[MOVES.index("slides"), 1] > 2 * first[:, 1].mean()
 
 
-def test_clips_are_written_once_by_class_and_split(tmp_path, monkeypatch):
+def test_clips_are_written_once_by_class_and_split(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(moving_digits, "DIGITS", (4, 6))
     settings = MovingDigits(1, 1, 1, seed=5)
     root = write_moving_digits(tmp_path / settings.folder_name, settings)
@@ -64,8 +64,9 @@ def test_clips_are_written_once_by_class_and_split(tmp_path, monkeypatch):
     again = write_moving_digits(tmp_path / "again", settings)
     assert [path.read_bytes() for path in sorted(again.rglob("*.mp4"))] == contents
     (root / files[0]).unlink()
-    write_moving_digits(root, settings)  # there already: left alone
-    assert not (root / files[0]).exists()
+    write_moving_digits(root, settings)  # what is missing is made again
+    assert [path.read_bytes() for path in sorted(root.rglob("*.mp4"))] == contents
+    assert "is missing): it is made again" in caplog.text
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 

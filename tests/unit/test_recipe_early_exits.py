@@ -10,8 +10,8 @@ import torch
 from limbeck.data import Samples, Views
 from limbeck.distillation import costs as costs_module
 from limbeck.distillation.costs import cached_exit_costs
-from limbeck.distillation.evaluation import ExitPredictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import ExitPredictions
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import ModelError
 from limbeck.metrics import ExitCost

@@ -15,6 +15,7 @@ import pytest
 from limbeck.errors import OutputError, RecordError
 from limbeck.records import DarkKnowledge, Measurement, NetworkRecord, ReliabilityBin, to_json, write_text
 from limbeck.reports import (
+    check_page,
     read_record,
     render_report,
     summarise_run,
@@ -23,10 +24,10 @@ from limbeck.reports import (
     write_report,
 )
 from limbeck.reports.confusions import most_confused_pairs, summed_confusions
-from limbeck.reports.drawing import PALETTE
 from limbeck.reports.figures.dark_knowledge import picture
 from limbeck.reports.figures.reliability import pooled_bins
 from limbeck.reports.quantities import QUANTITIES, column_for
+from limbeck.reports.style import PALETTE
 from limbeck.statistics import Summary
 
 SMALL = {"num_classes": 3, "seeds": (0, 1), "num_epochs": 2, "num_dark": 1, "num_test": 90}
@@ -480,12 +481,12 @@ def test_picture_keeps_pixels():
 def test_confusions_are_summed_over_seeds_and_pairs_ranked_by_the_student(make_record):
     record = make_record(seeds=(0, 1, 2), num_epochs=1, num_dark=0)
     networks = [n for n in record.networks if n.role == "distilled"]
-    matrix, count = summed_confusions(record)["distilled"]
+    cells, count = summed_confusions(record)["distilled"]
     assert count == 3
-    assert matrix[4][7] == sum(n.confusion[4][7] for n in networks)
+    assert cells.get((4, 7), 0) == sum(n.confusion[4][7] for n in networks)
     roles, pairs = most_confused_pairs(record)
     assert roles == ["teacher", "baseline", "distilled"]
-    off_diagonal = [matrix[i][j] / 3 for i in range(10) for j in range(10) if i != j]
+    off_diagonal = [number / 3 for (i, j), number in cells.items() if i != j]
     assert pairs[0].counts["distilled"] == f"{max(off_diagonal):.1f}"
     assert [float(p.counts["distilled"]) for p in pairs] == sorted(
         (float(p.counts["distilled"]) for p in pairs), reverse=True
@@ -545,7 +546,12 @@ def test_write_report_and_read_record_round_trip(bare, tmp_path):
     assert read_record(str(tmp_path / "record.json")) == bare
     assert write_report(bare, tmp_path) == tmp_path / "report.html"
     assert write_report(bare, tmp_path / "other.html") == tmp_path / "other.html"
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render_report(bare)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith(render_report(bare))
+    assert check_page(page, source="page")
+    assert not check_page(render_report(bare), source="an earlier release's")
+    with pytest.raises(RecordError, match="changed after it was written"):
+        check_page(page.replace("digits", "dagits"), source="page")
 
 
 def test_the_page_of_an_unsealed_record_says_so(bare, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +15,8 @@ from limbeck.records import DataRecord, to_json
 from limbeck.reports import (
     claims,
     read_any_record,
-    read_results,
     render_reproduction,
     reproduction_table,
-    results_markdown,
     write_report,
 )
 from limbeck.reproduction import (
@@ -34,8 +31,6 @@ from limbeck.reproduction import (
     value_text,
 )
 
-DOCS = Path(__file__).parents[2] / "docs"
-RESULTS = Path(__file__).parents[2] / "results"
 DATA = DataRecord("mnist", "5f3d", ["0", "1"], [1, 28, 28], 60_000, 60_000, 0, 10_000)
 
 
@@ -378,20 +373,3 @@ def test_the_terminal_shows_claim_paper_ours_and_verdict():
     assert "1 of 1 goals reached." in text
     row = next(line for line in text.splitlines() if line.startswith("net, test errors"))
     assert [cell for cell in re.split(r"\s{2,}", row) if cell][1:3] == ["74", "74.0 ± 4.0 (n = 3)"]
-
-
-def test_results_name_every_record_with_its_command_and_escape_it(tmp_path):
-    for name, title in (("b-two", "Second | <i>"), ("a-one", "First")):
-        (tmp_path / name).mkdir()
-        record = swept_record(title=title)
-        (tmp_path / name / "record.json").write_text(reproduction_to_json(record), encoding="utf-8")
-    text = results_markdown(read_results(tmp_path))
-    assert text.index("## First") < text.index("## Second \\| \\<i\\>")
-    assert "| net, test errors | It makes 74. | 74 | 74.0 ± 4.0 (n = 3) |" in text
-    assert "results/a-one/record.json" in text
-
-
-def test_the_committed_page_of_results_is_what_the_committed_records_say():
-    records = read_results(RESULTS) if RESULTS.is_dir() else {}
-    assert (DOCS / "results.md").read_text(encoding="utf-8") == results_markdown(records)
-    assert not any(record.smoke for record in records.values())

@@ -10,13 +10,15 @@ import pytest
 from limbeck.distillation import RunDirectory, run_directory
 from limbeck.distillation.run_directory import FinishedRun
 from limbeck.errors import OutputError
+from limbeck.records import lock_scope
 
 CONFIG = {"temperature": 4.0, "seeds": (0, 1), "recipe": {"num_epochs": 3}}
 
 
 def open_run(path: Path | None, config: dict[str, object] = CONFIG, *, overwrite: bool = False) -> RunDirectory:
     directory = RunDirectory.check(path, config=config, overwrite=overwrite)
-    directory.begin()
+    with lock_scope():
+        directory.begin()
     return directory
 
 

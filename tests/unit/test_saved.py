@@ -12,6 +12,7 @@ from torch import nn
 
 from limbeck.errors import InvalidValue, ModelError, OutputError
 from limbeck.models import build, fingerprint, load_model, save_model
+from limbeck.records import sealed_text
 
 SHAPE = (1, 8, 8)
 CLASSES = [f"digit {number}" for number in range(10)]
@@ -31,7 +32,7 @@ def save(folder, network=None, *, spec="convnet:channels=4x6", **others):
 
 def edit(folder, **changes):
     manifest = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**manifest, **changes}))
+    (folder / "model.json").write_text(sealed_text({**manifest, **changes}))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -251,3 +252,19 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="Cannot write"):
         save(tmp_path / "file" / "run")
+
+
+def test_a_digit_that_changed_is_refused_and_a_manifest_of_an_earlier_release_is_read(tmp_path):
+    save(tmp_path)
+    path = tmp_path / "model.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "normalise": {"mean": [0.25], "std": [0.5]}}))
+    with pytest.raises(ModelError, match="damaged") as refused:
+        load_model(tmp_path)
+    assert "changed after it was written" in str(refused.value)
+    seal = content.pop("sha256")
+    path.write_text(json.dumps(content))
+    assert load_model(tmp_path).fingerprint == content["fingerprint"]
+    path.write_text(json.dumps({**content, "sha257": seal}))
+    with pytest.raises(ModelError, match="damaged"):
+        load_model(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pytest
@@ -12,9 +13,11 @@ from limbeck.commands import search as command
 from limbeck.data import Splits, load_data
 from limbeck.errors import DataError, InvalidValue
 from limbeck.records import Measurement, RunRecord
+from limbeck.records.search_record import Point
+from limbeck.reports.searches import headline_of
 from limbeck.searching import job as search_job
 from limbeck.searching.candidates import expanded
-from limbeck.searching.front import Point, answer_of, chosen_of_front, front_of, winners_of
+from limbeck.searching.front import answer_of, chosen_of_front, front_of, winners_of
 from limbeck.searching.study import CandidateStudy, open_storage
 from limbeck.settings import SearchSettings, TrainConfig
 
@@ -79,6 +82,7 @@ def test_the_answer_is_what_was_measured(found):
     kept_file = json.loads((out / "search.json").read_text())
     assert kept_file["answer"] == result.found.answer
     assert kept_file["chosen"] == result.run.student_name
+    assert headline_of(result.found) in html.unescape((out / "report.html").read_text(encoding="utf-8"))
 
 
 def test_a_stopped_search_goes_on_without_training_anything_again(tmp_path, monkeypatch):

@@ -65,7 +65,10 @@ def test_the_help_reads_like_a_manual(limbeck):
     assert shown.index("Examples:") > shown.index("Machine:")
     assert shown.count("    limbeck distill ") == 3
     manual = " ".join(shown.partition("Examples:")[0].split())
-    assert "<list" not in manual.replace(">= 0, <", "").replace("[>= 0, <= 1", "")  # no types of Python
+    ranges = (">= 0, <", "[> 0, <= 1000000", "[>= 0, <= 1")
+    for known in ranges:
+        manual = manual.replace(known, "")
+    assert "<" not in manual
 
 
 def test_the_bare_command_says_what_the_main_job_is(limbeck):

@@ -247,3 +247,11 @@ def test_plans_that_cannot_be_made_or_written(tmp_path: Path) -> None:
         SpecialistPlan(["a", "b"], [["a"]], settings={"x": object()}).save(tmp_path / "plan.yaml")
     with pytest.raises(OutputError):
         SpecialistPlan(["a", "b"], [["a"]]).save(tmp_path / "missing" / "plan.yaml")
+
+
+def test_a_plan_of_aliases_is_refused_before_it_grows(tmp_path: Path) -> None:
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]" for n in range(1, 9)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(rows))
+    with pytest.raises(RecordError, match="no aliases"):
+        load_plan(tmp_path / "bomb.yaml")

@@ -24,6 +24,7 @@ from limbeck.jobs import run_jobs
 from limbeck.models import SavedModel, build, fingerprint, specialist_network
 from limbeck.objectives import HardSpecialSoftRest
 from limbeck.pooling import combine_specialists
+from limbeck.records import sealed_text
 from limbeck.specialists import SpecialistPlan
 from limbeck.teachers import LogitsTeacher, ModuleTeacher
 from limbeck.training import Runtime, TrainConfig, fit
@@ -250,11 +251,13 @@ def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch)
             assert torch.equal(value, other.module.state_dict()[name])
 
 
-def test_processes_train_the_same_specialists_to_the_bit(tmp_path):
+@pytest.mark.parametrize("variant", ["dustbin", "full_softmax"])
+def test_processes_train_the_same_specialists_to_the_bit(tmp_path, variant):
     network = generalist()
     settings = {
         "recipe": dataclasses.replace(RECIPE, num_epochs=1),
         "plan": plan_of(network, sets=(("a", "b"), ("d", "c"))),
+        "variant": variant,
     }
     serial = trained(network, out=tmp_path / "serial", threads_per_job=1, **settings)
     spawned = trained(network, out=tmp_path / "spawned", jobs="processes:2", threads_per_job=1, **settings)
@@ -321,11 +324,11 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     del mixed["sha256"]
     shutil.copytree(others[0].folder, tmp_path / "one" / "stranger")
     mixed["members"][0]["folder"] = "stranger"
-    (tmp_path / "one" / "committee.json").write_text(json.dumps(mixed))
+    (tmp_path / "one" / "committee.json").write_text(sealed_text(mixed))
     with pytest.raises(ModelError, match="stranger was trained for another generalist"):
         load_committee(tmp_path / "one")
     mixed["members"][0]["folder"] = "generalist"
-    (tmp_path / "one" / "committee.json").write_text(json.dumps(mixed))
+    (tmp_path / "one" / "committee.json").write_text(sealed_text(mixed))
     with pytest.raises(ModelError, match="holds no specialist"):
         load_committee(tmp_path / "one")
     shutil.rmtree(tmp_path / "two" / "generalist")
@@ -342,10 +345,10 @@ def test_a_specialist_of_a_variant_that_is_not_known_is_refused_and_one_without_
     path = specialists[0].folder / "model.json"
     described = json.loads(path.read_text())
     del described["extra"]["variant"]
-    path.write_text(json.dumps(described))
+    path.write_text(sealed_text(described))
     ids = torch.arange(len(inputs))
     assert torch.equal(load_committee(tmp_path)(ids, inputs).logits_at(1.0), before(ids, inputs).logits_at(1.0))
     described["extra"]["variant"] = "half_softmax"
-    path.write_text(json.dumps(described))
+    path.write_text(sealed_text(described))
     with pytest.raises(ModelError, match="unknown variant"):
         load_committee(tmp_path)

@@ -1,8 +1,7 @@
-"""The table of commands, and how the command line ends."""
+"""The table of commands."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,9 +11,7 @@ import click
 from limbeck.cli import deploying, jobs, results, specialists, stores
 from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
-from limbeck.cli.running import EXIT_USER_ERROR
-from limbeck.errors import LimbeckError
-from limbeck.ranks.launched import message_of, refuse_ranks
+from limbeck.ranks.launched import refuse_ranks
 from limbeck.settings import METHODS, DistillConfig, ExportSettings, SearchConfig, TrainJobConfig
 
 START = """
@@ -84,14 +81,3 @@ def _check_ranks(context: click.Context) -> None:
 
 def _itself(group: click.Group) -> click.Group:
     return group
-
-
-def main() -> None:
-    """Run the command line: a mistake of the user's gives one message and exit code 2, never a traceback."""
-    try:
-        app()(prog_name="limbeck")
-    except LimbeckError as error:
-        message = message_of(error)
-        if message is not None:
-            print(f"limbeck: {message}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import click
 
+from limbeck.bounds import DEFAULT_GIB, VARIABLE, set_memory_limit
 from limbeck.cli.manual import ManualArgument, ManualCommand, ManualOption
 from limbeck.errors import unknown_name
 from limbeck.settings import METHODS, Argument, Declared, Setting, declared
@@ -79,9 +80,28 @@ def command(
             *(_argument(parameter) for parameter in parameters.values() if _is_argument(parameter)),
             *(_option(one, (), default=one.default) for one in own),
             *(_option(one, kinds, default=None) for one in settings),
+            _memory_limit(),
         ],
         help=first_line(function),
         epilog=examples,
+    )
+
+
+def _memory_limit() -> ManualOption:
+    """Return the flag that every command has: what one array, image or network may take."""
+
+    def apply(ctx: click.Context, param: click.Parameter, value: float | None) -> None:
+        if value is not None:
+            set_memory_limit(value)
+
+    return ManualOption(
+        ["--memory-limit"],
+        type=click.FLOAT,
+        metavar="GIB",
+        expose_value=False,
+        callback=apply,
+        group="machine",
+        help=f"Memory that one array, image or network may take.  [> 0; default: {DEFAULT_GIB:g}, or {VARIABLE}]",
     )
 
 

@@ -133,7 +133,11 @@ def report(
     out: Annotated[Path | None, Setting("File to write.", "output", unset="report.html beside the record")] = None,
     markdown: Annotated[
         Path | None,
-        Setting("Write this page of all reproductions in a folder of NAME/record.json instead.", "output"),
+        Setting(
+            "Write this page of all reproductions in a folder of NAME/record.json instead, and a page with figures of "
+            "each in the folder of its name.",
+            "output",
+        ),
     ] = None,
 ) -> None:
     """Draw a run's report again from its record."""

@@ -12,10 +12,8 @@ from typing import Any
 
 import click
 
+from limbeck.cli.exit_codes import EXIT_INTERRUPTED
 from limbeck.ranks.launched import rank_number
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 @contextmanager
@@ -26,7 +24,7 @@ def stopping_cleanly(*, kept: str | None = None) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         if rank_number() > 0:  # the first of the ranks tells
             raise SystemExit(EXIT_INTERRUPTED) from None
-        print(f"limbeck: {interrupt or 'stopped'}", file=sys.stderr)
+        print(f"limbeck: {str(interrupt) or 'stopped'}", file=sys.stderr)
         if getattr(interrupt, "checkpoint", None) is not None:
             kept = str(interrupt.checkpoint)  # type: ignore[attr-defined]
         if kept is not None:
@@ -55,8 +53,10 @@ def show(record: Any, folder: Path) -> None:
     from limbeck.reports import reproduction_table, summary_table
 
     console = Console()
-    console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    with console.capture() as captured:  # rich itself would end the program where nobody reads
+        console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
+        console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    click.echo(captured.get(), nl=False)
 
 
 def print_result(result: Any, *, as_json: bool, as_text: Callable[[Any], str]) -> None:

@@ -70,7 +70,7 @@ def cache(
 
 def verify(
     flags: dict[str, Any],
-    store: Annotated[Path, Argument("Folder of the store.")],
+    path: Annotated[Path, Argument("Folder of a store, run, network, export, cache; or a file in one.")],
     config: Annotated[Path | None, Setting("YAML file that the store was collected with.", "data")] = None,
     view_seed: Annotated[int | None, Setting("Seed of the augmented views.", "data", unset="the store's")] = None,
     count: Annotated[int, Setting("Records that the teacher computes again.", "teacher")] = 256,
@@ -78,13 +78,14 @@ def verify(
     assignments: Assignments = (),
     as_json: AsJson = False,
 ) -> None:
-    """Hash a store again; with its data and teachers, check that it is theirs and still what they compute."""
+    """Check that a folder is as it was written; of a store also that it is of its data and what teachers compute."""
     from limbeck.commands import verify as command
+    from limbeck.commands.proving import Check
 
-    passed: list[command.Check] = []
+    passed: list[Check] = []
     try:
         for check in command.checks(
-            store,
+            path,
             file=config,
             flags=flags,
             assignments=assignments,
@@ -97,8 +98,8 @@ def verify(
                 click.echo(f"{check.name}: {check.verdict}")
     except LimbeckError as error:
         if as_json:
-            click.echo(json.dumps(command.described(store, passed, error), indent=1))
+            click.echo(json.dumps(command.described(path, passed, error), indent=1))
         raise
     print_result(
-        command.described(store, passed) if as_json else store, as_json=as_json, as_text=lambda path: f"{path} is good"
+        command.described(path, passed) if as_json else path, as_json=as_json, as_text=lambda good: f"{good} is good"
     )

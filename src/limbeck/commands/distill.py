@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.networks import student_source, teacher_source
-from limbeck.commands.settings import Prepared, layers_of, prepare
+from limbeck.commands.networks import named_teachers, student_source
+from limbeck.commands.settings import layers_of, prepare, with_teacher_epochs
 from limbeck.config import method_of
-from limbeck.distillation import NetworkSource, RunResult, distill, distill_mutual, distill_self
+from limbeck.distillation import RunResult, distill, distill_mutual, distill_self
 from limbeck.errors import ConfigError
 from limbeck.settings import DistillConfig, JobConfig, MutualConfig, SelfConfig
-from limbeck.teachers import Teacher
 
 
 def run(
@@ -35,7 +34,7 @@ def run(
     from_command_line = "student" in flags
     if isinstance(config, MutualConfig):
         students = [student_source(text, from_command_line=from_command_line) for text in config.student]
-        result = distill_mutual(students, teachers=_teachers(config.teachers, flags, prepared), **arguments)
+        result = distill_mutual(students, teachers=named_teachers(config.teachers, flags, prepared), **arguments)
     elif isinstance(config, SelfConfig):
         result = distill_self(student_source(config.student, from_command_line=from_command_line), **arguments)
     else:
@@ -43,7 +42,7 @@ def run(
         texts = [config.student] if isinstance(config.student, str) else config.student
         students = [student_source(text, from_command_line=from_command_line) for text in texts]
         result = distill(
-            students[0] if len(students) == 1 else students, _teachers(names, flags, prepared), **arguments
+            students[0] if len(students) == 1 else students, named_teachers(names, flags, prepared), **arguments
         )
     return result, arguments["out"]
 
@@ -62,20 +61,4 @@ def _flags_for(kind: type[JobConfig], flags: dict[str, Any]) -> dict[str, Any]:
             expected="--student once",
             remedy="--method mutual trains several that learn from each other, --fuse several on the same teachers",
         )
-    epochs = flags.get("recipe", {}).get("num_epochs")
-    if epochs is not None and kind is not SelfConfig:
-        flags["teacher_recipe"] = {"num_epochs": epochs}
-    return flags
-
-
-def _teachers(texts: Sequence[str], flags: dict[str, Any], prepared: Prepared[Any]) -> list[Teacher | NetworkSource]:
-    return [
-        teacher_source(
-            text,
-            from_command_line="teachers" in flags,
-            train=prepared.splits.train,
-            normalise=prepared.normalise,
-            has_own_classes=prepared.config.maps_classes,
-        )
-        for text in texts
-    ]
+    return flags if kind is SelfConfig else with_teacher_epochs(flags)

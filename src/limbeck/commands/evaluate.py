@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.commands.networks import committee_for, module_for, normalise_from
-from limbeck.data import ClipOptions, Samples, Views, load_data
-from limbeck.distillation import COMMITTEE_FILE, Predictions
+from limbeck.commands.networks import committee_for, module_for
+from limbeck.data import ClipOptions, Normalise, Samples, Views, load_data
+from limbeck.distillation import COMMITTEE_FILE
+from limbeck.distillation.predictions import Predictions
+from limbeck.distillation.reading import Reading, mistakes, read_split
 from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import DataError, ModelError, require_fraction, unknown_name
 from limbeck.metrics import (
@@ -19,10 +21,8 @@ from limbeck.metrics import (
     accuracy,
     change_by_coverage,
     conditional_accuracy,
-    confusion_matrix,
     exit_costs,
     first_confident_exit,
-    most_confused,
 )
 from limbeck.models import EveryExit, ExitNetwork, SavedModel, load_factory, load_model
 from limbeck.training import Runtime, predict, set_threads
@@ -35,7 +35,7 @@ class _Outputs:
     """What a saved network says of samples, and what is measured of it beside that."""
 
     network: str
-    logits: Tensor  # (samples, classes)
+    reading: Reading
     measurements: dict[str, tuple[float, str]]
     by_coverage: tuple[CoverageChange, ...] = ()  # of a committee
 
@@ -90,10 +90,8 @@ def run(
         if saved
         else _outputs_of_committee(model, samples, num_top_classes=num_top_classes, runtime=runtime)
     )
-    found = Predictions(outputs.logits, samples.labels, samples.class_names, samples.task)
-    measured = found.measured() | outputs.measurements
-    rows = found.labelled
-    confusion = confusion_matrix(rows.logits, rows.labels) if found.has_classes else None
+    measured = outputs.reading.measured | outputs.measurements
+    mistaken = mistakes(outputs.reading.rows, samples.class_names).get("most_confused", [])
     return {
         "model": str(model),
         "network": outputs.network,
@@ -111,10 +109,7 @@ def run(
             for row in outputs.by_coverage
         ],
         "most_confused": [
-            {"true": true, "predicted": predicted, "count": count}
-            for true, predicted, count in (
-                [] if confusion is None else most_confused(confusion, samples.class_names, count=5)
-            )
+            {"true": true, "predicted": predicted, "count": count} for true, predicted, count in mistaken[:5]
         ],
     }
 
@@ -138,16 +133,20 @@ def _coverage_text(row: dict[str, Any]) -> str:
 
 
 def _outputs_of_network(saved: SavedModel, samples: Samples, *, threshold: float | None, runtime: Runtime) -> _Outputs:
-    normalise = normalise_from(saved)
+    normalise = Normalise.from_saved(saved.normalise)
     module = module_for(saved, train=samples, normalise=normalise).to(runtime.device)
     views = Views(normalise=normalise)
     if threshold is None:
-        return _Outputs(saved.spec, predict(module, samples, views, runtime=runtime), {})
+        return _Outputs(saved.spec, read_split(module, samples, views, runtime=runtime), {})
     assert isinstance(module, ExitNetwork)
     logits = predict(EveryExit(module), samples, views, runtime=runtime)
     exits = first_confident_exit(logits, threshold=threshold)
     logits = logits[torch.arange(len(logits)), exits]
-    return _Outputs(saved.spec, logits, _exit_measurements(module, exits, samples.input_shape))
+    return _Outputs(saved.spec, _read(logits, samples), _exit_measurements(module, exits, samples.input_shape))
+
+
+def _read(logits: Tensor, samples: Samples) -> Reading:
+    return Reading.of(Predictions(logits, samples.labels.cpu(), samples.class_names, samples.task))
 
 
 def _outputs_of_committee(folder: Path, samples: Samples, *, num_top_classes: int | None, runtime: Runtime) -> _Outputs:
@@ -166,7 +165,7 @@ def _outputs_of_committee(folder: Path, samples: Samples, *, num_top_classes: in
     }
     return _Outputs(
         f"{committee.name}, n = {committee.num_top_classes}",
-        together,
+        _read(together, samples),
         {name: (value, "fraction") for name, value in accuracies.items()},
         tuple(change_by_coverage(alone, together, labels, sets)),
     )

@@ -13,12 +13,15 @@ runs/committee                    a folder of a generalist and its specialists
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from limbeck.commands.settings import Prepared
 from limbeck.data import Normalise, Samples, Views
 from limbeck.distillation import COMMITTEE_FILE, NetworkSource, load_committee, network_from
 from limbeck.errors import ConfigError, DataError, ModelError
@@ -77,9 +80,9 @@ def teacher_source(
             normalise=normalise,
         )
     spec, weights = _split_weights(text)
-    if (Path(spec) / COMMITTEE_FILE).is_file():
+    if os.path.isfile(os.path.join(spec, COMMITTEE_FILE)):
         return committee_for(Path(spec), train=train, normalise=normalise)
-    if (Path(spec) / "model.json").is_file():
+    if os.path.isfile(os.path.join(spec, "model.json")):
         saved = load_model(Path(spec))
         module = module_for(saved, train=train, normalise=normalise, has_own_classes=has_own_classes)
         own = saved.class_names if has_own_classes else None
@@ -91,6 +94,22 @@ def teacher_source(
     module = network.build(input_shape=train.input_shape, num_classes=train.num_classes, seed=0)
     load_weights(module, weights)
     return ModuleTeacher(module, name=f"{network.name} from {weights}")
+
+
+def named_teachers(
+    texts: Sequence[str], flags: dict[str, Any], prepared: Prepared[Any]
+) -> list[Teacher | NetworkSource]:
+    """Return what a job's texts name, as :func:`teacher_source` does; code is named on the command line alone."""
+    return [
+        teacher_source(
+            text,
+            from_command_line="teachers" in flags,
+            train=prepared.splits.train,
+            normalise=prepared.normalise,
+            has_own_classes=prepared.config.maps_classes,
+        )
+        for text in texts
+    ]
 
 
 def trained_teacher(
@@ -173,18 +192,11 @@ def module_for(
 
 def _adapted(saved: SavedModel, *, train: Samples, normalise: Normalise | None) -> nn.Module:
     """Return a saved network that takes inputs as this job normalises them, of whatever classes it is."""
-    own = normalise_from(saved)
+    own = Normalise.from_saved(saved.normalise)
     if own == normalise:
         return saved.module
     num_axes = len(train.input_shape)
     return Renormalised(saved.module, given=_mean_and_std(normalise), own=_mean_and_std(own), num_axes=num_axes)
-
-
-def normalise_from(saved: SavedModel) -> Normalise | None:
-    """Return the normalisation that a saved network wants its inputs in."""
-    if saved.normalise is None:
-        return None
-    return Normalise(mean=tuple(saved.normalise["mean"]), std=tuple(saved.normalise["std"]))
 
 
 def _mean_and_std(normalise: Normalise | None) -> tuple[Sequence[float], Sequence[float]] | None:
@@ -208,7 +220,7 @@ def _split_weights(text: str) -> tuple[str, Path | None]:
 
 
 def _is_saved(text: str) -> bool:
-    return any((Path(text) / name).is_file() for name in ("model.json", COMMITTEE_FILE))
+    return any(os.path.isfile(os.path.join(text, name)) for name in ("model.json", COMMITTEE_FILE))
 
 
 def _factory_or_spec(text: str) -> Callable[..., nn.Module] | str:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.networks import student_source, teacher_source
-from limbeck.commands.settings import prepare
+from limbeck.commands.networks import named_teachers, student_source
+from limbeck.commands.settings import prepare, with_teacher_epochs
+from limbeck.reports.searches import candidates_text
 from limbeck.searching import SearchResult, search
 from limbeck.searching.candidates import expanded
-from limbeck.searching.front import points_table
 from limbeck.settings import SearchConfig
 
 
@@ -27,23 +27,17 @@ def run(
     command: str,
 ) -> tuple[SearchResult, Path]:
     """Search as the flags and the file say; return the result and the folder that it was written to."""
-    epochs = flags.get("recipe", {}).get("num_epochs")
-    flags = dict(flags) if epochs is None else {**flags, "teacher_recipe": {"num_epochs": epochs}}
+    flags = with_teacher_epochs(flags)
     prepared = prepare(SearchConfig, file=file, flags=flags, assignments=assignments)
     config = prepared.config
     arguments = prepared.arguments(stem="search", out=out, overwrite=overwrite, progress=progress, command=command)
     arguments |= {"num_trials": num_trials, "budget": budget}
     specs = [spec for text in config.student for spec in expanded(text)]
-    teachers = [
-        teacher_source(
-            text, from_command_line="teachers" in flags, train=prepared.splits.train, normalise=prepared.normalise
-        )
-        for text in config.teachers
-    ]
+    teachers = named_teachers(config.teachers, flags, prepared)
     students = [student_source(spec, from_command_line="student" in flags) for spec in specs]
     return search(teachers, students=students, **arguments), arguments["out"]
 
 
 def as_text(result: SearchResult) -> str:
     """Return the candidates and the answer for a terminal."""
-    return f"{points_table(result.found)}\n\n{result.found.answer}"
+    return f"{candidates_text(result.found)}\n\n{result.found.answer}"

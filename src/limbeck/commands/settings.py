@@ -83,6 +83,12 @@ class Prepared(Generic[Config]):
         return described
 
 
+def with_teacher_epochs(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags with ``--epochs`` for teachers that are trained here, too."""
+    epochs = flags.get("recipe", {}).get("num_epochs")
+    return dict(flags) if epochs is None else {**flags, "teacher_recipe": {"num_epochs": epochs}}
+
+
 def prepare(
     kind: type[Config], *, file: Path | None, flags: dict[str, Any], assignments: Sequence[str]
 ) -> Prepared[Config]:

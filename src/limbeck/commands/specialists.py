@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.commands.networks import module_for, normalise_from
+from limbeck.commands.networks import module_for
 from limbeck.commands.settings import prepare
-from limbeck.data import Samples, Views, augmentations_from, label_part
+from limbeck.data import Normalise, Samples, Views, augmentations_from, label_part
 from limbeck.distillation import TrainedSpecialist, save_committee, train_specialists
 from limbeck.errors import ConfigError, DataError, unknown_name
 from limbeck.metrics import confusion_matrix
 from limbeck.models import SavedModel, load_model
 from limbeck.pooling import require_num_top_classes
-from limbeck.records import make_folder
+from limbeck.records import folder_lock, make_folder, remove_stale
 from limbeck.reports import save_class_sets_picture
 from limbeck.settings import TrainJobConfig
 from limbeck.specialists import METHODS, SpecialistPlan, load_plan, plan_specialists, prediction_covariance
@@ -56,7 +56,7 @@ def plan(
     if samples is None:
         raise DataError(f"{config.data} has no {split} split.", expected="a split that is there: train always is")
     runtime = Runtime.resolve(config.device, "fp32")
-    views = Views(normalise=normalise_from(saved))
+    views = Views(normalise=Normalise.from_saved(saved.normalise))
     logits = predict(saved.module.to(runtime.device), samples, views, runtime=runtime)
     probabilities = torch.softmax(logits.double(), dim=1)
     covariance = prediction_covariance(probabilities)
@@ -111,30 +111,32 @@ def train(
     config, splits = prepared.config, prepared.splits
     saved = _generalist(generalist, train=splits.train)
     require_num_top_classes(num_top_classes, num_classes=len(saved.class_names))
-    normalise, samples = normalise_from(saved), splits.train
+    normalise, samples = Normalise.from_saved(saved.normalise), splits.train
     if config.num_labelled is not None:
         samples = label_part(samples, count=config.num_labelled, seed=config.split_seed)
     runtime = Runtime.resolve(config.device, config.precision)
-    specialists = train_specialists(
-        saved.module,
-        made,
-        samples,
-        recipe=config.recipe,
-        validation=splits.validation,
-        views=Views(augmentations_from(config.augmentations), normalise, seed),
-        **learning,
-        special_share=special_share,
-        form=form,  # type: ignore[arg-type]  # checked there
-        seed=seed,
-        generalist_spec=saved.spec,
-        out=make_folder(out),
-        jobs=jobs,
-        threads_per_job=config.num_threads,
-        runtime=runtime,
-        progress=display,
-    )
-    save_committee(out, saved, specialists, normalise=saved.normalise, num_top_classes=num_top_classes)
-    made.save(out / "plan.yaml")
+    with folder_lock(make_folder(out)):
+        remove_stale(out)
+        specialists = train_specialists(
+            saved.module,
+            made,
+            samples,
+            recipe=config.recipe,
+            validation=splits.validation,
+            views=Views(augmentations_from(config.augmentations), normalise, seed),
+            **learning,
+            special_share=special_share,
+            form=form,  # type: ignore[arg-type]  # checked there
+            seed=seed,
+            generalist_spec=saved.spec,
+            out=out,
+            jobs=jobs,
+            threads_per_job=config.num_threads,
+            runtime=runtime,
+            progress=display,
+        )
+        save_committee(out, saved, specialists, normalise=saved.normalise, num_top_classes=num_top_classes)
+        made.save(out / "plan.yaml")
     return {
         "committee": str(out),
         "variant": learning.get("variant", "dustbin"),
@@ -174,7 +176,7 @@ def _validation_accuracy(specialist: TrainedSpecialist) -> float | None:
 def _generalist(text: str, *, train: Samples) -> SavedModel:
     """Load a generalist, and see that it is of the data's classes and inputs."""
     saved = load_model(Path(text))
-    module_for(saved, train=train, normalise=normalise_from(saved))
+    module_for(saved, train=train, normalise=Normalise.from_saved(saved.normalise))
     return saved
 
 

@@ -1,14 +1,15 @@
-"""``limbeck verify``: whether a store is whole, and whether it is of given data and teachers."""
+"""``limbeck verify``: whether a folder is as it was written, and a store of given data and teachers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from limbeck.commands.collection_summary import counted
 from limbeck.commands.networks import trained_teacher
+from limbeck.commands.proving import Check, is_store, prove
 from limbeck.commands.settings import prepare
 from limbeck.config import read_file
 from limbeck.data import Samples, Views, augmentations_from
@@ -23,15 +24,6 @@ from limbeck.teachers.comparing import TOLERANCE
 from limbeck.training import Runtime
 
 
-@dataclass(frozen=True)
-class Check:
-    """A check that a store has passed, and what it found."""
-
-    name: str
-    verdict: str
-    largest_nats: float | None = None  # of "answers": the largest KL between stored and new ones
-
-
 def checks(
     folder: Path,
     *,
@@ -44,8 +36,11 @@ def checks(
 ) -> Iterator[Check]:
     """Yield each check as it is passed: the files; with data, samples and classes and views; with teachers, theirs too.
 
+    What is no store is checked file by file, see :func:`limbeck.commands.proving.prove`.
+
     Raises:
         StoreError: the first check that is not passed.
+        RecordError: files that are damaged, or nothing of limbeck's.
         ConfigError: teachers without data.
     """
     require_positive("count", count)
@@ -57,6 +52,9 @@ def checks(
             received="a teacher, no data",
             remedy="give --data as well",
         )
+    if not is_store(folder) and not asked & {"data", "teachers"}:
+        yield from prove(folder)
+        return
     store = TargetStore.open(folder, verify="sizes")
     plan = store.manifest.plan
     yield Check("manifest", f"whole, of {plan.data_name}, {store.manifest.created}")
@@ -99,7 +97,7 @@ def checks(
 def described(folder: Path, passed: Sequence[Check], error: LimbeckError | None = None) -> dict[str, Any]:
     """Return the verdict, JSON-able."""
     result: dict[str, Any] = {
-        "store": str(folder),
+        "path": str(folder),
         "good": error is None,
         "passed": [asdict(check) for check in passed],
     }

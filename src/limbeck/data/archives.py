@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from limbeck.errors import DataError
+from limbeck.bounds import ALWAYS_ALLOWED_BYTES, unpacked_limit
+from limbeck.errors import DataError, OutputError
+from limbeck.records import partial_path, remove_stale, tell_remade, write_listing
+from limbeck.records.listing import discard, wrong_with
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_UNPACKED_BYTES = 256 << 30
-MAX_RATIO = 200  # unpacked over packed, once more than a gibibyte is unpacked
 MAX_MEMBERS = 20_000_000
-_ALWAYS_ALLOWED_BYTES = 1 << 30
 _BLOCK = 1 << 20
 
 
@@ -48,8 +48,9 @@ def archive_key(path: Path) -> str:
 def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> Path:
     """Unpack an archive once and return its folder.
 
-    The folder is ``into / archive_key(archive)``. It appears by rename when everything is unpacked, so one that exists
-    is whole; when two processes unpack at once, one folder wins and both return it.
+    The folder is ``into / archive_key(archive)``. It appears by rename when everything is unpacked; beside it lies a
+    list of its files with their SHA-256: where one is changed, missing or added, the archive is unpacked again, and
+    that is said. When two processes unpack at once, one folder wins and both return it.
 
     Args:
         archive: .tar.gz, .tgz, .tar or .zip.
@@ -61,36 +62,44 @@ def unpack(archive: Path, into: Path, *, max_bytes: int | None = None) -> Path:
     """
     target = into / archive_key(archive)
     if target.is_dir():
-        return target
-    limit = max(_ALWAYS_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size) if max_bytes is None else max_bytes
+        if (wrong := wrong_with(target)) is None:
+            return target
+        if wrong:
+            tell_remade(target, why=f"damaged ({wrong})")
+        discard(target)
+    limit = unpacked_limit(archive.stat().st_size) if max_bytes is None else max_bytes
     try:
         into.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into))
+        remove_stale(into, target.name)
+        partial = partial_path(target)
+        partial.mkdir()
     except OSError as error:
         raise DataError(f"Cannot write in {into}.", received=error.strerror, remedy="set LIMBECK_CACHE") from error
     try:
-        _unpack_members(archive, partial, min(limit, MAX_UNPACKED_BYTES))
+        files = _unpack_members(archive, partial, min(limit, MAX_UNPACKED_BYTES))
+        write_listing(target, files)
         try:
             os.rename(partial, target)
         except OSError:
             if not target.is_dir():  # otherwise another process was first
                 raise
-    except OSError as error:
-        raise DataError(
-            f"Cannot unpack {archive}.", received=error.strerror or str(error), expected=f"room in {into}"
-        ) from error
+    except (OSError, OutputError) as error:
+        received = getattr(error, "received", None) or getattr(error, "strerror", None) or str(error)
+        raise DataError(f"Cannot unpack {archive}.", received=received, expected=f"room in {into}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
-def _unpack_members(archive: Path, folder: Path, limit: int) -> None:
-    unpacked = 0
+def _unpack_members(archive: Path, folder: Path, limit: int) -> dict[str, str]:
+    """Write every member below a folder; return the SHA-256 of each by its path."""
+    unpacked, files = 0, {}
     with _damage_told(archive):
-        for number, (name, content) in enumerate(_members(archive)):
+        for number, (name, content) in enumerate(_members(archive, limit)):
             if number >= MAX_MEMBERS:
                 raise _refusal(archive, name, "more members than any data set has")
-            path = folder / _safe_path(archive, name)
+            inner = _safe_path(archive, name)
+            path, digest = folder / inner, hashlib.sha256()
             if content is None:
                 path.mkdir(parents=True, exist_ok=True)
                 continue
@@ -102,14 +111,19 @@ def _unpack_members(archive: Path, folder: Path, limit: int) -> None:
                         if unpacked > limit:
                             raise _refusal(archive, name, f"more than {limit} bytes unpacked")
                         file.write(block)
+                        digest.update(block)
             except FileExistsError as error:
                 raise _refusal(archive, name, "the same path twice") from error
+            files[inner.as_posix()] = digest.hexdigest()
+    return files
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _members(archive: Path, limit: int) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Yield (path, content) of each member, in order; content is None for folders."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
+            if sum(entry.file_size for entry in zipped.infolist()) > limit:  # known before anything is written
+                raise _refusal(archive, "all of them", f"more than {limit} bytes unpacked")
             for entry in zipped.infolist():
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -127,7 +141,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
             if not (member.isreg() or member.isdir()):
                 raise _refusal(archive, member.name, "a link or device")
             yield member.name, None if member.isdir() else tar.extractfile(member)
-        for _ in range(_ALWAYS_ALLOWED_BYTES // _BLOCK):  # to the end of the stream, where its checksum stands
+        for _ in range(ALWAYS_ALLOWED_BYTES // _BLOCK):  # to the end of the stream, where its checksum stands
             if tar.fileobj is None or not tar.fileobj.read(_BLOCK):
                 break
 

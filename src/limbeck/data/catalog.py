@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limbeck.bounds import require_image_memory, require_memory, require_plain_file
 from limbeck.data.archives import archive_key, is_archive, unpack
 from limbeck.data.cifar import (
     CIFAR10_BINARY,
@@ -173,6 +175,7 @@ def _load_path(name: str, image_size: int | None, label_column: str | None, exif
         raise unknown_name("data set", name, data_set_names())
     if path.is_dir():
         return load_image_folder(path, image_size=image_size, exif_orientation=exif_orientation)
+    require_plain_file(path)
     if is_archive(path):
         return load_archive(path, image_size=image_size, exif_orientation=exif_orientation)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -272,6 +275,8 @@ def _resized(samples: Samples, size: int) -> Samples:
             received=f"{samples.name}, read on demand, of shape {samples.input_shape}",
             remedy="resize in the data set's own transform",
         )
+    require_memory(math.prod((len(samples), samples.input_shape[0], size, size)), f"{samples.name} at {size} x {size}")
+    require_image_memory(size, size, f"images of {size} x {size}")
     pieces = [
         F.interpolate(
             samples.inputs.index_select(0, chunk).float(),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_plain_file
 from limbeck.data.path_table import PathTable
 from limbeck.errors import DataError
 
@@ -75,6 +76,9 @@ def _list_files(folder: str, relative: str, paths: list[str], num_bytes: list[in
                 if _visible(entry.name) and not entry.is_symlink():
                     inner.append(entry.name)
             elif _visible(entry.name) and entry.name.lower().endswith(extensions):
+                if not entry.is_file():
+                    require_plain_file(entry.path)
+                    raise DataError(f"{entry.path} is a link to nothing.", remedy="mend or remove it")
                 paths.append(f"{relative}/{entry.name}")
                 num_bytes.append(entry.stat().st_size)
             else:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_plain_file, unpacked_limit
 from limbeck.data.downloads import check_md5, download, find_file, missing
 from limbeck.data.samples import Samples
 from limbeck.data.splits import Splits
@@ -125,13 +126,23 @@ def _read_file(idx_set: IdxSet, file: IdxFile, *, fetch: bool) -> Tensor:
             raise missing(idx_set.name, [item.name + ".gz" for item in idx_set.files], reason="download is off")
         urls = [mirror + packed_name for mirror in idx_set.mirrors]
         path = download(idx_set.name, packed_name, urls=urls, md5=file.packed_md5)
+    require_plain_file(path)
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"Cannot read {path}.", received=str(error), remedy="remove it and get it again") from error
     if file.unpacked_md5 is not None:
         check_md5(path, file.unpacked_md5, content=content)
     return read_idx(path, content)
+
+
+def _unpacked(path: Path) -> bytes:
+    limit = unpacked_limit(path.stat().st_size)
+    with gzip.open(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise DataError(f"{path} unpacks to far more than it is.", expected=f"at most {limit:,} bytes")
+    return content
 
 
 def _samples(name: str, images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> Samples:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_image_memory, require_plain_file
 from limbeck.data.path_table import PathTable
 from limbeck.errors import DataError
 
@@ -151,8 +152,10 @@ def decode(
     """
     from PIL import Image
 
+    require_plain_file(path)
     try:
         with Image.open(path) as file:
+            require_image_memory(file.height, file.width, f"images as {path}, of {file.width} x {file.height}")
             is_grey = file.mode in GREY_MODES
             image: Image.Image
             if file.mode.startswith("I"):
@@ -164,6 +167,8 @@ def decode(
                 image = file.convert("L" if is_grey or grey else "RGB")
             if exif_orientation and _orientation(file) != 1:
                 image = _turned(file, image)
+    except DataError:
+        raise
     except Exception as error:  # Pillow's decoders raise many kinds
         raise unreadable(path, error) from error
     if image_size is not None and image.size != (image_size, image_size):
@@ -183,11 +188,15 @@ def open_rgb(path: str, *, exif_orientation: bool = False) -> Any:
     """
     from PIL import Image
 
+    require_plain_file(path)
     try:
         with Image.open(path) as file:
+            require_image_memory(file.height, file.width, f"images as {path}, of {file.width} x {file.height}")
             image = file.convert("RGB")
             turn = exif_orientation and _orientation(file) != 1
             return _turned(file, image) if turn else image
+    except DataError:
+        raise
     except Exception as error:  # Pillow's decoders raise many kinds
         raise unreadable(path, error) from error
 
@@ -216,6 +225,7 @@ def read_headers(paths: Sequence[str], *, exif_orientation: bool = False) -> lis
     from PIL import Image
 
     def read(_: int, path: str) -> ImageHeader:
+        require_plain_file(path)
         try:
             with Image.open(path) as file:
                 orientation = _orientation(file)

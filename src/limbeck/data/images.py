@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from limbeck.bounds import memory_limit_bytes, require_image_memory, require_plain_file
 from limbeck.data.class_folders import check_classes, class_words, split_folders
 from limbeck.data.file_listing import Listing, folders_in, ids_of, list_files
 from limbeck.data.image_files import (
@@ -101,6 +102,7 @@ def image_list(paths: Sequence[str | Path], image_size: int | None, *, exif_orie
 
 
 def _num_bytes_of(path: str) -> int:
+    require_plain_file(path)
     try:
         return os.stat(path).st_size
     except OSError as error:
@@ -130,8 +132,9 @@ def _load_inputs(listings: dict[str, Listing], settings: _Settings) -> dict[str,
     """Decode every split, or prepare to read it on demand; grey only where every image of every split is."""
     reference, image_size, turn = listings["train"].paths[0], settings.image_size, settings.exif_orientation
     height, width = _first_size(reference, image_size, turn)
+    require_image_memory(height, width, f"images of {width} x {height}")
     count = sum(len(listing.paths) for listing in listings.values())
-    if count * 3 * height * width <= settings.memory_limit_bytes:
+    if count * 3 * height * width <= min(settings.memory_limit_bytes, memory_limit_bytes()):
         decoded = {
             split: decode_all(listing.paths, (3, height, width), image_size, reference=reference, exif_orientation=turn)
             for split, listing in listings.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +62,11 @@ class Normalise:
             ShapeMismatch: another number of channels or features.
         """
         return _tensor_to_float(inputs, self)
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Sequence[float]] | None) -> Normalise | None:
+        """Return the normalisation that a saved network wants: {"mean": [...], "std": [...]}; None for none."""
+        return None if values is None else cls(tuple(values["mean"]), tuple(values["std"]))
 
     @classmethod
     def fit(cls, samples: Samples) -> Normalise:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.bounds import require_honest_zip, require_memory, require_plain_file
 from limbeck.data.checks import numbered_classes
 from limbeck.data.from_arrays import as_samples
 from limbeck.data.splits import Splits
@@ -24,7 +26,10 @@ def load_npz(path: Path) -> Splits:
     Raises:
         DataError: damaged, pickled objects, or keys missing or unknown.
     """
+    require_plain_file(path)
+    require_honest_zip(path)
     try:
+        check_headers(path)
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -51,6 +56,34 @@ def load_npz(path: Path) -> Splits:
         if prefix + "inputs" in arrays
     }
     return Splits(parts[""], parts.get("validation_"), parts.get("test_"), name=path.stem)
+
+
+def check_headers(path: Path) -> None:
+    """Raise unless each array in the file is as large as its header says: numpy makes room for what is claimed.
+
+    Raises:
+        DataError: a header that claims another size.
+        ValueError: a header that numpy does not read.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if not entry.filename.endswith(".npy"):
+                continue
+            with archive.open(entry) as member:
+                version = np.lib.format.read_magic(member)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(member)
+                header_bytes = member.tell()
+            claimed = math.prod(shape) * dtype.itemsize
+            name = f"The array {entry.filename.removesuffix('.npy')} of {path}"
+            if claimed != entry.file_size - header_bytes and not dtype.hasobject:
+                raise DataError(
+                    f"{name} is not as long as its header says.",
+                    received=f"{entry.file_size - header_bytes:,} bytes",
+                    expected=f"{claimed:,} for {dtype} of shape {shape}" if claimed < 1 << 70 else "a size that can be",
+                    remedy="write the file again",
+                )
+            require_memory(claimed, name)
 
 
 def _npz_class_names(arrays: dict[str, Any]) -> tuple[str, ...] | None:

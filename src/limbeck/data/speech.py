@@ -13,7 +13,7 @@ from limbeck.data.frames import Context, frame_samples
 from limbeck.data.samples import Samples
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError, LimbeckError
-from limbeck.records import make_folder
+from limbeck.records import make_folder, tell_remade
 from limbeck.speech import (
     Aligned,
     Corpus,
@@ -134,7 +134,10 @@ def _cached_alignment(corpus: Corpus) -> Aligned:
     key = hashlib.sha256(f"alignment 1 {corpus.fingerprint} {learned}".encode()).hexdigest()[:24]
     path = cache_folder() / "alignments" / f"{corpus.name}-{key}.txt"
     if path.is_file():
-        return Aligned.of(corpus, read_alignments(path, corpus))
+        try:
+            return Aligned.of(corpus, read_alignments(path, corpus))
+        except DataError:
+            tell_remade(path)
     aligned = align_with_mixtures(corpus)
     try:
         make_folder(path.parent)

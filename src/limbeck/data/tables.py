@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.bounds import require_memory, require_plain_file
 from limbeck.data.columns import ID_NAMES, Example, label_name, weight_name
-from limbeck.errors import DataError, MissingPackage
+from limbeck.errors import DataError, LimbeckError, MissingPackage
 
 Column = np.ndarray[Any, Any]
+_CELL_BYTES = 32  # of a value while a table is read: an object
 TABLE_SUFFIXES = (".csv", ".parquet")
 
 
@@ -99,6 +101,7 @@ def read_table(path: Path) -> dict[str, Column]:
         DataError: a file that cannot be read, without rows, or with rows of another length than the header.
         MissingPackage: .parquet without pyarrow.
     """
+    require_plain_file(path)
     columns = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     if not columns or not len(next(iter(columns.values()))):
         raise DataError(f"{path} has no rows.", expected="a header and at least one row")
@@ -174,6 +177,9 @@ def _numbers_or_words(values: list[str]) -> Column:
 
 def _read_parquet(path: Path) -> dict[str, Column]:
     with _told(path):
+        described = _parquet().ParquetFile(path).metadata
+        claimed = described.num_rows * described.num_columns * _CELL_BYTES
+        require_memory(claimed, f"The table {path} of {described.num_rows:,} rows")
         table = _parquet().read_table(path)
     return {key: np.asarray(table.column(key).to_pylist()) for key in table.column_names}
 
@@ -193,7 +199,7 @@ def _told(path: Path) -> Iterator[None]:
     """Tell what goes wrong in pyarrow, which raises many kinds."""
     try:
         yield
-    except (DataError, MissingPackage):
+    except LimbeckError:
         raise
     except Exception as error:
         raise DataError(f"Cannot read {path}.", received=str(error), expected="a .parquet file") from error

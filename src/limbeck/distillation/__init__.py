@@ -2,10 +2,11 @@
 
 from limbeck.distillation.cache import NetworkCache
 from limbeck.distillation.committee import COMMITTEE_FILE, load_committee, save_committee
-from limbeck.distillation.evaluation import Predictions, evaluate_network
+from limbeck.distillation.evaluation import evaluate_network
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.job import distill
 from limbeck.distillation.mutual import distill_mutual
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import RunDirectory, dump_config
 from limbeck.distillation.self_distillation import distill_self

@@ -14,6 +14,7 @@ from limbeck.distillation.prepared_teachers import TeacherSource
 from limbeck.distillation.sources import NetworkSource
 from limbeck.errors import near_names
 from limbeck.objectives import MutualLearning, Objective, SelfDistillation, named_objective
+from limbeck.records import lock_scope
 from limbeck.settings import (
     DistillSettings,
     Doc,
@@ -174,7 +175,8 @@ def job(
     Args:
         declaration: the dataclass of the job.
     Returns:
-        A decorator. What it returns has the dataclass's signature, and a section ``Args`` in its docstring.
+        A decorator. What it returns has the dataclass's signature, a section ``Args`` in its docstring, and gives back
+        the locks of folders that it took, however it ends.
     """
 
     def decorate(run: Callable[[Arguments], Result]) -> Callable[Parameters, Result]:
@@ -188,7 +190,8 @@ def job(
                 near = near_names(unknown[0], signature.parameters)
                 hint = f"; did you mean {' or '.join(near)}?" if near else ""
                 raise TypeError(f"{run.__name__}() has no argument {unknown[0]!r}{hint}")
-            return run(declaration(*args, **kwargs))
+            with lock_scope():
+                return run(declaration(*args, **kwargs))
 
         call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
         call.__annotations__ = {}

@@ -14,9 +14,9 @@ from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import OutputError
 from limbeck.jobs import Job, run_jobs
 from limbeck.jobs.job import KEY_DIGITS
-from limbeck.jobs.work import make
+from limbeck.jobs.work import held, make
 from limbeck.objectives import MutualLearning
-from limbeck.records import make_folder
+from limbeck.records import make_folder, remove_stale
 from limbeck.training import (
     EventLog,
     FitResult,
@@ -117,15 +117,29 @@ class NetworkCache:
     def train_cohort(self, tasks: Sequence[TrainingTask], *, title: str, update: str) -> list[TrainedNetwork]:
         """Return the members of a cohort; where one is missing all are trained, from where they were stopped.
 
-        They have one workplace while they learn, of which each member's folder gets the events.
+        They have one workplace while they learn, of which each member's folder gets the events. Where another process
+        trains them, this one waits and loads them.
         """
-        if all(self.has(task) for task in tasks):
-            return [self._load(task, was_cached=True) for task in tasks]
-        first, objective, work_dir = tasks[0], tasks[0].objective, None
+        if self.folder is None:
+            return self._trained_together(tasks, None, title=title, update=update)
+        key = hashlib.sha256(" ".join(task.key for task in tasks).encode()).hexdigest()[:KEY_DIGITS]
+        while not all(self.has(task) for task in tasks):
+            work_dir = self.folder / f"{title}-cohort-{key}.partial"
+            with held(make_folder(work_dir, remedy="choose another folder")) as is_ours:
+                if is_ours and not all(self.has(task) for task in tasks):  # nobody trained them meanwhile
+                    remove_stale(work_dir)
+                    trained = self._trained_together(tasks, work_dir, title=title, update=update)
+                    shutil.rmtree(work_dir, ignore_errors=True)
+                    return trained
+                if is_ours:
+                    shutil.rmtree(work_dir, ignore_errors=True)
+        return [self._load(task, was_cached=True) for task in tasks]
+
+    def _trained_together(
+        self, tasks: Sequence[TrainingTask], work_dir: Path | None, *, title: str, update: str
+    ) -> list[TrainedNetwork]:
+        first, objective = tasks[0], tasks[0].objective
         assert isinstance(objective, MutualLearning), "peers learn from each other"
-        if self.folder is not None:
-            key = hashlib.sha256(" ".join(task.key for task in tasks).encode()).hexdigest()[:KEY_DIGITS]
-            work_dir = make_folder(self.folder / f"{title}-cohort-{key}.partial", remedy="choose another folder")
         events = self.events or (work_dir / EVENTS if work_dir else None)
         fitted = fit_cohort(
             [task.student for task in tasks],
@@ -146,13 +160,10 @@ class NetworkCache:
             progress=self.progress,
         )
         own_events = events if self.events is None else None
-        trained = [
+        return [
             self._put(task, result, num_together=len(tasks), events=own_events)
             for task, result in zip(tasks, fitted.members, strict=True)
         ]
-        if work_dir is not None:
-            shutil.rmtree(work_dir, ignore_errors=True)
-        return trained
 
     def _place(self, task: TrainingTask) -> Path:
         assert self.folder is not None, "networks are kept"

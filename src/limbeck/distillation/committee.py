@@ -89,6 +89,20 @@ def save_committee(
     return path
 
 
+def read_committee(folder: Path) -> Committee:
+    """Return what ``committee.json`` tells.
+
+    Raises:
+        RecordError: no whole ``committee.json``.
+    """
+    path = folder / COMMITTEE_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"Cannot read {path}.", received=str(error)) from error
+    return decode_record(Committee, text, what="committee", format_name=FORMAT, version=VERSION, source=str(path))
+
+
 def load_committee(
     folder: Path, *, adapt: Callable[[SavedModel], nn.Module] | None = None, num_top_classes: int | None = None
 ) -> SpecialistsTeacher:
@@ -103,12 +117,7 @@ def load_committee(
         RecordError: no whole ``committee.json``.
         ModelError: a network that is missing, damaged, or a specialist of another generalist.
     """
-    path = folder / COMMITTEE_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"Cannot read {path}.", received=error.strerror) from error
-    committee = decode_record(Committee, text, what="committee", format_name=FORMAT, version=VERSION, source=str(path))
+    committee = read_committee(folder)
     adapt = adapt or (lambda saved: saved.module)
     generalist = load_model(folder / committee.generalist)
     if generalist.fingerprint != committee.generalist_fingerprint:

@@ -12,14 +12,16 @@ from torch import nn
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.run_directory import plain
+from limbeck.errors import RecordError
 from limbeck.inputs import Inputs
 from limbeck.jobs.job import KEY_DIGITS
 from limbeck.metrics import ExitCost, count_bytes, count_flops, count_parameters, exit_costs, latency
 from limbeck.models import ExitNetwork
-from limbeck.records import decode_plain, make_folder, write_text
+from limbeck.records import decode_plain, make_folder, read_sealed_json, sealed_text, tell_remade, write_text
 from limbeck.training import Runtime, environment_facts
 
 LATENCY_BATCH_SIZES = (1, 256)
+COSTS_FORMAT, COSTS_VERSION = "limbeck-exit-costs", 1
 
 
 def first_inputs(samples: Samples, views: Views, *, count: int) -> Inputs:
@@ -69,7 +71,7 @@ def cached_exit_costs(
     """Return ``exit_costs`` of a network: those in ``FOLDER/costs-KEY.json``, otherwise measured now.
 
     A record is then written again as it was. KEY hashes architecture, input shape, device, and torch's number of
-    threads: weights cost nothing.
+    threads: weights cost nothing. A file that was changed is measured again, and that is said.
 
     Args:
         network: on the runtime's device.
@@ -80,17 +82,27 @@ def cached_exit_costs(
         runtime: for the environment, which the file tells too.
     Raises:
         OutputError: the folder cannot be written.
-        RecordError: a file that was changed.
     """
     asked = [repr(network), samples.input_shape, alone, str(runtime.device), torch.get_num_threads()]
     path = folder / f"costs-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:KEY_DIGITS]}.json"
-    if not path.exists():
-        costs = [asdict(cost) for cost in exit_costs(network, first_inputs(samples, views, count=1), alone=alone)]
-        make_folder(folder, remedy="choose another --networks folder")
-        content = {"costs": costs, "environment": plain(environment_facts(runtime))}
-        write_text(path, json.dumps(content, indent=1) + "\n")
-    cached = json.loads(path.read_text(encoding="utf-8"))
-    return [decode_plain(ExitCost, cost, str(path)) for cost in cached["costs"]]
+    if path.exists() and (cached := _read_costs(path)) is not None:
+        return cached
+    costs = exit_costs(network, first_inputs(samples, views, count=1), alone=alone)
+    make_folder(folder, remedy="choose another --networks folder")
+    content = {"costs": [asdict(cost) for cost in costs], "environment": plain(environment_facts(runtime))}
+    write_text(path, sealed_text({"format": COSTS_FORMAT, "version": COSTS_VERSION, **content}))
+    return costs
+
+
+def _read_costs(path: Path) -> list[ExitCost] | None:
+    try:
+        found = read_sealed_json(
+            path, format_name=COSTS_FORMAT, version=COSTS_VERSION, unsealed=("costs", "environment")
+        )
+        return [decode_plain(ExitCost, cost, str(path)) for cost in found["costs"]]
+    except RecordError:
+        tell_remade(path)
+        return None
 
 
 def measured_on(runtime: Runtime) -> str:

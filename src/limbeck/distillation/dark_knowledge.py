@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +20,8 @@ from limbeck.teachers.precision import inputs_for
 NUM_SAMPLES = 6
 NUM_CANDIDATES = 2048
 BATCH_SIZE = 512
+MOST_CLASSES = 1000  # of a sample that the record keeps
+MOST_NUMBERS = 1 << 24  # that are held at once
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 
 
@@ -38,47 +42,66 @@ def dark_knowledge(teacher: Teacher, data: JobData, views: Views, *, temperature
     samples = data.validation if data.validation is not None and teacher.reads_inputs else data.labelled
     samples = samples.take(samples.labelled_positions()[:NUM_CANDIDATES])
     temperatures = sorted({*TEMPERATURES, float(temperature)})
-    log_probs = _tempered(teacher, samples, views, temperatures)
-    chosen = _most_telling(log_probs[float(temperature)], samples.labels.cpu())
-    tempered = [log_probs[t][chosen].exp().tolist() for t in temperatures]
-    return [
-        DarkKnowledge(
-            sample_id=int(samples.ids[position]),
-            label=int(samples.labels[position]),
-            image=_pixels(samples, position),
-            temperatures=temperatures,
-            probabilities=[[round(p, 6) for p in rows[index]] for rows in tempered],
-        )
-        for index, position in enumerate(chosen)
-    ]
+    chosen = _most_telling(teacher, samples, views, temperatures, shown=temperatures.index(float(temperature)))
+    return [_told(samples, one, temperatures) for one in chosen]
 
 
-def _tempered(teacher: Teacher, samples: Samples, views: Views, temperatures: Sequence[float]) -> dict[float, Tensor]:
-    """Return log-probabilities, shape (samples, classes), of the teacher at each temperature; it runs once."""
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A sample that the teacher classes rightly, and its log-probabilities, shape (temperatures, classes)."""
+
+    position: int
+    label: int
+    entropy: float
+    log_probs: Tensor
+
+
+def _told(samples: Samples, one: _Candidate, temperatures: list[float]) -> DarkKnowledge:
+    rows, classes = one.log_probs.exp(), []
+    if rows.shape[1] > MOST_CLASSES:
+        kept = rows[-1].topk(MOST_CLASSES).indices.sort().values
+        rows, classes = rows[:, kept], kept.tolist()
+    return DarkKnowledge(
+        sample_id=int(samples.ids[one.position]),
+        label=one.label,
+        image=_pixels(samples, one.position),
+        temperatures=temperatures,
+        probabilities=[[round(p, 6) for p in row] for row in rows.tolist()],
+        classes=classes,
+    )
+
+
+def _most_telling(
+    teacher: Teacher, samples: Samples, views: Views, temperatures: Sequence[float], *, shown: int
+) -> list[_Candidate]:
+    """Return the samples that are classed rightly with the most entropy, one a class; the teacher runs once.
+
+    No more than a batch is held of what it says, since with many classes that is much.
+    """
     view = None if teacher.num_views is None else 0
-    rows: dict[float, list[Tensor]] = {t: [] for t in temperatures}
+    best: list[_Candidate] = []
+    batch_size = max(1, min(BATCH_SIZE, MOST_NUMBERS // (len(temperatures) * samples.num_classes)))
+    positions = torch.arange(len(samples))
+    start = 0
     with torch.no_grad():
-        for batch in iterate_batches(samples, views, torch.arange(len(samples)), batch_size=BATCH_SIZE, view=None):
+        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
             targets = teacher(batch.ids, inputs_for(teacher, batch), view=view)
-            for t in temperatures:
-                rows[t].append(tempered_log_softmax(targets.logits_at(t), temperature=t).cpu())
-    return {t: torch.cat(parts) for t, parts in rows.items()}
+            rows = torch.stack([tempered_log_softmax(targets.logits_at(t), temperature=t).cpu() for t in temperatures])
+            labels = samples.labels[start : start + len(batch)].cpu()
+            told = entropy(rows[shown])
+            right = (rows[shown].argmax(dim=1) == labels).nonzero()[:, 0].tolist()
+            found = [_Candidate(start + i, int(labels[i]), float(told[i]), rows[:, i]) for i in right]
+            best = [dataclasses.replace(one, log_probs=one.log_probs.clone()) for one in _best([*best, *found])]
+            start += len(batch)
+    return best
 
 
-def _most_telling(log_probs: Tensor, labels: Tensor) -> list[int]:
-    """Return the positions of the samples that are classed rightly with the most entropy, one a class."""
-    right = log_probs.argmax(dim=1) == labels
-    interest = torch.where(right, entropy(log_probs), torch.full((), -1.0))
-    chosen: list[int] = []
-    classes: set[int] = set()
-    for position in interest.argsort(descending=True).tolist():
-        label = int(labels[position])
-        if label not in classes and bool(right[position]):
-            chosen.append(position)
-            classes.add(label)
-        if len(chosen) == NUM_SAMPLES:
-            break
-    return chosen
+def _best(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Return those with the most entropy, one a class, the earlier one where two have the same."""
+    chosen: dict[int, _Candidate] = {}
+    for one in sorted(candidates, key=lambda one: -one.entropy):
+        chosen.setdefault(one.label, one)
+    return list(chosen.values())[:NUM_SAMPLES]
 
 
 def _pixels(samples: Samples, position: int) -> list[Any]:

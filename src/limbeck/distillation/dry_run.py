@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from limbeck.distillation.costs import first_inputs
-from limbeck.distillation.evaluation import predictions_of
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import predictions_of
 from limbeck.distillation.sources import Network
 from limbeck.distillation.trained import PooledNetwork
 from limbeck.errors import LimbeckError, ModelError

@@ -16,7 +16,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
-from limbeck.distillation.sources import Network, network_from
+from limbeck.distillation.sources import Network, network_from, start_seed
 from limbeck.distillation.splits import JobData, job_data
 from limbeck.distillation.target_source import choose_target_source
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork
@@ -25,8 +25,6 @@ from limbeck.models import fingerprint
 from limbeck.objectives import HardLabels
 from limbeck.records import Comparison
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
-
-START_STRIDE = 1000  # network k of run s starts from the weights of seed s + START_STRIDE * (k - 1)
 
 
 @job(MutualJob)
@@ -107,7 +105,7 @@ def _check_cohort(data: JobData, networks: Sequence[Network], seed: int) -> None
 
 
 def _start_seeds(networks: Sequence[Network], seed: int) -> list[int]:
-    return [seed + START_STRIDE * index for index in range(len(networks))]
+    return [start_seed(seed, index) for index in range(len(networks))]
 
 
 def _train(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from limbeck.distillation.run_directory import CONFIG_FILE, MARK, MARKER, RECORD_FILE, REPORT_FILE, dump_config
 from limbeck.models import save_model
 from limbeck.records import RunRecord, make_folder, to_json, write_text
-from limbeck.reports import summary_text, write_report
+from limbeck.reports import plot_run, summary_html, summary_text, write_report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,12 @@ class RunResult:
         return f"RunResult({self.student_name}, seed {self.student_seed} of {len(self.record.seeds)}{measured})"
 
     def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return f"<pre>{html.escape(self.summary())}</pre>"
+        """Return verdict and tables for a notebook."""
+        return summary_html(self.record)
+
+    def plot(self) -> Figure:
+        """Return test errors of every network, and the validation curves, as a matplotlib figure."""
+        return plot_run(self.record)
 
     def summary(self) -> str:
         """Return the table of the networks, the paired difference and the verdict, as plain text."""

@@ -6,14 +6,16 @@ import difflib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from limbeck.errors import OutputError
-from limbeck.records import make_folder, write_text
+from limbeck.ranks.group import ALONE, Ranks
+from limbeck.records import FolderLock, make_folder, remove_stale, write_text
+from limbeck.records.search_record import SEARCH_FILE
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "record.json"
@@ -23,7 +25,8 @@ CHECKPOINTS = "checkpoints"
 MARKER = ".limbeck-run"
 MARK = "A run of limbeck writes this folder.\n"
 ASIDE = ".overwritten"  # within the folder: the run before, until the new one is whole
-SEARCH_FILES = ("search.json", "search.journal")
+TARGETS_FOLDER, TRIALS_FOLDER = "targets", "trials"
+SEARCH_JOURNAL = "search.journal"
 OWN_FILES = (
     CONFIG_FILE,
     RECORD_FILE,
@@ -32,9 +35,10 @@ OWN_FILES = (
     "student.safetensors",
     "model.json",
     "probe.json",
-    *SEARCH_FILES,
+    SEARCH_FILE,
+    SEARCH_JOURNAL,
 )
-OWN_FOLDERS = (CHECKPOINTS, "teachers", "targets", "members", "exits", "fused", "trials", "tensorboard")
+OWN_FOLDERS = (CHECKPOINTS, "teachers", TARGETS_FOLDER, "members", "exits", "fused", TRIALS_FOLDER, "tensorboard")
 OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$|tfevents")
 
 
@@ -58,51 +62,78 @@ class RunDirectory:
         path: the folder, or None to keep nothing on disk until ``result.save``.
         config: of the run, as YAML.
         overwrites: whether a run that is there makes room for this one.
+        lock: of the folder, from ``begin`` to ``end`` or the end of the job.
         is_written: whether this process writes it; of several ranks only the first does.
     """
 
     path: Path | None
     config: str = ""
     overwrites: bool = False
+    lock: FolderLock | None = field(default=None, compare=False)
     is_written: bool = True
 
     @staticmethod
-    def check(path: Path | None, *, config: dict[str, Any], overwrite: bool = False) -> RunDirectory:
+    def check(
+        path: Path | None, *, config: dict[str, Any], overwrite: bool = False, ranks: Ranks = ALONE
+    ) -> RunDirectory:
         """See that the folder can be made, or holds the unfinished run of the same configuration; write nothing.
+
+        Of several ranks the first looks, and all go by what it finds.
 
         Raises:
             FinishedRun: the run of this configuration, finished.
+            FolderInUse: another process is at work on it.
             OutputError: a run of another configuration, or other people's files.
         """
         if path is None:
             return RunDirectory(None)
-        text = dump_config(config)
-        is_run = (path / MARKER).is_file()
-        if overwrite and is_run:
-            _check_own(path)
-        else:
-            _check_free(path, text)
-        return RunDirectory(path, text, overwrite and is_run)
+        text, lock = dump_config(config), run_lock(path)
+
+        def makes_room() -> bool:
+            is_run = (path / MARKER).is_file()
+            lock.check_free()
+            if overwrite and is_run:
+                _check_own(path)
+            else:
+                _check_free(path, text)
+            return overwrite and is_run
+
+        return RunDirectory(path, text, ranks.from_first(makes_room), lock, is_written=ranks.is_first)
 
     def begin(self) -> None:
         """Make the folder, the marker by which it is known first; a run that is to be overwritten is moved aside.
 
+        The marker is locked: no other process can begin here until this job ends.
+
         Raises:
+            FinishedRun: another process has finished the run of this configuration meanwhile.
+            FolderInUse: another process is at work on it.
             OutputError: not writable.
         """
         if self.path is None or not self.is_written:
             return
         make_folder(self.path)
+        if self.lock is not None:
+            self.lock.acquire()
         if self.overwrites:
             _move_aside(self.path)
-        write_text(self.path / MARKER, MARK)
+        else:
+            _check_free(self.path, self.config)  # again: others may have been at work since it was checked
+        remove_stale(self.path)
         make_folder(self.path / CHECKPOINTS)
         write_text(self.path / CONFIG_FILE, self.config)
 
     def end(self) -> None:
-        """Remove the run that was moved aside, now that the new one is whole."""
+        """Remove the run that was moved aside, now that the new one is whole, and let others at the folder."""
         if self.path is not None:
             shutil.rmtree(self.path / ASIDE, ignore_errors=True)
+        if self.lock is not None:
+            self.lock.release()
+
+
+def run_lock(path: Path) -> FolderLock:
+    """Return the lock of a run's folder: its marker."""
+    return FolderLock(path / MARKER, guards=path, text=MARK)
 
 
 def dump_config(config: dict[str, Any]) -> str:

@@ -49,17 +49,17 @@ def open_run(
     runtime = Runtime.resolve(settings.device, settings.precision, takes_ranks=takes_ranks)
     path, ranks = Path(settings.out) if settings.out else None, runtime.ranks
     _check_ranks(data, settings, config, ranks)
+    directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite, ranks=ranks)
     shown: Progress = SilentProgress()
     if ranks.is_first:
         shown = progress_for(progress) if isinstance(progress, str) else progress
         shown = tracked(shown, settings.log, run=path.name if path else function, folder=path, config=plain(config))
-    directory = ranks.from_first(lambda: RunDirectory.check(path, config=config, overwrite=settings.overwrite))
     networks, events = (path / CHECKPOINTS, path / EVENTS_FILE) if path else (None, None)
     return Experiment(
         runtime=runtime,
         progress=shown,
         cache=NetworkCache(networks, runtime, shown, events=events, is_shared=False),
-        directory=replace(directory, is_written=ranks.is_first),
+        directory=directory,
         opened=data,
         shown=settings.shown(),
         config=config,

@@ -16,8 +16,9 @@ from limbeck.data import Samples
 from limbeck.distillation.arguments import SelfJob, job
 from limbeck.distillation.costs import costs_of_exit, first_inputs
 from limbeck.distillation.dry_run import dry_run
-from limbeck.distillation.evaluation import as_measurements, exit_predictions_of
+from limbeck.distillation.evaluation import as_measurements
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import exit_predictions_of
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import chosen_of, evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.sources import Network, network_from

@@ -17,6 +17,7 @@ from limbeck.models.foreign import build_foreign, is_foreign
 from limbeck.models.streams import build_on_key, no_such_key, on_key
 
 NetworkSource = nn.Module | Callable[..., nn.Module] | str
+START_STRIDE = 1000  # between the seeds of the initial weights of networks that one run trains side by side
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,16 @@ class Network:
             module, input_shape=input_shape, num_classes=num_classes, inputs=inputs, has_positions=has_positions
         )
         return module
+
+
+def start_seed(seed: int, number: int) -> int:
+    """Return the seed of the initial weights of one of several networks of a run, counted from 0.
+
+    Example:
+        >>> start_seed(3, 0), start_seed(3, 2)
+        (3, 2003)
+    """
+    return seed + START_STRIDE * number
 
 
 def network_from(source: NetworkSource, *, name: str | None = None) -> Network:

@@ -11,7 +11,7 @@ from limbeck.data import Samples
 from limbeck.distillation.arguments import DistillJob
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.runs import trainer
-from limbeck.distillation.sources import Network, NetworkSource, network_from
+from limbeck.distillation.sources import Network, NetworkSource, network_from, start_seed
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.distillation.weighting import require_choosable, weights_on, weights_text
@@ -24,7 +24,6 @@ from limbeck.training import evaluate
 
 BASELINE, DISTILLED = "baseline", "distilled"
 FUSED = "fused"  # begins the role of the mean of several
-START_STRIDE = 1000  # between the seeds of the initial weights of a run's students
 
 
 def student_networks(settings: DistillJob) -> list[Network]:
@@ -87,7 +86,7 @@ def train_students(
             network,
             role=role_of(way, number, len(networks)),
             seed=seed,
-            start_seed=seed + START_STRIDE * number if number else None,
+            start_seed=start_seed(seed, number),
             samples=samples,
             objective=objective,
             teacher=guide,

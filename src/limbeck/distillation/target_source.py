@@ -12,6 +12,8 @@ import torch
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.run_directory import TARGETS_FOLDER
+from limbeck.distillation.sources import Network
 from limbeck.errors import TeacherError
 from limbeck.ranks.group import ALONE, Ranks
 from limbeck.settings import TeacherSettings
@@ -33,8 +35,6 @@ from limbeck.teachers import (
 from limbeck.teachers.class_map import names_from
 from limbeck.training import Progress
 
-TARGETS_FOLDER = "targets"
-
 
 @dataclass(frozen=True, eq=False)
 class TargetSource:
@@ -45,7 +45,7 @@ class TargetSource:
 
 
 def open_store(
-    path: str | Path, context: Experiment, settings: TeacherSettings, fingerprints: Sequence[str]
+    path: str | Path, context: Experiment, settings: TeacherSettings, sources: Sequence[Teacher | Network]
 ) -> Teacher:
     """Open a store of soft targets for this very job.
 
@@ -53,10 +53,13 @@ def open_store(
         path: the store's folder.
         context: data and normalisation of the job.
         settings: views, weights and pooling of the job.
-        fingerprints: of the teachers that were given beside the store; none where none were.
+        sources: the job's, of which the trained teachers must be the store's; none where none were given.
     Raises:
         StoreError: a store of other samples, views, classes or teachers, or a damaged one; both values are shown.
     """
+    fingerprints = [
+        member.fingerprint for source in sources if isinstance(source, Teacher) for member in source.members
+    ]
     names = context.data.train.class_names
     own_names = read_manifest(Path(path)).plan.class_names
     has_own_classes = settings.maps_classes and own_names != list(names)
@@ -166,6 +169,8 @@ def showing_collection(progress: Progress) -> Iterator[Callable[[CollectionProgr
     def report(done: CollectionProgress) -> None:
         nonlocal has_begun
         if not has_begun:
+            for file in done.damaged:
+                progress.say(f"{file} of the soft targets was damaged: it is written again")
             num_outputs = done.num_cached + done.num_records
             progress.begin("soft targets", num_steps=num_outputs, done_steps=done.num_cached, unit="samples")
             has_begun = True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.evaluation import Predictions, predictions_of
+from limbeck.distillation.predictions import Predictions, predictions_of
 from limbeck.errors import InvalidValue
 from limbeck.pooling import accuracy_weights, fit_weights
 from limbeck.training import Runtime

@@ -21,8 +21,9 @@ from limbeck.exporting.source import Exported, exported_from, split_of, splits_f
 from limbeck.inputs import named_tensors
 from limbeck.metrics import count_parameters
 from limbeck.models import SavedModel
-from limbeck.records import make_folder, write_text
-from limbeck.records.export_record import EXPORT_FILE, ExportedInput, ExportRecord, export_to_json
+from limbeck.records import FolderLock, list_files, make_folder, partial_path, remove_stale, write_text
+from limbeck.records.export_record import EXPORT_FILE, EXPORTS_FOLDER, ExportedInput, ExportRecord, export_to_json
+from limbeck.reports import redraw_report
 from limbeck.reports.model_card import CardFacts, model_card
 from limbeck.settings import Doc, ExportSettings
 from limbeck.training import Runtime, environment_facts
@@ -57,6 +58,7 @@ def export(settings: ExportJob) -> ExportRecord:
         ModelError: a network that cannot be exported, or a file that differs.
         DataError: data that do not fit the network.
         OutputError: a folder that cannot be written or holds something else.
+        FolderInUse: another process exports into it.
         MissingPackage: onnx, onnxscript or onnxruntime is not installed.
     """
     if settings.to != "onnx" and tuple(settings.precision) != ("float32",):
@@ -71,8 +73,18 @@ def export(settings: ExportJob) -> ExportRecord:
     splits = splits_for(exported, settings.data, settings.loading or {})
     samples = split_of(splits, settings.split)
     out = _free_folder(exported, settings)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    make_folder(out.parent)
+    with FolderLock(out.with_name(f".{out.name}.lock"), guards=out, is_removed=True):
+        remove_stale(out.parent, out.name)
+        record = _in_place(_free_folder(exported, settings), exported, splits, samples, settings)
+    if settings.push:
+        push_folder(out, settings.push, private=settings.private)
+    return record
+
+
+def _in_place(out: Path, exported: Exported, splits: Splits, samples: Samples, settings: ExportJob) -> ExportRecord:
+    """Write everything into a neighbour, then give it its name; return the record."""
+    partial = partial_path(out)
     try:
         make_folder(partial)
         record = _written(partial, exported, splits, samples, settings)
@@ -82,8 +94,8 @@ def export(settings: ExportJob) -> ExportRecord:
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    if settings.push:
-        push_folder(out, settings.push, private=settings.private)
+    if exported.folder is not None and exported.run is not None and out.parent == exported.folder / EXPORTS_FOLDER:
+        redraw_report(exported.folder)  # with the table of these files
     return record
 
 
@@ -128,6 +140,7 @@ def _written(folder: Path, exported: Exported, splits: Splits, samples: Samples,
         files=files,
         environment=environment_facts(Runtime.resolve("cpu", "fp32")),
         notes=writer.notes,
+        others={name: digest for name, digest in list_files(folder).items() if name not in {one.file for one in files}},
     )
 
 
@@ -136,7 +149,7 @@ def _free_folder(exported: Exported, settings: ExportJob) -> Path:
     if settings.out is not None:
         out = Path(settings.out)
     elif exported.folder is not None:
-        out = exported.folder / "export" / settings.to
+        out = exported.folder / EXPORTS_FOLDER / settings.to
     else:
         raise InvalidValue("An export needs a folder.", expected="out=FOLDER: the network comes from no run's folder")
     if out.is_dir() and not any(out.iterdir()):

@@ -16,7 +16,7 @@ from limbeck.errors import ModelError
 from limbeck.exporting.session import METADATA, Facts, SessionNetwork, runner
 from limbeck.inputs import Inputs
 from limbeck.models import load_factory, load_model
-from limbeck.records.export_record import EXPORT_FILE, export_from_json
+from limbeck.records.export_record import EXPORT_FILE, check_exported, read_export
 from limbeck.teachers.exported import load_exported
 from limbeck.teachers.onnx_file import OnnxSession
 
@@ -52,9 +52,10 @@ def open_student(path: Path, *, factory: str | None = None, is_multi_label: bool
         is_multi_label: the labels are independent; files of an export know it themselves.
     Raises:
         ModelError: nothing to predict with is there.
+        RecordError: a file that was changed after it was exported.
     """
     if path.is_dir() and (path / EXPORT_FILE).is_file():
-        record = export_from_json((path / EXPORT_FILE).read_text(encoding="utf-8"), source=str(path / EXPORT_FILE))
+        record = read_export(path)
         if record.to != "hf":
             return open_student(path / record.files[0].file)
     if path.is_dir():
@@ -65,17 +66,17 @@ def open_student(path: Path, *, factory: str | None = None, is_multi_label: bool
             received="no such file or folder" if not path.exists() else f"a file {path.suffix}",
             expected="a run's folder, or a file of limbeck export: " + ", ".join(SUFFIXES),
         )
+    check_exported(path)
     return _from_onnx(path) if path.suffix == ".onnx" else _from_program(path)
 
 
 def _from_folder(folder: Path, *, factory: str | None, is_multi_label: bool) -> Predictor:
     saved = load_model(folder, factory=load_factory(factory) if factory else None)
-    own = saved.normalise
     facts = Facts(
         class_names=tuple(saved.class_names),
         task="multi_label" if is_multi_label else "single_label",
         preprocess="none",
-        normalise=None if own is None else Normalise(tuple(own["mean"]), tuple(own["std"])),
+        normalise=Normalise.from_saved(saved.normalise),
         input_shape=saved.input_shape,
         fingerprint=saved.fingerprint,
         spec=saved.spec,

@@ -62,12 +62,11 @@ class Facts:
         """
         try:
             content: dict[str, Any] = json.loads(metadata[METADATA])
-            own = content["normalise"]
             return Facts(
                 class_names=tuple(map(str, content["class_names"])),
                 task=str(content["task"]),
                 preprocess=str(content["preprocess"]),
-                normalise=None if own is None else Normalise(tuple(own["mean"]), tuple(own["std"])),
+                normalise=Normalise.from_saved(content["normalise"]),
                 input_shape=tuple(map(int, content["input_shape"])),
                 fingerprint=str(content["fingerprint"]),
                 spec=str(content["spec"]),

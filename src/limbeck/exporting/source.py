@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from limbeck.data import Normalise, Samples, Splits, load_data
 from limbeck.distillation import RunResult
 from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE
 from limbeck.errors import DataError, LimbeckError, ModelError
 from limbeck.models import SavedModel, fingerprint, load_factory, load_model
 from limbeck.records import RunRecord, from_json
+from limbeck.settings.yaml_text import read_text, read_yaml
 
 LOADING = ("image_size", "label_column", "exif_orientation", "validation_fraction", "split_seed")
 
@@ -30,8 +29,7 @@ class Exported:
     @property
     def normalise(self) -> Normalise | None:
         """What its inputs are normalised by."""
-        own = self.saved.normalise
-        return None if own is None else Normalise(mean=tuple(own["mean"]), std=tuple(own["std"]))
+        return Normalise.from_saved(self.saved.normalise)
 
 
 def exported_from(student: str | Path | RunResult | SavedModel, *, factory: str | None = None) -> Exported:
@@ -139,8 +137,6 @@ def split_of(splits: Splits, name: str) -> Samples:
 def _config_of(folder: Path | None) -> dict[str, Any]:
     if folder is None or not (folder / CONFIG_FILE).is_file():
         return {}
-    try:
-        config = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"Cannot read {folder / CONFIG_FILE}.", received=str(error)[:200]) from error
+    path = folder / CONFIG_FILE
+    config, _ = read_yaml(read_text(path), source=str(path))
     return config if isinstance(config, dict) else {}

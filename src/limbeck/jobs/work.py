@@ -14,7 +14,7 @@ from pathlib import Path
 
 from limbeck.errors import OutputError
 from limbeck.jobs.job import Job
-from limbeck.records import make_folder, write_text
+from limbeck.records import make_folder, remove_stale, write_text
 
 if sys.platform != "win32":
     import fcntl
@@ -61,11 +61,12 @@ def make(job: Job, root: Path) -> None:
     """
     place, work_dir = job.place(root), job.work_dir(root)
     while not place.is_dir():
-        with _held(make_folder(work_dir, remedy="choose another folder for the jobs")) as is_ours:
+        with held(make_folder(work_dir, remedy="choose another folder for the jobs")) as is_ours:
             if is_ours and place.is_dir():  # done between the two looks
                 shutil.rmtree(work_dir, ignore_errors=True)
             elif is_ours:
                 (work_dir / TRACEBACK).unlink(missing_ok=True)
+                remove_stale(work_dir)
                 job.work(work_dir, *job.arguments)
                 _put(work_dir, place)
 
@@ -80,7 +81,7 @@ def _put(work_dir: Path, place: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(work_dir: Path) -> Iterator[bool]:
+def held(work_dir: Path) -> Iterator[bool]:
     """Lock a folder while the block runs, and tell whether it is still in its place when the lock is had."""
     if sys.platform == "win32":
         yield True

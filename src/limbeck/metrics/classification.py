@@ -8,28 +8,96 @@ samples, a label is out of range, or a row has NaN or infinite logits.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from limbeck.errors import InvalidValue, ShapeMismatch
+from limbeck.errors import InvalidValue
 from limbeck.metrics.rows import checked_labels, checked_logits, log_probs, row_chunks
 from limbeck.records import ReliabilityBin
 
 _TOP5_CLASSES = 10  # with fewer classes, five guesses say little
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """One number per sample, on the CPU."""
+@dataclass(frozen=True, eq=False)
+class RowMeasures:
+    """What is measured of each sample, on the CPU, from which everything is counted without the logits.
 
-    correct: Tensor  # bool
-    rank: Tensor  # int64; classes placed before the label
-    confidence: Tensor  # float64; the largest probability
-    nll: Tensor  # float64, nats
-    brier: Tensor  # float64
+    Those of several blocks of samples are joined, so that no more than a block of logits is held.
+
+    Args:
+        num_classes: of the logits.
+        labels: class indices, shape (samples,), as the others.
+        predicted: class indices.
+        rank: number of classes placed before the label.
+        confidence: float64, the largest probability.
+        nll: float64, nats.
+        brier: float64.
+
+    Example:
+        >>> parts = [RowMeasures.of(torch.zeros(1, 2), torch.tensor([label])) for label in (0, 1)]
+        >>> RowMeasures.joined(parts).measured()["errors"]
+        (1.0, 'count')
+    """
+
+    num_classes: int
+    labels: Tensor
+    predicted: Tensor
+    rank: Tensor
+    confidence: Tensor
+    nll: Tensor
+    brier: Tensor
+
+    @staticmethod
+    def of(logits: Tensor, labels: Tensor) -> RowMeasures:
+        """Measure each row of logits; see the module for shapes and errors."""
+        logits = checked_logits(logits)
+        labels = checked_labels(labels, logits)
+        ranks, confidences, nlls, briers = [], [], [], []
+        for rows in row_chunks(logits):
+            ranks.append(_ranks(logits[rows], labels[rows]))
+            log_p = log_probs(logits[rows])  # (rows, classes)
+            own = log_p.gather(1, labels[rows].to(log_p.device).unsqueeze(1)).squeeze(1)
+            nlls.append(-own)
+            confidences.append(log_p.amax(dim=1).exp())
+            briers.append(log_p.mul(2).exp_().sum(dim=1) - 2 * own.exp() + 1)
+        rank, confidence, nll, brier = (torch.cat(parts).cpu() for parts in (ranks, confidences, nlls, briers))
+        predicted = logits.argmax(dim=1).cpu()
+        return RowMeasures(logits.shape[1], labels.cpu(), predicted, rank, confidence, nll, brier)
+
+    @staticmethod
+    def joined(parts: Sequence[RowMeasures]) -> RowMeasures:
+        """Return those of all samples of at least one part."""
+        names = [field.name for field in dataclasses.fields(RowMeasures)][1:]
+        columns = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+        return parts[0] if len(parts) == 1 else RowMeasures(parts[0].num_classes, *columns)
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether the label is the predicted class, bool."""
+        return self.rank == 0
+
+    def reliability(self, num_bins: int = 15) -> list[ReliabilityBin]:
+        """Return the bins of :func:`reliability_bins`."""
+        return _reliability(self, num_bins)
+
+    def measured(self) -> dict[str, tuple[float, str]]:
+        """Return what :func:`measure_predictions` does."""
+        num_samples = len(self.labels)
+        num_errors = int((~self.correct).sum())
+        measured = {
+            "errors": (float(num_errors), "count"),
+            "accuracy": ((num_samples - num_errors) / num_samples, "fraction"),
+        }
+        if self.num_classes >= _TOP5_CLASSES:
+            measured["top5_accuracy"] = (int((self.rank < 5).sum()) / num_samples, "fraction")
+        measured["nll"] = (float(self.nll.mean()), "nats")
+        measured["ece"] = (_calibration_error(self.reliability()), "fraction")
+        measured["brier"] = (float(self.brier.mean()), "squared probability")
+        return measured
 
 
 def count_errors(logits: Tensor, labels: Tensor) -> int:
@@ -85,7 +153,7 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
         >>> round(negative_log_likelihood(torch.zeros(3, 4), torch.tensor([0, 1, 2])), 4)
         1.3863
     """
-    return float(_rows(logits, labels).nll.mean())
+    return float(RowMeasures.of(logits, labels).nll.mean())
 
 
 def brier_score(logits: Tensor, labels: Tensor) -> float:
@@ -102,7 +170,7 @@ def brier_score(logits: Tensor, labels: Tensor) -> float:
     References:
         Brier 1950, "Verification of forecasts expressed in terms of probability".
     """
-    return float(_rows(logits, labels).brier.mean())
+    return float(RowMeasures.of(logits, labels).brier.mean())
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:
@@ -125,7 +193,7 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, num_bins: int 
     References:
         Guo, Pleiss, Sun, Weinberger 2017, arXiv:1706.04599, section 2.
     """
-    return _calibration_error(_reliability(_rows(logits, labels), num_bins))
+    return _calibration_error(_reliability(RowMeasures.of(logits, labels), num_bins))
 
 
 def reliability_bins(logits: Tensor, labels: Tensor, *, num_bins: int = 15) -> list[ReliabilityBin]:
@@ -141,50 +209,7 @@ def reliability_bins(logits: Tensor, labels: Tensor, *, num_bins: int = 15) -> l
         >>> reliability_bins(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]), num_bins=2)[0]
         ReliabilityBin(low=0.0, high=0.5, count=4, mean_confidence=0.5, accuracy=0.75)
     """
-    return _reliability(_rows(logits, labels), num_bins)
-
-
-def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count samples by true class and predicted class.
-
-    Returns:
-        int64 on the CPU, shape (classes, classes), indexed [true][predicted].
-    Example:
-        >>> confusion_matrix(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
-        [[1, 1], [0, 0]]
-    """
-    logits = checked_logits(logits)
-    labels = checked_labels(labels, logits)
-    num_classes = logits.shape[1]
-    cells = (labels * num_classes + logits.argmax(dim=1)).cpu()
-    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def most_confused(confusion: Tensor, class_names: Sequence[str], count: int = 10) -> list[tuple[str, str, int]]:
-    """List the mistakes made most often.
-
-    Args:
-        confusion: counts of shape (classes, classes), indexed [true][predicted].
-        class_names: one per class.
-        count: at most so many are returned; pairs that never occur are not.
-    Returns:
-        (true, predicted, count), most first; equal counts by true, then predicted class number.
-    Raises:
-        ShapeMismatch: the matrix is not square, or there is another number of names.
-    Example:
-        >>> most_confused(torch.tensor([[5, 2], [3, 5]]), ["cat", "dog"])
-        [('dog', 'cat', 3), ('cat', 'dog', 2)]
-    """
-    if confusion.shape != (len(class_names), len(class_names)):
-        raise ShapeMismatch(
-            "The confusion matrix and the class names do not go together.",
-            received=f"matrix {tuple(confusion.shape)}, {len(class_names)} names",
-            expected=f"a matrix of shape ({len(class_names)}, {len(class_names)})",
-        )
-    mistakes = confusion.cpu().clone().fill_diagonal_(0).flatten()
-    order = mistakes.argsort(descending=True, stable=True)[: max(0, count)].tolist()
-    pairs = ((*divmod(cell, len(class_names)), int(mistakes[cell])) for cell in order)
-    return [(class_names[true], class_names[predicted], number) for true, predicted, number in pairs if number > 0]
+    return _reliability(RowMeasures.of(logits, labels), num_bins)
 
 
 def sum_errors_and_nll(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,35 +243,7 @@ def measure_predictions(logits: Tensor, labels: Tensor) -> dict[str, tuple[float
         >>> measure_predictions(torch.zeros(2, 2), torch.tensor([0, 1]))["errors"]
         (1.0, 'count')
     """
-    rows = _rows(logits, labels)
-    num_samples = len(rows.correct)
-    num_errors = int((~rows.correct).sum())
-    measured = {
-        "errors": (float(num_errors), "count"),
-        "accuracy": ((num_samples - num_errors) / num_samples, "fraction"),
-    }
-    if logits.shape[1] >= _TOP5_CLASSES:
-        measured["top5_accuracy"] = (int((rows.rank < 5).sum()) / num_samples, "fraction")
-    measured["nll"] = (float(rows.nll.mean()), "nats")
-    measured["ece"] = (_calibration_error(_reliability(rows, 15)), "fraction")
-    measured["brier"] = (float(rows.brier.mean()), "squared probability")
-    return measured
-
-
-def _rows(logits: Tensor, labels: Tensor) -> _Rows:
-    logits = checked_logits(logits)
-    labels = checked_labels(labels, logits)
-    ranks, confidences, nlls, briers = [], [], [], []
-    for rows in row_chunks(logits):
-        ranks.append(_ranks(logits[rows], labels[rows]))
-        log_p = log_probs(logits[rows])  # (rows, classes)
-        own = log_p.gather(1, labels[rows].to(log_p.device).unsqueeze(1)).squeeze(1)
-        nlls.append(-own)
-        confidences.append(log_p.amax(dim=1).exp())
-        briers.append(log_p.mul(2).exp_().sum(dim=1) - 2 * own.exp() + 1)
-    rank = torch.cat(ranks).cpu()
-    confidence, nll, brier = (torch.cat(parts).cpu() for parts in (confidences, nlls, briers))
-    return _Rows(correct=rank == 0, rank=rank, confidence=confidence, nll=nll, brier=brier)
+    return RowMeasures.of(logits, labels).measured()
 
 
 def _ranks(logits: Tensor, labels: Tensor) -> Tensor:
@@ -256,7 +253,7 @@ def _ranks(logits: Tensor, labels: Tensor) -> Tensor:
     return ((logits > own) | ((logits == own) & lower)).sum(dim=1)
 
 
-def _reliability(rows: _Rows, num_bins: int) -> list[ReliabilityBin]:
+def _reliability(rows: RowMeasures, num_bins: int) -> list[ReliabilityBin]:
     if num_bins < 1:
         raise InvalidValue("There must be bins.", received=num_bins, expected="num_bins >= 1")
     edges = torch.arange(num_bins + 1, dtype=torch.float64) / num_bins

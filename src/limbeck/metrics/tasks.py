@@ -15,6 +15,11 @@ Measured = dict[str, tuple[float, str]]  # value and unit by name
 MULTI_LABEL = "multi_label"
 
 
+def has_class_labels(labels: Tensor, task: str) -> bool:
+    """Return whether each sample has one class for its label, known or not."""
+    return task != MULTI_LABEL and labels.dim() == 1 and not labels.is_floating_point()
+
+
 def counting_rows(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (rows, classes) and labels of what counts, labelled or not: the valid positions, or all samples."""
     if not has_positions(labels):

@@ -19,7 +19,7 @@ from limbeck.models.mixture import MixtureOfExperts, mixture_of_experts
 from limbeck.models.modes import check_output, evaluating
 from limbeck.models.placing_exits import add_exits, exit_network
 from limbeck.models.resolve import build
-from limbeck.models.saved import SavedModel, load_model, save_model
+from limbeck.models.saved import SavedModel, check_saved, load_model, save_model
 from limbeck.models.spec import ModelSpec
 from limbeck.models.streams import OnKey, SegmentConsensus, build_on_key, on_key
 from limbeck.models.taps import tapped
@@ -50,6 +50,7 @@ __all__ = [
     "build",
     "build_on_key",
     "check_output",
+    "check_saved",
     "class_columns",
     "constrain_max_norm",
     "evaluating",

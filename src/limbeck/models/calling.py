@@ -69,7 +69,11 @@ def network_logits(network: Callable[..., Any], inputs: Inputs, *, logits: Logit
 
 def training_outputs(network: Callable[..., Any], inputs: Inputs) -> Any:
     """Return what an objective takes: the logits, or structured outputs (exits, features) as they are."""
-    output = call_network(network, inputs)
+    return outputs_of(call_network(network, inputs))
+
+
+def outputs_of(output: Any) -> Any:
+    """Return what an objective takes of what a network returned: the logits, or structured outputs as they are."""
     return output if isinstance(output, Tensor | StructuredOutputs) else find_logits(output)
 
 

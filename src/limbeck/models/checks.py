@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from limbeck.bounds import require_memory
 from limbeck.errors import InvalidValue, ModelError
+
+MOST_UNITS, MOST_LAYERS = 1 << 24, 2_000  # of a layer, of a network
 
 
 def require_task(*, input_shape: Sequence[int], num_classes: int) -> None:
@@ -18,6 +21,17 @@ def require_task(*, input_shape: Sequence[int], num_classes: int) -> None:
         )
     if not _is_count(num_classes) or num_classes < 2:
         raise InvalidValue("num_classes is too small.", received=num_classes, expected="a whole number >= 2")
+
+
+def require_weights(network: str, layers: Iterable[tuple[int, int]]) -> None:
+    """Raise TooLarge where weights, gradients and two moments of these layers would pass the memory limit.
+
+    Args:
+        network: for the message.
+        layers: inputs and outputs of each; those of a convolution times the pixels of its kernel.
+    """
+    num_weights = sum(num_inputs * num_outputs for num_inputs, num_outputs in layers)
+    require_memory(16 * num_weights, f"{network} of {num_weights:,} weights")
 
 
 def require_image(network: str, input_shape: Sequence[int], *, smallest: int) -> None:
@@ -40,13 +54,14 @@ def require_image(network: str, input_shape: Sequence[int], *, smallest: int) ->
 
 def require_counts(name: str, values: Sequence[int], *, may_be_empty: bool = False) -> None:
     """Raise InvalidValue unless ``values`` is a sequence of whole numbers above 0."""
-    is_list = isinstance(values, (list, tuple))
-    if is_list and all(_is_count(value) for value in values) and (values or may_be_empty):
+    is_list = isinstance(values, (list, tuple)) and len(values) <= MOST_LAYERS
+    if is_list and all(_is_count(value) and value <= MOST_UNITS for value in values) and (values or may_be_empty):
         return
     raise InvalidValue(
         f"{name} must be whole numbers above 0.",
-        received=values,
-        expected=f"one number per layer, such as {name}=(64, 64) in Python or {name}=64x64 in a spec",
+        received=f"{values}"[:200],
+        expected=f"one number per layer, such as {name}=(64, 64) in Python or {name}=64x64 in a spec; "
+        f"up to {MOST_UNITS:,} in up to {MOST_LAYERS:,} layers",
     )
 
 
@@ -57,12 +72,12 @@ def require_width_multiplier(width: float, channels: Sequence[int]) -> tuple[int
         >>> require_width_multiplier(0.5, (16, 32, 64))
         (8, 16, 32)
     """
-    if math.isfinite(width) and width > 0:
+    if math.isfinite(width) and 0 < width <= MOST_UNITS:
         scaled = tuple(round(channel * width) for channel in channels)
-        if min(scaled) >= 1:
+        if min(scaled) >= 1 and max(scaled) <= MOST_UNITS:
             return scaled
     raise InvalidValue(
-        "width leaves a layer without channels.",
+        "width leaves a layer without channels, or with too many.",
         received=width,
         expected=f"a finite number > {0.5 / min(channels):g}; 1 is the paper's network",
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import nn
 
 from limbeck.errors import InvalidValue, require_fraction
-from limbeck.models.checks import require_counts, require_image, require_task, require_width_multiplier
+from limbeck.models.checks import require_counts, require_image, require_task, require_weights, require_width_multiplier
 from limbeck.models.dropout import Dropout
 from limbeck.models.network import FeatureClassifier, initialise_he
 
+_KERNEL_PIXELS = 9
 # Simonyan and Zisserman 2014, table 1: channels of the convolutions of each block; a max-pool closes each block.
 VGG_BLOCKS = {
     11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),  # layout A
@@ -127,6 +130,9 @@ def _classifier(
     conv_bias: bool,
     dropout: float = 0.0,
 ) -> nn.Module:
+    sizes = (num_channels, *(channels for block in blocks for channels in block))
+    convolutions = [(_KERNEL_PIXELS * before, after) for before, after in itertools.pairwise(sizes)]
+    require_weights("A network", [*convolutions, (sizes[-1], num_classes)])
     layers: list[nn.Module] = []
     for block in blocks:
         for channels in block:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -175,7 +175,7 @@ def _told(spec: str) -> Iterator[None]:
         raise
     except Exception as error:
         name = spec.partition(":")[2]
-        where = "its folder" if Path(name).is_dir() else "the hub, where there is a network, or a folder"
+        where = "its folder" if os.path.isdir(name) else "the hub, where there is a network, or a folder"
         raise ModelError(
             f"{spec} cannot be built.", received=failure(error)[:300], expected=f"what {where} holds", remedy=None
         ) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 
 from torch import nn
 
 from limbeck.errors import require_fraction
-from limbeck.models.checks import require_counts, require_task
+from limbeck.models.checks import require_counts, require_task, require_weights
 from limbeck.models.constraints import constrain_max_norm
 from limbeck.models.dropout import Dropout
 from limbeck.models.network import FeatureClassifier
@@ -51,6 +52,7 @@ def mlp(
     require_counts("widths", widths, may_be_empty=True)
     require_fraction("input_dropout", input_dropout, below_one=True)
     require_fraction("hidden_dropout", hidden_dropout, below_one=True)
+    require_weights("mlp", itertools.pairwise((math.prod(input_shape), *widths, num_classes)))
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     if input_dropout > 0:
         layers["input_dropout"] = Dropout(input_dropout)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue
-from limbeck.models.checks import require_image, require_task, require_width_multiplier
+from limbeck.models.checks import MOST_LAYERS, require_image, require_task, require_weights, require_width_multiplier
 from limbeck.models.network import initialise_he
 
 Shortcut = Literal["pad", "project"]
@@ -44,12 +44,15 @@ def resnet(
     """
     require_task(input_shape=input_shape, num_classes=num_classes)
     require_image("resnet", input_shape, smallest=8)
-    if not isinstance(depth, int) or depth < 8 or (depth - 2) % 6:
-        raise InvalidValue("A residual network's depth must be 6n + 2.", received=depth, expected="8, 14, 20, 26, ...")
+    if not isinstance(depth, int) or not 8 <= depth <= MOST_LAYERS or (depth - 2) % 6:
+        expected = f"8, 14, 20, 26, ... up to {MOST_LAYERS:,}"
+        raise InvalidValue("A residual network's depth must be 6n + 2.", received=depth, expected=expected)
     if shortcut not in ("pad", "project"):
         raise InvalidValue("There is no such shortcut.", received=shortcut, expected='"pad" or "project"')
     channels = require_width_multiplier(width, (16, 32, 64))
-    network = ResNet(input_shape[0], num_classes, channels=channels, num_blocks=(depth - 2) // 6, shortcut=shortcut)
+    blocks = (depth - 2) // 6
+    require_weights("resnet", ((2 * blocks * 9 * channel, channel) for channel in channels))
+    network = ResNet(input_shape[0], num_classes, channels=channels, num_blocks=blocks, shortcut=shortcut)
     initialise_he(network)
     return network
 

@@ -1,12 +1,12 @@
 """A trained network in a folder: weights, and a ``model.json`` that tells how to build and feed it.
 
-``model.json`` (format "limbeck-model", version 1) is written last, by rename: where it is, the weights are whole.
+``model.json`` (format "limbeck-model", version 1) is written last, by rename: where it is, the weights are whole. It
+is sealed, and tells the weights' SHA-256; one of an earlier release has no seal.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import InvalidValue, ModelError, OutputError
+from limbeck.errors import InvalidValue, ModelError, OutputError, RecordError
 from limbeck.models.factory import ModelFactory, load_factory
 from limbeck.models.rebuilding import build_again, is_sound, spec_of, structure_of
 from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
-from limbeck.records import make_folder, write_bytes, write_text
+from limbeck.records import check_seal, make_folder, parse_finite, sealed_text, write_bytes, write_text
+from limbeck.records.sealing import SEAL
 
 FORMAT = "limbeck-model"
 VERSION = 1
@@ -41,6 +42,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "weights": dict,
     "extra": dict,
 }
+_UNSEALED = {*_FIELDS, "format", "version", "dtype", "num_parameters", "torch"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def save_model(
         "extra": {**(extra or {}), **structure_of(module)},
     }
     try:
-        text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+        text = sealed_text(manifest)
     except (TypeError, ValueError) as error:
         raise InvalidValue("extra holds what JSON cannot.", received=str(error), expected="plain values") from error
     make_folder(directory, remedy="choose another folder")
@@ -179,6 +181,17 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     )
 
 
+def check_saved(directory: Path) -> dict[str, Any]:
+    """Return what ``model.json`` says, once it and the weights are as they were written; no network is built.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    manifest = _read_manifest(directory / MANIFEST)
+    _read_checked(directory / manifest["weights"]["file"], manifest["weights"]["sha256"])
+    return manifest
+
+
 def _weights_as_bytes(module: nn.Module) -> bytes:
     state = module.state_dict()
     if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
@@ -226,7 +239,7 @@ def _checked_normalise(normalise: Mapping[str, Sequence[float]] | None) -> dict[
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_finite(path.read_text(encoding="utf-8"), source=str(path))
     except OSError as error:
         raise ModelError(
             f"There is no saved model in {path.parent}.",
@@ -234,8 +247,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             expected=f"a folder with {MANIFEST}, which is written last",
             remedy="name the folder of a finished run; an interrupted one has to be resumed first",
         ) from error
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
+    except (RecordError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(getattr(error, "received", error))) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelError(f"{path} describes no saved model.", expected=f'a JSON object with "format": "{FORMAT}"')
     if manifest.get("version") != VERSION:
@@ -245,10 +258,21 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             expected=VERSION,
             remedy="load it with the release of limbeck that wrote it",
         )
+    _check_sealed(manifest, path)
     wrong = [key for key, kind in _FIELDS.items() if not isinstance(manifest.get(key, ...), kind)]
     if wrong or not _is_sound(manifest):
         raise _damaged(path, f"missing or wrong: {', '.join(wrong) or 'weights, input_shape, class_names or extra'}")
     return manifest
+
+
+def _check_sealed(manifest: dict[str, Any], path: Path) -> None:
+    """Raise ModelError where a manifest was changed; take its seal off."""
+    try:
+        check_seal(manifest, source=str(path))
+    except RecordError as error:
+        raise _damaged(path, f"it was changed after it was written: {error.received}") from error
+    if not manifest.pop(SEAL, None) and (unknown := manifest.keys() - _UNSEALED):
+        raise _damaged(path, f"unknown: {', '.join(sorted(unknown))}")
 
 
 def _is_sound(manifest: Mapping[str, Any]) -> bool:

@@ -16,11 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from limbeck.bounds import require_honest_zip, require_plain_file
 from limbeck.errors import ModelError
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NESTS = ("state_dict", "model_state_dict", "model")
 _PICKLE_STARTS = (b"\x80", b"PK")  # a bare pickle, and torch.save's zip around one
+_DEEPEST = 4  # nests in nests
 _LISTED = 4  # names in an error
 
 
@@ -115,6 +117,7 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
         ModelError: no such file, one that is damaged or would run code, or names or shapes that do not match.
     """
     path = Path(path)
+    require_plain_file(path)
     load_state(module, _read(path), source=str(path))
 
 
@@ -205,6 +208,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def _read_torch(path: Path, start: bytes) -> Mapping[str, Any]:
+    require_honest_zip(path, ModelError)
     try:
         with open(path, "rb") as file, warnings.catch_warnings():  # a file, since torch.load goes by a path's suffix
             warnings.simplefilter("ignore")  # on pickle protocols: what they lead to is an error below
@@ -242,10 +246,10 @@ def _reason(error: Exception) -> str:
     return f"{short or type(error).__name__:.160}"
 
 
-def _find_state_dict(content: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _find_state_dict(content: Mapping[str, Any], source: str, depth: int = 0) -> dict[str, Any]:
     for key in _NESTS:
-        if isinstance(content.get(key), Mapping):
-            return _find_state_dict(content[key], source)
+        if isinstance(content.get(key), Mapping) and depth < _DEEPEST:  # one could hold itself
+            return _find_state_dict(content[key], source, depth + 1)
     odd = [
         str(name)
         for name, value in content.items()

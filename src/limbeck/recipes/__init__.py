@@ -74,6 +74,14 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.zhang2018_mutual",
         "Deep Mutual Learning on CIFAR: peers that teach each other, each against its twin that learned alone.",
     ),
+    "zhang2018-mutual-digits": (
+        "limbeck.recipes.zhang2018_mutual_digits",
+        "Deep Mutual Learning where networks fit: 300 labelled digits, peers against twins and equal compute.",
+    ),
+    "zhang2018-mutual-mnist": (
+        "limbeck.recipes.zhang2018_mutual_mnist",
+        "Deep Mutual Learning where networks fit: 1,000 labels of MNIST, peers against twins and equal compute.",
+    ),
     "wu2019-compressed-video": (
         "limbeck.recipes.wu2019_compressed_video",
         "Compressed clips: a teacher for each of three streams, their weighted mean, small students fused into one.",

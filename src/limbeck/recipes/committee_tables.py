@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.jobs import work_and_span
 from limbeck.metrics import change_by_coverage, conditional_accuracy

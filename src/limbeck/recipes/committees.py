@@ -13,8 +13,8 @@ from torch import Tensor
 
 from limbeck.data import Samples, Views
 from limbeck.distillation import TrainedSpecialist, train_specialists
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import InvalidValue, unknown_name
 from limbeck.jobs import WorkAndSpan, work_and_span

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limbeck.distillation.evaluation import ExitPredictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import ExitPredictions
 from limbeck.metrics import ExitCost, choose_threshold, early_exit_curve
 from limbeck.records import EarlyExitPoint
 from limbeck.reproduction import Figure, Series

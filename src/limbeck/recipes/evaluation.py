@@ -9,14 +9,14 @@ from torch import nn
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.costs import cached_exit_costs, measured_on
-from limbeck.distillation.evaluation import (
+from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import (
     ExitPredictions,
     Predictions,
     exit_conditions,
     exit_predictions_of,
     predictions_of,
 )
-from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork, exits_of
 from limbeck.metrics import ExitCost
 from limbeck.teachers import Teacher

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from limbeck.data import Samples, Views
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes.committee_tables import observe_gain_over_generalist

@@ -14,8 +14,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, replace
 
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.trained import pooled_teacher
 from limbeck.metrics import top1_agreement
 from limbeck.models import ModelFactory, multi_head_network

@@ -21,8 +21,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.metrics import logit_distance, top1_agreement
 from limbeck.objectives import Distillation, LogitMatching
 from limbeck.recipes import hinton2015_mnist as table

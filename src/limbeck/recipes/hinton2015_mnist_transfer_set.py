@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from limbeck.data import Samples, Views, augmentations_from
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes.comparing import observe_difference
 from limbeck.recipes.data import load_samples, open_data

@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.errors import require_positive
 from limbeck.jobs import runner_from
 from limbeck.models import mixture_of_experts

@@ -17,15 +17,13 @@ from functools import partial
 from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation
 from limbeck.recipes.soft_targets import collect_targets
-from limbeck.recipes.speech_data import open_speech
+from limbeck.recipes.speech_data import RECIPE, CorpusSettings, open_speech
 from limbeck.recipes.speech_nets import train_members, train_on_few, train_students
 from limbeck.recipes.speech_page import draw_utterance
 from limbeck.recipes.speech_tables import choose_all_scales, draw_speech, observe_frames, observe_words, read_test
 from limbeck.recipes.speech_words import RATE, WordScorer
 from limbeck.reproduction import Claim
-from limbeck.speech.alignment import SCHEDULE
 from limbeck.speech.decoding import ACOUSTIC_SCALES, INSERTION_PENALTIES
-from limbeck.speech.features import NormaliseBy
 from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, sections 4 and 6"
@@ -63,29 +61,16 @@ DEPARTURES = [
 ]
 WORDS = ("single", "labels_alone", "distilled")  # whose word errors are counted, beside the ensembles'
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
-RECIPE = TrainConfig(
-    num_epochs=5, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=3e-4, clip_norm=1.0
-)
 STUDENT_RECIPE = replace(RECIPE, num_epochs=12, weight_decay=0.0)
 FEW_RECIPE = replace(RECIPE, num_epochs=100, batch_size=64)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CorpusSettings):
     """What a run is made of. A network's architecture is text of the zoo."""
 
-    data: str = "an4"  # or a folder in Kaldi's style
-    features: str = "cepstra"  # ours; or energies, 40 smoothed ones out of the cepstra; paper: 40 energies
-    normalise_by: NormaliseBy = "speaker"  # ours; mean and variance of the features
-    frames_before: int = 20  # paper
-    frames_after: int = 5  # paper
-    num_development: int = 8  # ours; of the 74 training speakers
-    mixtures: tuple[int, ...] = SCHEDULE  # ours; components of each round of realignment
-    num_realignments: int = 1  # ours; with a network
-    network: str = "mlp:widths=256x256x256"  # ours; paper: 8 layers of 2,560 ReLU
     num_teachers: int = 10  # paper
     num_ensembles: int = 1  # ours; 2 for another ten, which say how much ensembles differ
-    recipe: TrainConfig = RECIPE  # ours; of nets on hard labels
     student_recipe: TrainConfig = STUDENT_RECIPE  # ours
     temperature: float = 2.0  # paper
     temperatures: tuple[float, ...] = TEMPERATURES  # paper; that the sweep tries

@@ -20,14 +20,12 @@ from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes import hinton2015_speech as section4
 from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.soft_targets import collect_targets
-from limbeck.recipes.speech_data import open_speech, unaligned_part
+from limbeck.recipes.speech_data import CorpusSettings, open_speech, unaligned_part
 from limbeck.recipes.speech_nets import Networks, train_members
 from limbeck.recipes.speech_streaming import note_real_time, streaming_network
 from limbeck.recipes.speech_tables import choose_all_scales, observe_words, read_test
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.speech.alignment import SCHEDULE
 from limbeck.speech.decoding import ACOUSTIC_SCALES, INSERTION_PENALTIES
-from limbeck.speech.features import NormaliseBy
 from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, sections 2 and 4"
@@ -49,22 +47,12 @@ DEPARTURES = [
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CorpusSettings):
     """What a run is made of; see ``hinton2015_speech.Settings``."""
 
-    data: str = "an4"  # as there
-    features: str = "cepstra"  # as there
-    normalise_by: NormaliseBy = "speaker"  # as there
-    frames_before: int = 20  # as there
-    frames_after: int = 5  # as there
-    num_development: int = 8  # as there
-    mixtures: tuple[int, ...] = SCHEDULE  # as there
-    num_realignments: int = 1  # as there
-    network: str = section4.Settings.network  # as there
     num_teachers: int = 10  # as there; of the streaming student
     num_part_teachers: int = 5  # ours; of the aligned two thirds
     unaligned_every: int = 3  # ours; every so many-th training utterance has no alignment
-    recipe: TrainConfig = section4.RECIPE  # as there
     student_recipe: TrainConfig = section4.STUDENT_RECIPE  # as there
     temperature: float = 2.0  # paper
     soft_weight: float = 1.0  # paper

@@ -17,15 +17,13 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.objectives import Distillation
 from limbeck.recipes import hinton2015_speech as section4
 from limbeck.recipes.soft_targets import collect_targets
-from limbeck.recipes.speech_data import SpeechTask, open_speech, regrouped_task
+from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_speech, regrouped_task
 from limbeck.recipes.speech_folds import Fold, observe_folds
 from limbeck.recipes.speech_nets import train_members, train_students
 from limbeck.recipes.speech_words import RATE
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.speech import speakers_of
-from limbeck.speech.alignment import SCHEDULE
 from limbeck.speech.decoding import ACOUSTIC_SCALES, INSERTION_PENALTIES
-from limbeck.speech.features import NormaliseBy
 from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 4"
@@ -50,22 +48,12 @@ DEPARTURES = [
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CorpusSettings):
     """What a run is made of; see ``hinton2015_speech.Settings``."""
 
-    data: str = "an4"  # as there
-    features: str = "cepstra"  # as there
-    normalise_by: NormaliseBy = "speaker"  # as there
-    frames_before: int = 20  # as there
-    frames_after: int = 5  # as there
-    num_development: int = 8  # as there, and of each fold
-    mixtures: tuple[int, ...] = SCHEDULE  # as there
-    num_realignments: int = 1  # as there
-    network: str = section4.Settings.network  # as there; of the aligner
     fold_network: str = "mlp:widths=128x128x128"  # ours
     num_folds: int = 4  # ours
     num_teachers: int = 5  # ours; paper: 10
-    recipe: TrainConfig = section4.RECIPE  # as there
     student_recipe: TrainConfig = section4.STUDENT_RECIPE  # as there
     temperature: float = 2.0  # paper
     soft_weight: float = 1.0  # paper

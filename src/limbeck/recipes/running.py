@@ -12,7 +12,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, plain
 from limbeck.errors import OutputError
 from limbeck.recipes import Recipe, load_recipe
-from limbeck.records import make_folder, write_text
+from limbeck.records import folder_lock, make_folder, remove_stale, write_text
 from limbeck.reports import read_reproduction, write_report
 from limbeck.reproduction import ReproductionRecord, reproduction_to_json
 from limbeck.training import Progress, Runtime, environment_facts, progress_for
@@ -57,26 +57,28 @@ def reproduce(
         command: kept in the record.
     Raises:
         LimbeckError: a name, setting, data set or folder that cannot be used.
+        FolderInUse: another process reproduces into the folder.
         TrainingInterrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     recipe = load_recipe(name)
     settings = settings if settings is not None else recipe.SMOKE if smoke else recipe.Settings()
     folder = Path(out) if out is not None else ROOT / (f"{name}-smoke" if smoke else name)
     described: dict[str, Any] = plain(asdict(settings))
-    _open_folder(folder, name, smoke=smoke, settings=described)
-    experiment = Experiment.of_recipe(
-        Path(networks) if networks is not None else folder.parent / "networks",
-        Runtime.resolve(device, precision),
-        progress_for(progress) if isinstance(progress, str) else progress,
-        smoke=smoke,
-        folder=folder,
-        config=described,
-        command=command,
-    )
-    recipe.run(settings, experiment)
-    record = _record(name, recipe, experiment)
-    write_report(record, folder / REPORT_FILE)
-    write_text(folder / RECORD_FILE, reproduction_to_json(record))
+    with folder_lock(make_folder(folder)):
+        _open_folder(folder, name, smoke=smoke, settings=described)
+        experiment = Experiment.of_recipe(
+            Path(networks) if networks is not None else folder.parent / "networks",
+            Runtime.resolve(device, precision),
+            progress_for(progress) if isinstance(progress, str) else progress,
+            smoke=smoke,
+            folder=folder,
+            config=described,
+            command=command,
+        )
+        recipe.run(settings, experiment)
+        record = _record(name, recipe, experiment)
+        write_report(record, folder / REPORT_FILE)
+        write_text(folder / RECORD_FILE, reproduction_to_json(record))
     return Reproduction(record, folder)
 
 
@@ -103,8 +105,8 @@ def _record(name: str, recipe: Recipe, experiment: Experiment) -> ReproductionRe
 
 
 def _open_folder(folder: Path, name: str, *, smoke: bool, settings: dict[str, Any]) -> None:
-    """Make the folder; refuse one with the record of something else."""
-    make_folder(folder)
+    """Refuse a folder with the record of something else."""
+    remove_stale(folder, "*")
     if not (folder / RECORD_FILE).exists():
         return
     found = read_reproduction(folder)

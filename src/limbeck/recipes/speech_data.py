@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from limbeck.speech import (
     realign,
     write_alignments,
 )
+from limbeck.speech.alignment import SCHEDULE
 from limbeck.speech.features import NormaliseBy
 from limbeck.training import TrainConfig
 
@@ -40,29 +40,25 @@ SMOKE_SCHEDULE = (1, 1)
 FIRST_ALIGNER_SEED = 1000  # no other net starts as an aligner did: it would agree with the labels beyond its merit
 
 
-class SpeechSettings(Protocol):
-    """What the settings of every speech recipe have; see ``hinton2015_speech.Settings``."""
+RECIPE = TrainConfig(
+    num_epochs=5, batch_size=256, learning_rate=0.1, schedule="one_cycle", weight_decay=3e-4, clip_norm=1.0
+)
 
-    @property
-    def data(self) -> str: ...
-    @property
-    def features(self) -> str: ...
-    @property
-    def normalise_by(self) -> NormaliseBy: ...
-    @property
-    def frames_before(self) -> int: ...
-    @property
-    def frames_after(self) -> int: ...
-    @property
-    def num_development(self) -> int: ...
-    @property
-    def mixtures(self) -> tuple[int, ...]: ...
-    @property
-    def num_realignments(self) -> int: ...
-    @property
-    def network(self) -> str: ...
-    @property
-    def recipe(self) -> TrainConfig: ...
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """What every speech recipe opens its data with. A network's architecture is text of the zoo."""
+
+    data: str = "an4"  # or a folder in Kaldi's style
+    features: str = "cepstra"  # ours; or energies, 40 smoothed ones out of the cepstra; paper: 40 energies
+    normalise_by: NormaliseBy = "speaker"  # ours; mean and variance of the features
+    frames_before: int = 20  # paper
+    frames_after: int = 5  # paper
+    num_development: int = 8  # ours; of the 74 training speakers, and of each fold
+    mixtures: tuple[int, ...] = SCHEDULE  # ours; components of each round of realignment
+    num_realignments: int = 1  # ours; with a network
+    network: str = "mlp:widths=256x256x256"  # ours; of the aligner too; paper: 8 layers of 2,560 ReLU
+    recipe: TrainConfig = RECIPE  # ours; of nets on hard labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +90,7 @@ class SpeechTask:
         )
 
 
-def open_speech(settings: SpeechSettings, experiment: Experiment) -> SpeechTask:
+def open_speech(settings: CorpusSettings, experiment: Experiment) -> SpeechTask:
     """Read, normalise and align the corpus that a recipe is about, once; the development speakers choose.
 
     A flat start is realigned with Gaussian mixtures, then with a network of the settings as often as they say. Every
@@ -118,7 +114,7 @@ def open_speech(settings: SpeechSettings, experiment: Experiment) -> SpeechTask:
     return task
 
 
-def open_corpus(settings: SpeechSettings, experiment: Experiment) -> Corpus:
+def open_corpus(settings: CorpusSettings, experiment: Experiment) -> Corpus:
     """Return the corpus with normalised features and development speakers; a smoke run takes a few utterances."""
     if settings.features not in FEATURES:
         raise unknown_name("kind of features", settings.features, FEATURES)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from limbeck.data import by_utterance
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.recipes.speech_words import WordScorer
 from limbeck.reports import DrawnWord, UtterancePicture, save_utterance_picture
 from limbeck.speech import DecodingScales, energies_from_cepstra

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -20,10 +19,12 @@ from limbeck.jobs.work import make
 from limbeck.models import ModelFactory, build
 from limbeck.recipes.speech_data import SpeechTask
 from limbeck.recipes.speech_words import WordScorer
+from limbeck.records import read_sealed_json, sealed_text, write_text
 from limbeck.speech import DecodingScales
 
 MEASURED_FRAMES = 2_000
 FILE = "real-time.json"
+FORMAT, VERSION = "limbeck-real-time", 1
 
 
 class CroppedContext(nn.Module):
@@ -83,7 +84,8 @@ def note_real_time(experiment: Experiment, task: SpeechTask, network: TrainedNet
     key = job_key({"meaning": "1", "network": network.folder.name, "language": language})
     job = Job("real-time", key, partial(_measure, task=task, network=network, language=language))
     make(job, root)
-    found = json.loads((job.place(root) / FILE).read_text(encoding="utf-8"))
+    keys = ("network", "search", "threads")
+    found = read_sealed_json(job.place(root) / FILE, format_name=FORMAT, version=VERSION, unsealed=keys)
     experiment.results.note(
         f"The streaming student takes {1000 * found['network']:.1f} ms for a second of speech, frame by frame, and the "
         f"search {1000 * found['search']:.1f} ms: a real-time factor of {found['network'] + found['search']:.3f} "
@@ -107,4 +109,4 @@ def _measure(folder: Path, *, task: SpeechTask, network: TrainedNetwork, languag
     decoder.decode({"one": scores})
     search = (time.perf_counter() - start) / seconds
     facts = {"network": forward, "search": search, "threads": torch.get_num_threads()}
-    (folder / FILE).write_text(json.dumps(facts), encoding="utf-8")
+    write_text(folder / FILE, sealed_text({"format": FORMAT, "version": VERSION, **facts}))

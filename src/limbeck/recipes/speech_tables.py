@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-from limbeck.distillation.evaluation import Predictions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
 from limbeck.recipes.comparing import observe_difference, observe_share
 from limbeck.recipes.evaluation import evaluate, predict

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from limbeck.distillation.evaluation import exit_conditions
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.predictions import exit_conditions
 from limbeck.models import exit_network
 from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented

@@ -8,10 +8,15 @@ from limbeck.records.codec import (
     is_sealed,
 )
 from limbeck.records.files import (
+    hash_file,
     make_folder,
+    partial_path,
+    remove_stale,
     write_bytes,
     write_text,
 )
+from limbeck.records.listing import check_listing, list_files, write_listing
+from limbeck.records.locking import FolderInUse, FolderLock, folder_lock, lock_scope, waiting_lock
 from limbeck.records.run_record import (
     FORMAT,
     VERSION,
@@ -28,6 +33,14 @@ from limbeck.records.run_record import (
     from_json,
     to_json,
 )
+from limbeck.records.sealing import (
+    check_seal,
+    parse_finite,
+    read_sealed_json,
+    seal_of,
+    sealed_text,
+    tell_remade,
+)
 
 __all__ = [
     "FORMAT",
@@ -38,18 +51,35 @@ __all__ = [
     "EarlyExitPoint",
     "EarlyExitRecord",
     "EpochRecord",
+    "FolderInUse",
+    "FolderLock",
     "Measurement",
     "NetworkRecord",
     "ReliabilityBin",
     "RunRecord",
+    "check_listing",
+    "check_seal",
     "decode_plain",
     "decode_record",
     "encode_record",
+    "folder_lock",
     "format_of",
     "from_json",
+    "hash_file",
     "is_sealed",
+    "list_files",
+    "lock_scope",
     "make_folder",
+    "parse_finite",
+    "partial_path",
+    "read_sealed_json",
+    "remove_stale",
+    "seal_of",
+    "sealed_text",
+    "tell_remade",
     "to_json",
+    "waiting_lock",
     "write_bytes",
+    "write_listing",
     "write_text",
 ]

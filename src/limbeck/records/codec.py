@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from limbeck.errors import LimbeckError, RecordError
+from limbeck.records.sealing import SEAL, check_seal, parse_finite, sealed_text
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SEAL = "sha256"
 _AROUND = ("format", "version", SEAL)  # keys of the file that are no field
 
 T = TypeVar("T")
@@ -24,17 +22,14 @@ T = TypeVar("T")
 def encode_record(record: Any, *, format_name: str, version: int) -> str:
     """Return a dataclass of plain values as JSON text, its format name and version first, its seal last.
 
-    The seal is :func:`seal_of` everything else. What no Unicode text can hold, such as a stray byte of a file's name in
-    a command, becomes "?".
+    The seal is :func:`limbeck.records.sealing.seal_of` everything else.
 
     Raises:
         RecordError: a number that is not finite, or a value that JSON has no form for.
     """
     content = {"format": format_name, "version": version, **dataclasses.asdict(record)}
     try:
-        text = json.dumps(content, allow_nan=False, ensure_ascii=False)
-        plain = json.loads(text.encode("utf-8", "replace"))  # what a reader will find: keys are text, tuples lists
-        return json.dumps({**plain, SEAL: seal_of(plain)}, indent=1) + "\n"
+        return sealed_text(content)
     except ValueError as error:
         raise RecordError(
             "The record holds a number that is not finite.", remedy="see the run's events.jsonl"
@@ -56,7 +51,7 @@ def decode_record(kind: type[T], text: str, *, what: str, format_name: str, vers
         RecordError: not JSON, another format or version, content that is not what was sealed, a number that is not
             finite, or a field missing, unknown or of the wrong type; ``what`` and ``source`` are named in it.
     """
-    content = _parse(text, source)
+    content = parse_finite(text, source=source)
     if not isinstance(content, dict) or content.get("format") != format_name:
         raise RecordError(f"{source} is not a {what}.", expected=f'a JSON object with "format": "{format_name}"')
     if content.get("version") != version:
@@ -66,13 +61,7 @@ def decode_record(kind: type[T], text: str, *, what: str, format_name: str, vers
             expected=version,
             remedy="read it with the release of limbeck that wrote it",
         )
-    if SEAL in content and content[SEAL] != (found := seal_of(content)):
-        raise RecordError(
-            f"{source} was changed after it was written.",
-            received=f"content with SHA-256 {found}",
-            expected=f"SHA-256 {content[SEAL]}",
-            remedy="take it from a backup, or make it again",
-        )
+    check_seal(content, source=source)
     return decode_plain(kind, {key: value for key, value in content.items() if key not in _AROUND}, source)
 
 
@@ -95,28 +84,13 @@ def decode_plain(kind: type[T], value: Any, source: str) -> T:
     return decoded
 
 
-def seal_of(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a record's content without its seal: as compact JSON with sorted keys.
-
-    So indentation and the order of keys do not matter, and every digit does.
-
-    Example:
-        >>> content = {"format": "limbeck-run-record", "value": 0.25}
-        >>> seal_of(content)[:12], seal_of({**content, "sha256": "any"}) == seal_of(content)
-        ('17ce0c175453', True)
-    """
-    kept = {key: value for key, value in content.items() if key != SEAL}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
 def is_sealed(text: str, *, source: str) -> bool:
     """Return whether a record's text has a seal; :func:`decode_record` checks it.
 
     Raises:
         RecordError: not JSON.
     """
-    content = _parse(text, source)
+    content = parse_finite(text, source=source)
     return isinstance(content, dict) and SEAL in content
 
 
@@ -126,22 +100,9 @@ def format_of(text: str, *, source: str) -> str | None:
     Raises:
         RecordError: not JSON.
     """
-    content = _parse(text, source)
+    content = parse_finite(text, source=source)
     name = content.get("format") if isinstance(content, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _parse(text: str, source: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{source} is not JSON.", received=str(error)) from error
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is not a finite number")
-    return number
 
 
 @functools.cache

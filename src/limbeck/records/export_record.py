@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from limbeck.errors import RecordError
 from limbeck.records.codec import decode_record, encode_record
+from limbeck.records.files import hash_file
+from limbeck.records.notebook import html_table, mean_text
 
 EXPORT_FORMAT = "limbeck-export"
 EXPORT_VERSION = 1
 EXPORT_FILE = "export.json"
+EXPORTS_FOLDER = "export"  # of a run's folder: one folder for each kind of export
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,37 @@ class ExportRecord:
     files: list[ExportedFile]
     environment: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)  # SHA-256 of every other file but the model card
+
+    def sha256_of(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that has one, by its path from the folder."""
+        return {**{one.file: one.sha256 for one in self.files}, **self.others}
+
+    def __repr__(self) -> str:
+        return f"ExportRecord({self.network} to {self.to}: {', '.join(file.file for file in self.files)})"
+
+    def _repr_html_(self) -> str:
+        """Return the files beside the network, for a notebook."""
+        rows = [
+            [
+                file.file,
+                file.precision,
+                mean_text([] if file.accuracy is None else [file.accuracy], factor=100, decimals=2),
+                f"{file.num_changed_predictions} of {file.num_samples}",
+                f"{file.max_logit_difference:.2g}",
+                f"{file.num_bytes:,}",
+            ]
+            for file in self.files
+        ]
+        headings = [
+            "file",
+            "precision",
+            "accuracy (%)",
+            "predictions changed",
+            "largest difference of a logit",
+            "bytes",
+        ]
+        return html_table(headings, rows, caption=f"{self.network} on {self.data}, {self.split}")
 
 
 def export_to_json(record: ExportRecord) -> str:
@@ -85,3 +121,31 @@ def export_from_json(text: str, *, source: str = "the record") -> ExportRecord:
         version=EXPORT_VERSION,
         source=source,
     )
+
+
+def read_export(folder: Path) -> ExportRecord:
+    """Return the record in an export's folder.
+
+    Raises:
+        RecordError: it cannot be read, or as :func:`export_from_json`.
+    """
+    path = folder / EXPORT_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"Cannot read {path}.", received=str(error)) from error
+    return export_from_json(text, source=str(path))
+
+
+def check_exported(path: Path) -> None:
+    """Raise RecordError where a file lies in an export's folder, and is not what its record says."""
+    if not (path.parent / EXPORT_FILE).is_file() or not path.is_file():
+        return
+    digest = read_export(path.parent).sha256_of().get(path.name)
+    if digest is not None and (found := hash_file(path)) != digest:
+        raise RecordError(
+            f"{path} was changed after it was exported.",
+            received=f"SHA-256 {found}",
+            expected=f"SHA-256 {digest}, as {EXPORT_FILE} says",
+            remedy="export the network again",
+        )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limbeck.records.codec import decode_record, encode_record
+from limbeck.records.notebook import html_table, mean_text
 
 FORMAT = "limbeck-run-record"
 VERSION = 1
@@ -67,6 +68,12 @@ class NetworkRecord:
     confusion: list[list[int]] = field(default_factory=list)  # [true class][predicted class], counts on test
     reliability: list[ReliabilityBin] = field(default_factory=list)  # on test
     most_confused: list[tuple[str, str, int]] = field(default_factory=list)  # (true, predicted, count), most first
+    confusion_cells: list[int] = field(default_factory=list)  # of many classes: true, predicted, count; and so on
+    num_cells_left_out: int = 0  # cells of the matrix, less frequent ones, that are not kept
+
+    def __repr__(self) -> str:
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"NetworkRecord({self.role}: {self.name}{seed}, {self.origin}, {len(self.history)} epochs)"
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class DarkKnowledge:
     image: list[Any]  # 8-bit pixels: [height][width] grey or [height][width][3]; empty where the input is no image
     temperatures: list[float]
     probabilities: list[list[float]]  # [temperature][class]
+    classes: list[int] = field(default_factory=list)  # of many classes the numbers of those kept; empty for all
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,20 @@ class RunRecord:
             for m in self.measurements
             if (m.network, m.name, m.split, m.weights) == (network, name, split, weights)
         }
+
+    def __repr__(self) -> str:
+        return f"RunRecord({self.kind} on {self.data.name!r}, {len(self.seeds)} seeds: {', '.join(self.roles())})"
+
+    def _repr_html_(self) -> str:
+        """Return networks and their means on the test set, for a notebook."""
+        rows = []
+        for role in self.roles():
+            networks = [network for network in self.networks if network.role == role]
+            errors, accuracy, nll = (list(self.values(role, name).values()) for name in ("errors", "accuracy", "nll"))
+            told = [mean_text(errors), mean_text(accuracy, factor=100, decimals=2), mean_text(nll, decimals=4)]
+            rows.append([role, networks[0].name, str(len(networks)), *told, f"{networks[0].num_parameters:,}"])
+        headings = ["network", "is", "n", "test errors", "accuracy (%)", "NLL (nats)", "parameters"]
+        return html_table(headings, rows, caption=f"{self.kind} on {self.data.name}, means over seeds")
 
     def roles(self) -> list[str]:
         """Return the roles of the networks, each once, in order."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import unknown_name
 from limbeck.records import write_bytes
-from limbeck.reports.drawing import drawing_style
+from limbeck.reports.style import drawing_style
 
 if TYPE_CHECKING:
     import numpy.typing as npt

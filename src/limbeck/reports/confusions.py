@@ -1,14 +1,14 @@
-"""Which classes are taken for which: confusion matrices summed over seeds, and the most confused pairs."""
+"""Which classes are taken for which: confusions summed over seeds, and the most confused pairs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limbeck.records import RunRecord
+from limbeck.records import NetworkRecord, RunRecord
 from limbeck.reports.summary import role_order
 from limbeck.reports.wording import printable
 
-Matrix = list[list[int]]
+Cells = dict[tuple[int, int], int]  # samples by true and predicted class; what is not there is 0
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,21 @@ class ConfusedPair:
     counts: dict[str, str]  # by role
 
 
-def summed_confusions(record: RunRecord) -> dict[str, tuple[Matrix, int]]:
-    """Return by role the confusion matrices summed over seeds, and how many were summed. Members are left out."""
-    sums: dict[str, tuple[Matrix, int]] = {}
+def summed_confusions(record: RunRecord) -> dict[str, tuple[Cells, int]]:
+    """Return by role the confusions summed over seeds, and how many were summed. Members are left out.
+
+    So is a network whose record keeps no more than the most frequent cells.
+    """
+    sums: dict[str, tuple[Cells, int]] = {}
     size = len(record.data.class_names)
     for network in sorted(record.networks, key=lambda n: role_order(n.role)):
-        matrix = network.confusion
-        if network.role.startswith("member ") or not _is_square(matrix, size):
+        cells = _cells_of(network, size)
+        if network.role.startswith("member ") or not cells or network.num_cells_left_out:
             continue
-        before = sums.get(network.role)
-        if before:
-            pairs = zip(before[0], matrix, strict=True)
-            matrix = [[a + b for a, b in zip(left, right, strict=True)] for left, right in pairs]
-        sums[network.role] = (matrix, before[1] + 1 if before else 1)
+        total, count = sums.get(network.role, ({}, 0))
+        for place, number in cells.items():
+            total[place] = total.get(place, 0) + number
+        sums[network.role] = (total, count + 1)
     return sums
 
 
@@ -42,8 +44,8 @@ def most_confused_pairs(record: RunRecord, *, count: int = 10) -> tuple[list[str
     The matrices are used where the record has them, else the lists that the run kept of each network.
     """
     tables = {
-        role: {key: total / networks for key, total in _off_diagonal(matrix, record.data.class_names).items()}
-        for role, (matrix, networks) in summed_confusions(record).items()
+        role: {key: total / networks for key, total in _off_diagonal(cells, record.data.class_names).items()}
+        for role, (cells, networks) in summed_confusions(record).items()
     }
     whole = set(tables)
     for role in sorted(record.roles(), key=role_order):
@@ -79,11 +81,18 @@ def most_confused_pairs(record: RunRecord, *, count: int = 10) -> tuple[list[str
     return roles, pairs
 
 
-def _off_diagonal(matrix: Matrix, names: list[str]) -> dict[tuple[str, str], int]:
-    return {
-        (names[i], names[j]): value for i, row in enumerate(matrix) for j, value in enumerate(row) if value and i != j
-    }
+def _off_diagonal(cells: Cells, names: list[str]) -> dict[tuple[str, str], int]:
+    return {(names[i], names[j]): value for (i, j), value in cells.items() if i != j}
 
 
-def _is_square(matrix: Matrix, size: int) -> bool:
-    return size > 0 and len(matrix) == size and all(len(row) == size for row in matrix)
+def _cells_of(network: NetworkRecord, size: int) -> Cells:
+    """Return the cells that occur, from the matrix or the cells that a record keeps; none that lie outside it."""
+    flat = network.confusion_cells
+    if flat:
+        cells = dict(zip(zip(flat[::3], flat[1::3], strict=False), flat[2::3], strict=False))
+        is_inside = len(flat) % 3 == 0 and all(0 <= i < size and 0 <= j < size for i, j in cells)
+        return cells if is_inside else {}
+    matrix = network.confusion
+    if size == 0 or len(matrix) != size or any(len(row) != size for row in matrix):
+        return {}
+    return {(i, j): value for i, row in enumerate(matrix) for j, value in enumerate(row) if value}

@@ -7,16 +7,15 @@ that one drawing serves light, dark and paper.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import unicodedata
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from limbeck.reports.style import INK, PALETTE, PAPER, RoleStyle, css_colour
 from limbeck.reports.wording import printable
 
 if TYPE_CHECKING:
@@ -24,55 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-INK = "#000000"
-PAPER = "#fffffe"  # the page itself: digits on dark cells
-PALETTE = {  # Okabe and Ito's colours, each a CSS variable that the style sheet sets for light, dark and paper
-    "#0072b2": "--blue",
-    "#d55e00": "--vermillion",
-    "#009e73": "--green",
-    "#cc79a7": "--purple",
-    "#004b78": "--cell-right",
-    "#b34700": "--cell-wrong",
-    PAPER: "--page",
-}
 POINTS_PER_INCH = 72
 WIDTH = {2: 302.0, 3: 248.0}  # points, by the number of panels that a wide page shows side by side
 LARGE = 430.0  # points; such a panel scrolls on a phone
+SPOT, TIP = "spot-", "tip-"  # how the ids of marks with a tip, and of tips, begin
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
-
-
-@dataclass(frozen=True)
-class RoleStyle:
-    """How a network looks in every figure: told apart by colour, by dashes and by marker."""
-
-    colour: str
-    dashes: tuple[float, ...]  # lengths on and off in line widths; empty: a whole line
-    marker: str
-
-
-ROLE_STYLES = {
-    "teacher": RoleStyle(INK, (1.2, 1.4), "s"),
-    "baseline": RoleStyle("#d55e00", (4.5, 2.0), "^"),
-    "distilled": RoleStyle("#0072b2", (), "o"),
-}
-OTHER_STYLES = (
-    RoleStyle("#009e73", (5, 1.5, 1.2, 1.5), "D"),
-    RoleStyle("#cc79a7", (2.5, 1.2), "v"),
-    RoleStyle("#009e73", (1.2, 2.4), "P"),
-    RoleStyle("#cc79a7", (6, 1.2, 1.2, 1.2, 1.2, 1.2), "X"),
-    RoleStyle("#0072b2", (3, 1.5, 1, 1.5), "*"),
-    RoleStyle("#d55e00", (1.2, 3), "<"),
-    RoleStyle("#0072b2", (6, 3), ">"),
-)
-SERIES_STYLES = (  # of series in their order, told apart by colour, dashes and marker
-    ROLE_STYLES["distilled"],
-    ROLE_STYLES["baseline"],
-    OTHER_STYLES[0],
-    OTHER_STYLES[1],
-    ROLE_STYLES["teacher"],
-    *OTHER_STYLES[2:],
-)
 
 
 @dataclass(frozen=True)
@@ -112,21 +68,6 @@ class ReportFigure:
     columns: int = 2  # panels side by side on a wide page
 
 
-def role_style(role: str, roles: list[str]) -> RoleStyle:
-    """Return the style of a role; roles without a style of their own take turns, in the order of ``roles``."""
-    if role in ROLE_STYLES:
-        return ROLE_STYLES[role]
-    if len(roles) == 1:
-        return ROLE_STYLES["distilled"]
-    others = [other for other in roles if other not in ROLE_STYLES]
-    return OTHER_STYLES[others.index(role) % len(OTHER_STYLES)]
-
-
-def css_colour(colour: str) -> str:
-    """Return a drawing's colour as the page names it."""
-    return "currentColor" if colour == INK else f"var({PALETTE[colour]}, {colour})"
-
-
 def legend_entry(label: str, style: RoleStyle, *, line: bool = True, marker: bool = True) -> LegendEntry:
     """Return the legend's entry of a role: its line, its marker, or both."""
     from matplotlib.markers import MarkerStyle
@@ -140,39 +81,6 @@ def legend_entry(label: str, style: RoleStyle, *, line: bool = True, marker: boo
     return LegendEntry(printable(label, limit=40), css_colour(style.colour), dashes, line, path)
 
 
-@contextlib.contextmanager
-def drawing_style() -> Iterator[None]:
-    """Draw with these settings, whatever the user's own matplotlib settings are; they are restored at the end."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": "limbeck",
-                "text.parse_math": False,  # class names are not formulas
-                "axes.unicode_minus": True,
-                "font.size": 9,
-                "axes.titlesize": 9.5,
-                "axes.titleweight": "bold",
-                "axes.titlelocation": "left",
-                "axes.labelsize": 9,
-                "xtick.labelsize": 8.5,
-                "ytick.labelsize": 8.5,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.linewidth": 0.8,
-                "lines.linewidth": 1.8,
-                "lines.markersize": 5.5,
-                "axes.axisbelow": True,
-                "figure.autolayout": False,
-                "figure.constrained_layout.use": False,
-            }
-        )
-        yield
-
-
 def new_figure(*, columns: int = 2, width: float | None = None, height: float | None = None) -> Figure:
     """Return an empty figure for a page that shows ``columns`` of them side by side; sizes in points."""
     from matplotlib.figure import Figure
@@ -182,9 +90,29 @@ def new_figure(*, columns: int = 2, width: float | None = None, height: float | 
     return Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
 
 
-def light_grid(axes: Axes, *, axis: str = "both") -> None:
-    """Draw faint grid lines."""
-    axes.grid(axis=axis, color=INK, alpha=0.13, linewidth=0.7)  # type: ignore[arg-type]
+def add_tip(axes: Axes, gid: str, x: float, y: float, text: str) -> None:
+    """Write a text beside a mark that the page shows while a pointer is on it.
+
+    Args:
+        axes: with their final limits; the text stands towards the middle.
+        gid: of the mark, "spot-...".
+        x: of the mark.
+        y: of the mark.
+        text: one or more lines.
+    """
+    across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+    is_left, is_low = across < 0.5, up < 0.5
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(9 if is_left else -9, 6 if is_low else -6),
+        textcoords="offset points",
+        ha="left" if is_left else "right",
+        va="bottom" if is_low else "top",
+        gid=f"{TIP}{gid}",
+        zorder=9,
+        bbox={"boxstyle": "round,pad=0.5", "facecolor": PAPER, "edgecolor": INK, "linewidth": 0.8},
+    )
 
 
 def set_margins(figure: Figure, *, square: bool = False, turned: bool = False, gap: float = 0.0) -> None:
@@ -253,6 +181,7 @@ def to_svg(figure: Figure, key: str) -> str:
     root = ET.fromstring(buffer.getvalue())
     for child in [c for c in root if c.tag == f"{_SVG}metadata" or c.find(f"{_SVG}style") is not None]:
         root.remove(child)
+    _join_tips(root)
     referenced = set(re.findall(r"(?:url\(|\")#([\w.-]+)", buffer.getvalue()))
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
@@ -273,6 +202,21 @@ def to_svg(figure: Figure, key: str) -> str:
         "focusable": "false",
     }
     return ET.tostring(root, encoding="unicode")
+
+
+def _join_tips(root: ET.Element) -> None:
+    """Move each tip to the end, together with its mark, so that no other mark lies above it."""
+    parents = {child: parent for parent in root.iter() for child in parent}
+    groups = {element.get("id", ""): element for element in root.iter() if element.get("id")}
+    for gid, mark in groups.items():
+        tip = groups.get(f"{TIP}{gid}")
+        if not gid.startswith(SPOT) or tip is None:
+            continue
+        group = ET.SubElement(root, f"{_SVG}g", {"class": "spot"})
+        for part, name in ((mark, "mark"), (tip, "tip")):
+            parents[part].remove(part)
+            part.set("class", name)
+            group.append(part)
 
 
 def _attribute(name: str, value: str, key: str) -> str:

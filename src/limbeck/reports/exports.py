@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from limbeck.records.export_record import ExportedFile, ExportRecord
+from limbeck.reports.facts import HtmlTable
+from limbeck.reports.text_table import text_table
+from limbeck.reports.wording import printable
+
+HEADINGS = ("file", "precision", "accuracy", "lost", "changed", "largest difference", "bytes", "us/sample", "batch 64")
 
 
 def export_table(record: ExportRecord) -> str:
     """Return the network and its files as plain text: accuracy, size, time, and what was compared."""
-    rows = [
-        ("file", "precision", "accuracy", "lost", "changed", "largest difference", "bytes", "us/sample", "batch 64")
-    ]
-    rows.append(
-        (
-            "the network",
-            "float32",
-            _percent(record.accuracy),
-            "",
-            "",
-            "",
-            "",
-            *_times(record, record.files[0], own=True),
-        )
-    )
+    table = text_table([HEADINGS, *_rows(record)], words=(0, 1))
+    return "\n".join([f"{_compared(record)}.", table, *sentences(record), *record.notes])
+
+
+def compression_table(record: ExportRecord) -> HtmlTable:
+    """Return the network and its files as a table of the page."""
+    headings = ["file", "precision", "accuracy", "points lost", "predictions changed", "largest difference of a logit"]
+    headings += ["size (B)", "µs a sample, one by one", "µs a sample, batches of 64"]
+    rows = [[printable(cell) or "—" for cell in row] for row in _rows(record)]
+    return HtmlTable(f"{export_kind(record)}: {printable(_compared(record))}", headings, rows)
+
+
+def export_kind(record: ExportRecord) -> str:
+    """Return what an export is for: "ONNX", "torch.export", "Hugging Face hub"."""
+    return {"onnx": "ONNX", "torch": "torch.export", "hf": "Hugging Face hub"}.get(record.to, record.to)
+
+
+def _compared(record: ExportRecord) -> str:
+    return f"{record.network} on {record.data}, {record.split}: {record.files[0].num_samples} samples compared"
+
+
+def _rows(record: ExportRecord) -> list[tuple[str, ...]]:
+    own = _times(record.seconds_per_sample_batch1, record.seconds_per_sample_batch64)
+    rows = [("the network", "float32", _percent(record.accuracy), "", "", "", "", *own)]
     rows += [
         (
             file.file,
@@ -31,20 +45,11 @@ def export_table(record: ExportRecord) -> str:
             f"{file.num_changed_predictions} of {file.num_samples}",
             f"{file.max_logit_difference:.2g}",
             f"{file.num_bytes:,}",
-            *_times(record, file, own=False),
+            *_times(file.seconds_per_sample_batch1, file.seconds_per_sample_batch64),
         )
         for file in record.files
     ]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    compared = f"{record.network} on {record.data}, {record.split}: {record.files[0].num_samples} samples compared."
-    return "\n".join([compared, *(line.rstrip() for line in lines), *sentences(record), *record.notes])
+    return rows
 
 
 def sentences(record: ExportRecord) -> list[str]:
@@ -70,13 +75,8 @@ def _sentence(file: ExportedFile, whole: ExportedFile) -> str:
     return text + "."
 
 
-def _times(record: ExportRecord, file: ExportedFile, *, own: bool) -> tuple[str, str]:
-    source = record if own else file
-    return _micro(source.seconds_per_sample_batch1), _micro(source.seconds_per_sample_batch64)
-
-
-def _micro(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{1e6 * seconds:.1f}"
+def _times(*seconds: float | None) -> tuple[str, ...]:
+    return tuple("-" if one is None else f"{1e6 * one:.1f}" for one in seconds)
 
 
 def _percent(fraction: float | None) -> str:

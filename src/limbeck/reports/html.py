@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.errors import RecordError
 from limbeck.records import RunRecord, write_text
+from limbeck.records.export_record import ExportRecord
+from limbeck.records.search_record import SearchRecord
 from limbeck.reports.claims import (
     claim_table,
     headline,
@@ -15,6 +20,7 @@ from limbeck.reports.claims import (
     trained_table,
     training_time,
 )
+from limbeck.reports.exports import compression_table, sentences
 from limbeck.reports.facts import (
     confused_table,
     data_facts,
@@ -26,22 +32,29 @@ from limbeck.reports.facts import (
     network_table,
     summary_tables,
 )
-from limbeck.reports.figures import draw_figures, draw_observations
+from limbeck.reports.figures import draw_figures, draw_front, draw_observations
+from limbeck.reports.reading import read_any_record, read_exports, read_search
+from limbeck.reports.searches import candidate_table, headline_of
 from limbeck.reports.summary import summarise_run
 from limbeck.reports.wording import printable
 from limbeck.reproduction import ReproductionRecord
 
 REPORT_NAME = "report.html"
+_MARK, _END = "<!-- sha256 of all before: ", " -->\n"
 
 
-def render_report(record: RunRecord) -> str:
+def render_report(
+    record: RunRecord, *, search: SearchRecord | None = None, exports: Sequence[ExportRecord] = ()
+) -> str:
     """Return the report of a run as the text of one HTML page.
 
     The same record gives the same text. Parts that the record has no data for are left out. Every string of the record
     is taken for untrusted and escaped.
 
     Args:
-        record: of ``limbeck distill`` or ``limbeck train``.
+        record: of ``limbeck distill``, ``limbeck train`` or ``limbeck search``.
+        search: what lies beside it as ``search.json``.
+        exports: what lies beside it as ``export/*/export.json``.
     Returns:
         HTML with its style sheet, figures (SVG) and pictures inside.
     """
@@ -50,10 +63,15 @@ def render_report(record: RunRecord) -> str:
         "report.html.j2",
         record=record,
         summary=summary,
+        verdict=headline_of(search) if search else summary.verdict,
         facts=key_facts(record, summary),
         tables=summary_tables(summary),
         meanings=[(column.quantity.heading, column.quantity.meaning) for column in summary.columns],
         last_epoch=last_epoch_table(summary),
+        search=search,
+        front=draw_front(search) if search else None,
+        candidates=candidate_table(search) if search else None,
+        exports=[(compression_table(one), [*sentences(one), *one.notes]) for one in exports],
         figures=draw_figures(record, summary),
         confused=confused_table(record),
         networks=network_table(record, summary),
@@ -89,12 +107,20 @@ def render_reproduction(record: ReproductionRecord) -> str:
     )
 
 
-def write_report(record: RunRecord | ReproductionRecord, path: Path | str) -> Path:
+def write_report(
+    record: RunRecord | ReproductionRecord,
+    path: Path | str,
+    *,
+    search: SearchRecord | None = None,
+    exports: Sequence[ExportRecord] = (),
+) -> Path:
     """Render the report and write it as a whole, or not at all.
 
     Args:
         record: of ``limbeck distill``, ``limbeck train`` or ``limbeck reproduce``.
         path: the file to write, or an existing folder, where it becomes ``report.html``.
+        search: see :func:`render_report`.
+        exports: likewise.
     Returns:
         The path of the file.
     Raises:
@@ -103,9 +129,48 @@ def write_report(record: RunRecord | ReproductionRecord, path: Path | str) -> Pa
     target = Path(path)
     if target.is_dir():
         target = target / REPORT_NAME
-    page = render_report(record) if isinstance(record, RunRecord) else render_reproduction(record)
-    write_text(target, page)
+    if isinstance(record, RunRecord):
+        page = render_report(record, search=search, exports=exports)
+    else:
+        page = render_reproduction(record)
+    write_text(target, f"{page}{_MARK}{_digest(page)}{_END}")
     return target
+
+
+def redraw_report(folder: Path, out: Path | None = None) -> Path:
+    """Draw the page of a run or a reproduction again from the records in its folder; return the file.
+
+    Raises:
+        RecordError: there is no record, or one that cannot be read.
+        OutputError: the file cannot be written.
+    """
+    record = read_any_record(folder)
+    if folder.is_file():
+        folder = folder.parent
+    target = out or folder / REPORT_NAME
+    if isinstance(record, ReproductionRecord):
+        return write_report(record, target)
+    return write_report(record, target, search=read_search(folder, record), exports=read_exports(folder, record))
+
+
+def check_page(text: str, *, source: str) -> bool:
+    """Return whether a page tells its SHA-256, in a comment at its end; one of an earlier release does not.
+
+    Raises:
+        RecordError: it was changed after it was written.
+    """
+    page, mark, seal = text.rpartition(_MARK)
+    if not mark and text.endswith("</html>"):
+        return False
+    if not mark or seal != _digest(page) + _END:
+        raise RecordError(
+            f"{source} was changed after it was written.", remedy="limbeck report draws it again from record.json"
+        )
+    return True
+
+
+def _digest(page: str) -> str:
+    return hashlib.sha256(page.encode("utf-8")).hexdigest()
 
 
 def _rendered(template: str, **content: Any) -> str:

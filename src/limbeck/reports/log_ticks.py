@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,21 @@ def write_log_ticks(axis: Axis) -> None:
     _set(axis, inside[:: -(-len(inside) // MANY)])
 
 
+def write_few_log_ticks(axis: Axis, write: Callable[[float], str]) -> None:
+    """Mark at most four round numbers (1, 2, 5 or powers of 10) of a logarithmic axis, as ``write`` writes them."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = axis.get_view_interval()
+    for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        ticks = LogLocator(base=10, subs=digits, numticks=12).tick_values(low, high)
+        inside = [float(tick) for tick in ticks if low <= tick <= high]
+        if len(inside) <= FEW:
+            break
+    if not inside:  # the whole axis lies between two of them
+        inside = [float(tick) for tick in MaxNLocator(FEW - 1).tick_values(low, high) if low <= tick <= high]
+    _set(axis, inside, write)
+
+
 def write_wanted_ticks(axis: Axis, wanted: list[float]) -> None:
     """Mark the wanted numbers of a logarithmic axis, thinned out to those that have room."""
     chosen: list[float] = []
@@ -38,9 +54,13 @@ def write_wanted_ticks(axis: Axis, wanted: list[float]) -> None:
     _set(axis, chosen)
 
 
-def _set(axis: Axis, ticks: list[float]) -> None:
+def _plain(value: float) -> str:
+    return f"{value:,.6g}"
+
+
+def _set(axis: Axis, ticks: list[float], write: Callable[[float], str] = _plain) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axis.set_minor_locator(NullLocator())

@@ -9,6 +9,8 @@ from typing import TypeVar
 from limbeck import reproduction
 from limbeck.errors import RecordError
 from limbeck.records import RunRecord, format_of, from_json, is_sealed
+from limbeck.records.export_record import EXPORT_FILE, EXPORTS_FOLDER, ExportRecord, export_from_json
+from limbeck.records.search_record import SEARCH_FILE, SearchRecord, search_from_json
 from limbeck.reproduction import ReproductionRecord, reproduction_from_json
 
 RECORD_NAME = "record.json"
@@ -43,6 +45,32 @@ def read_any_record(path: Path | str) -> RunRecord | ReproductionRecord:
     if format_of(text, source=source) == reproduction.FORMAT:
         return _noted(reproduction_from_json(text, source=source), text, source)
     return _noted(from_json(text, source=source), text, source)
+
+
+def read_search(folder: Path, run: RunRecord) -> SearchRecord | None:
+    """Read what a search wrote beside its run's record; None where the run is no search.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    path = folder / SEARCH_FILE
+    if run.kind != "search" or not path.is_file():
+        return None
+    text, source = _text_of(path)
+    return search_from_json(text, source=source)
+
+
+def read_exports(folder: Path, run: RunRecord) -> list[ExportRecord]:
+    """Read the exports in a run's folder, ``export/*/export.json``; those of a run that was overwritten are left out.
+
+    Raises:
+        RecordError: one that cannot be read.
+    """
+    found = []
+    for path in sorted(folder.glob(f"{EXPORTS_FOLDER}/*/{EXPORT_FILE}")):
+        text, source = _text_of(path)
+        found.append(export_from_json(text, source=source))
+    return [export for export in found if export.files and export.created >= run.created]
 
 
 def read_results(folder: Path | str) -> dict[str, ReproductionRecord]:

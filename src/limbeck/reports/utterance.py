@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck.errors import InvalidValue, unknown_name
 from limbeck.records import write_bytes
 from limbeck.reports.class_sets import DOTS_PER_INCH, METADATA
-from limbeck.reports.drawing import drawing_style
+from limbeck.reports.style import drawing_style
 
 if TYPE_CHECKING:
     import numpy as np

@@ -54,6 +54,19 @@ def scaled(value: float) -> str:
     return f"{value:.3g}"
 
 
+def short_time(seconds: float) -> str:
+    """Return a time in the unit that suits it.
+
+    Example:
+        >>> short_time(0.0123), short_time(61e-6), short_time(2.0)
+        ('12.3 ms', '61 µs', '2 s')
+    """
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns")):
+        if seconds * factor >= 0.9995:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e9:.2g} ns"
+
+
 def listed(words: list[str]) -> str:
     """Return words as a person lists them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limbeck.records.notebook import html_table
 from limbeck.reproduction.numbers import summary_text, value_text
 from limbeck.statistics import Summary
 
@@ -37,6 +38,12 @@ class Claim:
         """Whether there is something to reach."""
         return self.at_most is not None or self.at_least is not None
 
+    def _repr_html_(self) -> str:
+        """Return the claim as a table of one row, for a notebook."""
+        paper, goal = Verdict(self, "no goal", None, 0).paper_text, Verdict(self, "no goal", None, 0).goal_text
+        row = [f"{self.condition}, {self.quantity}", self.sentence, paper, goal or "—"]
+        return html_table(["what", "claim", "paper", "goal"], [row])
+
     def is_reached_by(self, value: float) -> bool:
         """Return whether a value reaches the goal (both, where there are two)."""
         too_high = self.at_most is not None and value > self.at_most + ROUNDING * abs(self.at_most)
@@ -57,6 +64,16 @@ class Verdict:
     ours: Summary | None
     num_reaching: int  # runs that reach the goal each on its own
     of_runs: bool = True
+
+    def _repr_html_(self) -> str:
+        """Return the verdict as a table of one row, for a notebook."""
+        return html_table(["what", "claim", "paper", "ours", "verdict"], [self.cells])
+
+    @property
+    def cells(self) -> list[str]:
+        """What the claim is about, its sentence, paper, ours, and the verdict."""
+        about = f"{self.claim.condition}, {self.claim.quantity}"
+        return [about, self.claim.sentence, self.paper_text, self.ours_text, self.text]
 
     @property
     def paper_text(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from limbeck.errors import RecordError
 from limbeck.records import DataRecord, decode_record, encode_record
+from limbeck.records.notebook import html_table
 from limbeck.reproduction.claim import Claim, Verdict
 from limbeck.reproduction.figure import Figure
 from limbeck.statistics import Summary, summarise
@@ -61,6 +62,17 @@ class ReproductionRecord:
     environment: dict[str, Any]
     data: DataRecord | None  # None where the recipe opened none
     networks: list[NetworkFacts] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return (
+            f"ReproductionRecord({self.recipe}: {len(self.claims)} claims, {len(self.observations)} observations, "
+            f"{len(self.networks)} networks)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return claims, numbers and verdicts, for a notebook."""
+        rows = [verdict.cells for verdict in self.verdicts()]
+        return html_table(["what", "claim", "paper", "ours", "verdict"], rows, caption=f"{self.title} ({self.paper})")
 
     def values(self, condition: str, quantity: str) -> dict[int | None, float]:
         """Return the observed values by seed; empty where there are none."""

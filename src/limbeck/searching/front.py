@@ -3,59 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from limbeck.records import RunRecord
+from limbeck.records.search_record import Point
 from limbeck.statistics import mean_interval, summarise
-
-
-@dataclass(frozen=True)
-class Point:
-    """The best setting of one candidate, by validation.
-
-    Args:
-        name: of the candidate.
-        cost: in the search's measure.
-        num_parameters: of it.
-        accuracy: on validation.
-        nll: likewise, in nats.
-        values: temperature, hard_weight, learning_rate.
-        num_trials: settings that were tried for it.
-    """
-
-    name: str
-    cost: float
-    num_parameters: int
-    accuracy: float
-    nll: float
-    values: dict[str, float]
-    num_trials: int
-
-
-@dataclass(frozen=True)
-class SearchRecord:
-    """What a search found, as ``search.json`` keeps it.
-
-    Args:
-        cost: the measure.
-        teacher_accuracy: on validation.
-        num_validation: samples that chose.
-        points: of every candidate that was trained, cheapest first.
-        front: names of those that no cheaper one equals.
-        chosen: the one that answers the question.
-        answer: the sentence.
-        notes: candidates that were left out, and what a reader must know.
-    """
-
-    cost: str
-    teacher_accuracy: float
-    num_validation: int
-    points: list[Point]
-    front: list[str]
-    chosen: str
-    answer: str
-    notes: list[str] = field(default_factory=list)
 
 
 def front_of(points: Sequence[Point]) -> list[Point]:
@@ -121,32 +72,6 @@ def answer_of(record: RunRecord, roles: dict[str, Point], chosen: Point, *, min_
         told = "does, too" if other >= min_kept else "does not"
         parts.append(f"the next smaller one, {smaller.name}, {told}: {_share(other, its)}")
     return "; ".join(parts) + "."
-
-
-def points_table(record: SearchRecord) -> str:
-    """Return the candidates as plain text."""
-    rows: list[tuple[Any, ...]] = [("candidate", "parameters", record.cost, "validation", "kept", "tried", "")]
-    for point in record.points:
-        marks = [mark for mark, names in (("front", record.front), ("chosen", [record.chosen])) if point.name in names]
-        rows.append(
-            (
-                point.name,
-                f"{point.num_parameters:,}",
-                f"{point.cost:.3g}",
-                f"{100 * point.accuracy:.2f} %",
-                f"{100 * point.accuracy / record.teacher_accuracy:.1f} %",
-                str(point.num_trials),
-                ", ".join(marks),
-            )
-        )
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if 0 < place < 6 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def _share(mean: float, interval: tuple[float, float] | None) -> str:

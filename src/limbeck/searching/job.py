@@ -11,29 +11,31 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from limbeck.distillation import Experiment, NetworkCache, NetworkSource, RunResult, TrainedNetwork
 from limbeck.distillation.arguments import Teachers, TrainData, job
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
+from limbeck.distillation.run_directory import REPORT_FILE, TRIALS_FOLDER
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.target_source import choose_target_source, open_store
 from limbeck.errors import DataError, TeacherError
 from limbeck.objectives import objective_of_labels
 from limbeck.records import Comparison, write_text
-from limbeck.records.codec import encode_record
+from limbeck.records.search_record import SEARCH_FILE, Point, SearchRecord, search_to_json
+from limbeck.reports import plot_search, write_report
 from limbeck.searching.candidates import Candidate, candidates_of
-from limbeck.searching.front import Point, SearchRecord, answer_of, chosen_of_front, front_of, winners_of
+from limbeck.searching.front import answer_of, chosen_of_front, front_of, winners_of
 from limbeck.searching.study import CandidateStudy, open_storage, require_optuna
 from limbeck.searching.trying import Trials
 from limbeck.settings import Doc, SearchSettings
 from limbeck.teachers import Teacher
 from limbeck.training import evaluate
 
-SEARCH_FILE, TRIALS_FOLDER = "search.json", "trials"
-SEARCH_FORMAT, SEARCH_VERSION = "limbeck-search", 1
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class SearchResult:
 
     def __repr__(self) -> str:
         return f"SearchResult({self.found.answer!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the answer and the candidates for a notebook."""
+        return self.found._repr_html_()
+
+    def plot(self) -> Figure:
+        """Return validation accuracy against cost, with the front, as a matplotlib figure."""
+        return plot_search(self.found)
 
 
 @job(SearchJob)
@@ -106,13 +116,10 @@ def search(settings: SearchJob) -> SearchResult:
         "teachers": [source.name for source in sources],
     }
     experiment = open_run(data, settings, names=names, function="search")
+    stored = None if settings.store is None else open_store(settings.store, experiment, settings, sources)
     experiment.directory.begin()
     prepared = prepare_teachers(sources, experiment, settings)
     teacher_accuracy = _teacher_accuracy(prepared, experiment)
-    stored = None
-    if settings.store is not None:
-        ready = [source.fingerprint for source in sources if isinstance(source, Teacher)]
-        stored = open_store(settings.store, experiment, settings, ready)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     storage = open_storage(experiment.directory.path)
     studies = [CandidateStudy(candidate.name, settings, storage) for candidate in candidates]
@@ -139,6 +146,7 @@ def search(settings: SearchJob) -> SearchResult:
             chosen=chosen.name,
             answer="",
             notes=left_out,
+            min_kept=settings.min_kept,
         ),
         winners=winners,
         chosen=chosen,
@@ -232,8 +240,8 @@ def _finish(
     answer = answer_of(result.record, roles, chosen, min_kept=settings.min_kept)
     found = dataclasses.replace(found, answer=answer)
     if experiment.directory.path is not None:
-        text = encode_record(found, format_name=SEARCH_FORMAT, version=SEARCH_VERSION)
-        write_text(experiment.directory.path / SEARCH_FILE, text)
+        write_text(experiment.directory.path / SEARCH_FILE, search_to_json(found))
+        write_report(result.record, experiment.directory.path / REPORT_FILE, search=found)
     return SearchResult(result, found)
 
 

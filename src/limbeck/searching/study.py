@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limbeck.distillation.run_directory import SEARCH_JOURNAL
 from limbeck.errors import MissingPackage
+from limbeck.searching.journal import SealedJournal
 from limbeck.settings import SearchSettings
 
-JOURNAL = "search.journal"
 TEMPERATURES = (1.0, 12.0)
 HARD_WEIGHTS = (0.0, 0.6)
 RATE_FACTOR = 4.0  # learning rates from the recipe's / 4 to 4 times the recipe's
@@ -144,9 +145,7 @@ def open_storage(folder: Path | None) -> Any:
     optuna = require_optuna()
     if folder is None:
         return optuna.storages.InMemoryStorage()
-    from optuna.storages.journal import JournalFileBackend
-
-    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    return optuna.storages.JournalStorage(SealedJournal(folder / SEARCH_JOURNAL))
 
 
 def require_optuna() -> Any:

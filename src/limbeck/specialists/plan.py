@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from limbeck.errors import InvalidValue, LimbeckError, RecordError
+from limbeck.errors import ConfigError, InvalidValue, LimbeckError, RecordError
 from limbeck.pooling import class_set_numbers
 from limbeck.records import decode_plain, write_text
+from limbeck.settings.yaml_text import read_text, read_yaml
 from limbeck.specialists.clustering import cluster_classes
 
 FORMAT = "limbeck-specialist-plan"
 VERSION = 1
+MAX_PLAN_CHARACTERS, MAX_PLAN_VALUES = 64 << 20, 2_000_000  # a name for each of many classes
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,10 @@ def load_plan(path: Path | str) -> SpecialistPlan:
     """
     source = str(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"Cannot read the plan {source}.", received=error.strerror) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecordError(f"{source} is not YAML.", received=str(error)) from error
+        text = read_text(Path(path), what="plan", max_characters=MAX_PLAN_CHARACTERS)
+        content, _ = read_yaml(text, source=source, max_characters=MAX_PLAN_CHARACTERS, max_values=MAX_PLAN_VALUES)
+    except ConfigError as error:
+        raise RecordError(error.fact, received=error.received, expected=error.expected, remedy=error.remedy) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordError(f"{source} is no plan of specialists.", expected=f"YAML with format: {FORMAT}")
     if content.get("version") != VERSION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ LogLikelihoods = Callable[[Utterance], npt.NDArray[np.floating]]
 SCHEDULE = (1, 1, 1, 1, 1, 2, 2, 4, 4, 8, 8)  # components of each round of realignment
 _SILENT_PART = 0.1  # of an utterance, before its words and after them, in a flat start
 _STAY_START = 0.5
+_SEAL = "#sha256 "  # of the last line that write_alignments writes; no utterance has this name
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,19 +140,21 @@ def log_priors(corpus: Corpus, alignments: Mapping[str, Integers]) -> Doubles:
 
 
 def write_alignments(path: Path, alignments: Mapping[str, Integers]) -> None:
-    """Write one line an utterance: its name, then the state of every frame."""
-    write_text(path, "".join(f"{name} {' '.join(map(str, states))}\n" for name, states in alignments.items()))
+    """Write one line an utterance: its name, then the state of every frame; last the SHA-256 of all lines before."""
+    text = "".join(f"{name} {' '.join(map(str, states))}\n" for name, states in alignments.items())
+    write_text(path, f"{text}{_SEAL}{_digest(text.splitlines())}\n")
 
 
 def read_alignments(path: Path, corpus: Corpus) -> Alignments:
     """Read what :func:`write_alignments` wrote, or any other file of that form.
 
     Raises:
-        DataError: a line that is none, an utterance without one, or an alignment of the wrong length.
+        DataError: a line that is none, an utterance without one, an alignment of the wrong length, or a file that was
+            changed after :func:`write_alignments` wrote it.
     """
     known = {one.name: one for one in corpus.utterances}
     found: Alignments = {}
-    for line in read_lines(path):
+    for line in checked_lines(path)[0]:
         name, *numbers = line.split()
         if name not in known:
             continue
@@ -169,6 +173,29 @@ def read_alignments(path: Path, corpus: Corpus) -> Alignments:
             f"{path.name} does not align every utterance.", received=f"none for {absent[0]}, {len(absent)} in all"
         )
     return found
+
+
+def checked_lines(path: Path) -> tuple[list[str], bool]:
+    """Return the lines of a file of alignments, and whether it tells their SHA-256.
+
+    Raises:
+        DataError: it cannot be read, or was changed after :func:`write_alignments` wrote it.
+    """
+    lines = read_lines(path)
+    if not lines or not lines[-1].startswith(_SEAL):
+        return lines, False
+    seal = lines.pop().removeprefix(_SEAL).strip()
+    if seal != _digest(lines):
+        raise DataError(
+            f"{path} was changed after it was written.",
+            expected=f"lines with SHA-256 {seal}",
+            remedy="make it again, or take out its last line if you changed it",
+        )
+    return lines, True
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _mixture_scores(mixtures: StateMixtures, features: Mapping[str, Floats], utterance: Utterance) -> Doubles:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from limbeck.bounds import require_honest_zip, require_plain_file
 from limbeck.errors import DataError
 from limbeck.speech.alignment import read_alignments
 from limbeck.speech.corpus import Corpus, Floats, Utterance
@@ -87,6 +88,8 @@ def _table(path: Path) -> dict[str, str]:
 def _features(folder: Path, rates: dict[str, int]) -> dict[str, Floats]:
     arrays, scp = folder / "feats.npz", folder / "wav.scp"
     if arrays.is_file():
+        require_plain_file(arrays)
+        require_honest_zip(arrays)
         try:
             with np.load(arrays, allow_pickle=False) as file:
                 return {name: np.asarray(file[name], dtype=np.float32) for name in file.files}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from limbeck.bounds import require_memory, require_plain_file
 from limbeck.errors import DataError, MissingPackage
 from limbeck.speech.corpus import Floats
 
@@ -24,11 +25,13 @@ def read_waveform(path: Path, *, where: str = "a waveform") -> tuple[Floats, int
         import soundfile
     except (ImportError, OSError) as error:  # without its library it cannot be imported
         raise MissingPackage("Waveforms need soundfile.", remedy="pip install 'limbeck[speech]'") from error
+    require_plain_file(path)
     try:
         with soundfile.SoundFile(str(path)) as file:
             announced, rate = file.frames, int(file.samplerate)
+            require_memory(announced * file.channels * 4, f"The waveform {path}")
             samples = file.read(dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         raise DataError(f"Cannot read {where}.", received=f"{path}: {error}", expected="a whole wav file") from error
     if len(samples) == 0 or len(samples) < announced:
         raise DataError(

@@ -15,7 +15,7 @@ from limbeck.targets.fidelity import TEMPERATURES, Fidelity, measure_fidelity
 from limbeck.targets.labels_codec import INDEPENDENT, LabelsCodec
 from limbeck.targets.lowrank_codec import LowRank
 from limbeck.targets.lowrank_fit import LowRankFit, fit_lowrank
-from limbeck.targets.positions_codec import PositionsCodec, split_positions
+from limbeck.targets.positions_codec import NUM_POSITIONS, PositionsCodec
 from limbeck.targets.sparse_codec import Sparse
 
 CODECS = ("dense16", "dense8", "sparse", "lowrank")
@@ -53,13 +53,12 @@ def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Te
     Raises:
         StoreError: a codec that this version does not know, or settings that are not its own.
     """
-    own, num_positions = split_positions(parameters)
-    if num_positions is not None:
-        rows = codec_from(name, own, arrays, num_classes=num_classes)
+    parameters = dict(parameters)
+    if (num_positions := parameters.pop(NUM_POSITIONS, None)) is not None:
+        rows = codec_from(name, parameters, arrays, num_classes=num_classes)
         return PositionsCodec(rows, num_positions=num_positions)
-    if own.pop(INDEPENDENT, False):
-        return LabelsCodec(codec_from(name, own, arrays, num_classes=num_classes + 1))
-    parameters = own
+    if parameters.pop(INDEPENDENT, False):
+        return LabelsCodec(codec_from(name, parameters, arrays, num_classes=num_classes + 1))
     try:
         if name == "dense16":
             return Dense16(num_classes, **parameters)

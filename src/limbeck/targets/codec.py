@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -58,6 +59,30 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, records: Tensor) -> SoftTargets:
         """Return the soft targets of records, uint8 (n, record_bytes), on the same device."""
+
+
+class WrappedCodec(Codec):
+    """Keeps its records as another codec does, of logits that it prepares: in subclasses ``encode`` and ``decode``.
+
+    Args:
+        rows: the codec that makes the bytes.
+        mark: the parameter, with its value, by which such records are known.
+    """
+
+    def __init__(self, rows: Codec, mark: Mapping[str, Any]) -> None:
+        self.rows, self._mark = rows, dict(mark)
+        # What the class of a codec says of itself, this one says as the other does.
+        self.name, self.keeps_top1, self.is_dense = rows.name, rows.keeps_top1, rows.is_dense  # type: ignore[misc]
+
+    @property
+    def record_bytes(self) -> int:
+        return self.rows.record_bytes
+
+    def parameters(self) -> dict[str, Any]:
+        return self.rows.parameters() | self._mark
+
+    def arrays(self) -> dict[str, Tensor]:
+        return self.rows.arrays()
 
 
 def max_shifted(logits: Tensor, *, num_classes: int, codec: str, allow_minus_infinity: bool = False) -> Tensor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import InvalidValue
-from limbeck.targets.codec import Codec
+from limbeck.targets.codec import Codec, WrappedCodec
 from limbeck.targets.soft_targets import DenseTargets, SoftTargets
 
 INDEPENDENT = "independent"  # the parameter by which a codec's records are known to be of independent labels
 
 
-class LabelsCodec(Codec):
+class LabelsCodec(WrappedCodec):
     r"""Keeps the logits of independent labels as those of classes: beside a class more, whose logit is 0.
 
     Codecs keep the differences between a row's logits. Of a label z is the difference to that 0:
@@ -42,19 +40,8 @@ class LabelsCodec(Codec):
                 received=rows.name,
                 expected="dense16, dense8 or auto",
             )
-        self.rows = rows
+        super().__init__(rows, {INDEPENDENT: True})
         self.num_classes = rows.num_classes - 1
-        self.name, self.keeps_top1, self.is_dense = rows.name, rows.keeps_top1, rows.is_dense  # type: ignore[misc]
-
-    @property
-    def record_bytes(self) -> int:
-        return self.rows.record_bytes
-
-    def parameters(self) -> dict[str, Any]:
-        return self.rows.parameters() | {INDEPENDENT: True}
-
-    def arrays(self) -> dict[str, Tensor]:
-        return self.rows.arrays()
 
     def encode(self, logits: Tensor) -> Tensor:
         return self.rows.encode(beside_zero(logits))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from limbeck.errors import StoreError
+from limbeck.records import hash_file
 from limbeck.targets.manifest import FileRecord, Plan
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
-_READ_BYTES = 8 << 20
 
 
 def member_folder(member: int) -> str:
@@ -27,15 +26,6 @@ def shard_file(member: int, shard: int) -> str:
 def sidecar_file(member: int, shard: int) -> str:
     """Return the path of what says that a shard is whole."""
     return f"{member_folder(member)}/shard-{shard:05d}.json"
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def small_files(plan: Plan) -> Iterable[FileRecord]:

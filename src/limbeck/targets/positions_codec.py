@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from limbeck.errors import InvalidValue, ShapeMismatch
-from limbeck.targets.codec import Codec
+from limbeck.targets.codec import Codec, WrappedCodec
 from limbeck.targets.soft_targets import DenseTargets, SoftTargets
 
 NUM_POSITIONS = "num_positions"  # the parameter by which a codec's records are known to be of sequences
@@ -33,7 +31,7 @@ class PositionTargets(SoftTargets):
         return logits.view(-1, self.num_positions, logits.shape[-1])
 
 
-class PositionsCodec(Codec):
+class PositionsCodec(WrappedCodec):
     """Keeps a sequence as the records of its positions, one after the other.
 
     Args:
@@ -55,20 +53,12 @@ class PositionsCodec(Codec):
     def __init__(self, rows: Codec, *, num_positions: int) -> None:
         if num_positions < 1:
             raise InvalidValue("A sequence has positions.", received=num_positions, expected=">= 1")
-        self.rows, self.num_positions = rows, num_positions
-        self.num_classes = rows.num_classes
-        # What the class of a codec says of itself, this one says as the other does.
-        self.name, self.keeps_top1, self.is_dense = rows.name, rows.keeps_top1, rows.is_dense  # type: ignore[misc]
+        super().__init__(rows, {NUM_POSITIONS: num_positions})
+        self.num_positions, self.num_classes = num_positions, rows.num_classes
 
     @property
     def record_bytes(self) -> int:
         return self.num_positions * self.rows.record_bytes
-
-    def parameters(self) -> dict[str, Any]:
-        return self.rows.parameters() | {NUM_POSITIONS: self.num_positions}
-
-    def arrays(self) -> dict[str, Tensor]:
-        return self.rows.arrays()
 
     def encode(self, logits: Tensor) -> Tensor:
         if logits.ndim != 3 or logits.shape[1] != self.num_positions:
@@ -84,10 +74,3 @@ class PositionsCodec(Codec):
         if isinstance(rows, DenseTargets):
             return DenseTargets(rows.logits.view(-1, self.num_positions, self.num_classes))
         return PositionTargets(rows, self.num_positions)
-
-
-def split_positions(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
-    """Return the parameters of a position's codec, and how many positions a record holds; None for none."""
-    own = dict(parameters)
-    found = own.pop(NUM_POSITIONS, None)
-    return own, found

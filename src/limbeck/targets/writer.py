@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from limbeck.errors import OutputError, StoreError
-from limbeck.records import write_bytes
+from limbeck.records import hash_file, partial_path, remove_stale, write_bytes
 from limbeck.targets.codec import Codec
 from limbeck.targets.layout import MANIFEST, PLAN, member_folder, shard_file, sidecar_file
 from limbeck.targets.manifest import (
@@ -30,7 +29,6 @@ from limbeck.targets.manifest import (
     ShardRecord,
     ShardSidecar,
     read_sealed,
-    seal,
     write_sealed,
 )
 
@@ -55,35 +53,18 @@ def _write_content(folder: Path, stem: str, suffix: str, content: bytes) -> File
     """Write a file that is named after its content, so that processes that race write the same or different files."""
     digest = hashlib.sha256(content).hexdigest()
     file = f"{stem}-{digest[:12]}{suffix}"
+    path = folder / file
     with _output_errors(folder):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    if not (folder / file).exists():
-        partial = folder / f"{file}{_partial_suffix()}"
-        with _output_errors(partial):
-            with open(partial, "wb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(partial, folder / file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_there = path.exists() and hash_file(path) == digest
+    if not is_there:
+        write_bytes(path, content)
     return FileRecord(file, len(content), digest)
 
 
 def write_plan(folder: Path, plan: Plan) -> tuple[Plan, str]:
-    """Write the plan unless another process was first; return the plan that counts, and its SHA-256."""
-    text, _ = seal(plan, format_name=PLAN_FORMAT)
-    partial = folder / f"{PLAN}{_partial_suffix()}"
-    with _output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(partial, text.encode("utf-8"))
-    try:
-        os.link(partial, folder / PLAN)  # unlike a rename, fails where the file is there
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        if not (folder / PLAN).exists():
-            os.replace(partial, folder / PLAN)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write the plan; return it as it was written, and its SHA-256."""
+    write_sealed(plan, folder / PLAN, format_name=PLAN_FORMAT)
     return read_plan(folder)
 
 
@@ -97,8 +78,29 @@ def read_plan(folder: Path) -> tuple[Plan, str]:
 
 
 def shard_is_complete(folder: Path, plan: Plan, plan_sha256: str, shard: int) -> bool:
-    """Return whether every member's file of a shard is written, for this plan."""
+    """Return whether every member's file of a shard is written, for this plan; their bytes are not looked at."""
     return all(_sidecar(folder, plan, plan_sha256, member, shard) for member in range(len(plan.members)))
+
+
+def damaged_files(folder: Path, plan: Plan, plan_sha256: str, shard: int) -> list[str]:
+    """Return the files of a shard that says it is whole, whose bytes are not those that were written."""
+    records = [_sidecar(folder, plan, plan_sha256, member, shard) for member in range(len(plan.members))]
+    return [record.file for record in records if record and hash_file(folder / record.file) != record.sha256]
+
+
+def mend_ids(folder: Path, plan: Plan, ids: Tensor) -> str | None:
+    """Write the ids again where their file is missing or damaged; return its name then.
+
+    Args:
+        folder: the store's.
+        plan: of the store.
+        ids: of the samples that the plan is of, in any order.
+    """
+    path = folder / plan.ids.file
+    if path.is_file() and hash_file(path) == plan.ids.sha256:
+        return None
+    write_ids(folder, ids)
+    return plan.ids.file
 
 
 def _sidecar(folder: Path, plan: Plan, plan_sha256: str, member: int, shard: int) -> ShardRecord | None:
@@ -109,9 +111,11 @@ def _sidecar(folder: Path, plan: Plan, plan_sha256: str, member: int, shard: int
     except (StoreError, OSError):
         return None
     records = plan.shard_range(shard)
-    expected = (plan_sha256, records.start, len(records), len(records) * plan.members[member].record_bytes)
-    found = (sidecar.plan_sha256, sidecar.shard.first_record, sidecar.shard.num_records, size)
-    return sidecar.shard if found == expected else None
+    file, num_bytes = shard_file(member, shard), len(records) * plan.members[member].record_bytes
+    expected = (plan_sha256, file, records.start, len(records), num_bytes)
+    one = sidecar.shard
+    found = (sidecar.plan_sha256, one.file, one.first_record, one.num_records, size)
+    return one if found == expected else None
 
 
 class ShardWriter:
@@ -126,9 +130,8 @@ class ShardWriter:
 
     def __init__(self, folder: Path, plan: Plan, plan_sha256: str, shard: int) -> None:
         self._folder, self._plan, self._plan_sha256, self._shard = folder, plan, plan_sha256, shard
-        suffix = _partial_suffix()
         self._finals = [folder / shard_file(member, shard) for member in range(len(plan.members))]
-        self._partials = [final.with_name(final.name + suffix) for final in self._finals]
+        self._partials = [partial_path(final) for final in self._finals]
         self._digests = [hashlib.sha256() for _ in plan.members]
         self._files: list[BinaryIO] = []
         self.num_written = 0  # records of each member
@@ -182,16 +185,11 @@ class ShardWriter:
                 sha256=self._digests[member].hexdigest(),
             )
             sidecar = ShardSidecar(self._plan_sha256, record)
-            text, _ = seal(sidecar, format_name=SHARD_FORMAT)
-            final = self._folder / sidecar_file(member, self._shard)
-            partial = final.with_name(final.name + _partial_suffix())
-            write_bytes(partial, text.encode("utf-8"))
-            with _output_errors(self._folder):
-                os.replace(partial, final)
+            write_sealed(sidecar, self._folder / sidecar_file(member, self._shard), format_name=SHARD_FORMAT)
 
 
 def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
-    """Write the manifest if every shard is whole; return whether it is. Anyone may try at any time."""
+    """Write the manifest if every shard is whole; return whether it is. One that is of other files is written anew."""
     shards: list[list[ShardRecord]] = []
     for member in range(len(plan.members)):
         found = [_sidecar(folder, plan, plan_sha256, member, shard) for shard in range(plan.num_shards)]
@@ -199,7 +197,7 @@ def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
         if len(whole) < plan.num_shards:
             return False
         shards.append(whole)
-    if not (folder / MANIFEST).exists():
+    if _listed_shards(folder) != shards:
         from limbeck.version import __version__
 
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -209,14 +207,17 @@ def write_manifest(folder: Path, plan: Plan, plan_sha256: str) -> bool:
             "machine": f"{platform.system()} {platform.machine()}",
         }
         write_sealed(Manifest(plan, plan_sha256, shards, created, by), folder / MANIFEST, format_name=MANIFEST_FORMAT)
-    for leftover in folder.rglob("*.partial-*"):  # of processes that were killed
-        with contextlib.suppress(OSError):
-            leftover.unlink(missing_ok=True)
+    remove_stale(folder)
     return True
 
 
-def _partial_suffix() -> str:
-    return f".partial-{uuid.uuid4().hex[:12]}"
+def _listed_shards(folder: Path) -> list[list[ShardRecord]] | None:
+    """Return the shards of the manifest; None without a sound one."""
+    try:
+        manifest, _ = read_sealed(Manifest, folder / MANIFEST, format_name=MANIFEST_FORMAT)
+    except StoreError:
+        return None
+    return manifest.shards
 
 
 @contextlib.contextmanager

@@ -16,12 +16,15 @@ import torch
 
 from limbeck.data import Batch, Samples, Views, iterate_batches
 from limbeck.errors import InvalidValue, StoreError, TeacherError
+from limbeck.records import waiting_lock
 from limbeck.targets import Codec, Plan, TargetStore
 from limbeck.targets.layout import MANIFEST, PLAN
 from limbeck.targets.reader import open_codecs
 from limbeck.targets.writer import (
     SHARD_BYTES,
     ShardWriter,
+    damaged_files,
+    mend_ids,
     read_plan,
     shard_is_complete,
     write_manifest,
@@ -45,6 +48,7 @@ class CollectionProgress:
     num_records: int  # that this process has to collect
     elapsed_seconds: float
     num_cached: int = 0  # of its shards' records, those that it found finished
+    damaged: tuple[str, ...] = ()  # files that it found changed since they were written: they are written again
 
     @property
     def seconds_left(self) -> float:
@@ -75,6 +79,7 @@ def collect(
     """Run a teacher over the samples once and keep what it says.
 
     Where a collection of the same plan was begun in the folder, it goes on from it; where it is finished, it is opened.
+    Shards that are there are hashed: a damaged one is collected again, and ``progress`` is told.
 
     Args:
         teacher: one network, or an ensemble, whose members are kept singly and pooled when read. Its networks run
@@ -103,11 +108,19 @@ def collect(
     settings = CollectionSettings(num_views, codec, max_kl, batch_size, precision, shard_bytes)
     plan, digest = _prepare(teacher, samples, views, folder, settings)
     wanted = _wanted_shards(plan, shards)
-    missing = [shard for shard in wanted if not shard_is_complete(folder, plan, digest, shard)]
+    damaged = {shard: damaged_files(folder, plan, digest, shard) for shard in wanted}
+    missing = [shard for shard in wanted if damaged[shard] or not shard_is_complete(folder, plan, digest, shard)]
+    found = [
+        *filter(None, [mend_ids(folder, plan, samples.ids)]),
+        *(file for files in damaged.values() for file in files),
+    ]
 
     def count(shards: Iterable[int]) -> int:
         return sum(len(plan.shard_range(shard)) for shard in shards)
 
+    report = _Reporter(progress, count(missing), count(wanted) - count(missing), tuple(found))
+    if missing or found:
+        report(0)
     if missing:
         collection = _Collection(
             forward=Forward(members_of(teacher), precision=precision),
@@ -116,14 +129,15 @@ def collect(
             views=views,
             plan=plan,
             batch_size=batch_size,
-            report=_Reporter(progress, num_records=count(missing), num_cached=count(wanted) - count(missing)),
+            report=report,
         )
-        collection.report(0)
         for shard in missing:
             with ShardWriter(folder, plan, digest, shard) as writer:
                 collection.write(shard, writer)
         teacher.check_unchanged()
-    if not write_manifest(folder, plan, digest):
+    with waiting_lock(folder):
+        is_whole = write_manifest(folder, plan, digest)
+    if not is_whole:
         return None
     return TargetStore.open(folder, samples=samples, class_names=plan.class_names, verify="sizes")
 
@@ -181,15 +195,16 @@ def _prepare(
         )
     shown = views if settings.num_views is not None else views.clean
     teacher.check_fits(samples, shown)
-    if (folder / PLAN).exists():
-        plan, digest = read_plan(folder)
-    elif (folder / MANIFEST).exists():
-        raise StoreError(f"The store {folder} has lost its {PLAN}.", remedy="collect into another folder")
-    else:
-        forward = Forward(members, precision=settings.precision)
-        plan, digest = make_plan(folder, forward, samples, shown, settings, class_names=class_names)
-    check_plan(folder, plan, members, samples, shown, settings, class_names=class_names)
-    check_probe(folder, members, samples, shown)
+    with waiting_lock(folder):  # who comes second finds the plan of the first
+        if (folder / PLAN).exists():
+            plan, digest = read_plan(folder)
+        elif (folder / MANIFEST).exists():
+            raise StoreError(f"The store {folder} has lost its {PLAN}.", remedy="collect into another folder")
+        else:
+            forward = Forward(members, precision=settings.precision)
+            plan, digest = make_plan(folder, forward, samples, shown, settings, class_names=class_names)
+        check_plan(folder, plan, members, samples, shown, settings, class_names=class_names)
+        check_probe(folder, members, samples, shown)
     return plan, digest
 
 
@@ -278,15 +293,21 @@ class _Collection:
 class _Reporter:
     """Counts records and tells the callback."""
 
-    def __init__(self, progress: ProgressCallback | None, *, num_records: int, num_cached: int) -> None:
+    def __init__(
+        self, progress: ProgressCallback | None, num_records: int, num_cached: int, damaged: tuple[str, ...]
+    ) -> None:
         self._progress, self._num_records, self._num_cached = progress, num_records, num_cached
+        self._damaged = damaged
         self._done, self._start = 0, time.perf_counter()
 
     def __call__(self, count: int) -> None:
         self._done += count
         if self._progress is not None:
             elapsed_seconds = time.perf_counter() - self._start
-            self._progress(CollectionProgress(self._done, self._num_records, elapsed_seconds, self._num_cached))
+            self._progress(self._reached(elapsed_seconds))
+
+    def _reached(self, elapsed_seconds: float) -> CollectionProgress:
+        return CollectionProgress(self._done, self._num_records, elapsed_seconds, self._num_cached, self._damaged)
 
 
 def _wanted_shards(plan: Plan, shards: Iterable[int] | None) -> list[int]:

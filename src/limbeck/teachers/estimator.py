@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_honest_zip, require_plain_file
 from limbeck.errors import MissingPackage, TeacherError
 from limbeck.inputs import Inputs, describe
 from limbeck.teachers.function import FunctionTeacher
@@ -95,6 +96,8 @@ def load_estimator(path: Path | str, *, name: str | None = None, smoothing: floa
     except ImportError as error:
         raise MissingPackage("skops files need skops.", remedy="pip install 'limbeck[sklearn]'") from error
     path = Path(path)
+    require_plain_file(path)
+    require_honest_zip(path, TeacherError)
     try:
         content = path.read_bytes()
         estimator = skops.io.loads(content, trusted=[TREE])

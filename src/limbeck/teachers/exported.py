@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from limbeck.bounds import require_honest_zip, require_plain_file
 from limbeck.errors import TeacherError
 from limbeck.models.fixed import FixedNetwork
+from limbeck.records.export_record import check_exported
 from limbeck.teachers.module import ModuleTeacher
 
 _ARITHMETIC = "add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_"
@@ -66,6 +68,9 @@ def load_exported(path: Path | str, *, name: str | None = None, **options: Any) 
         TeacherError: no such file, a damaged one, or one that would run code.
     """
     path = Path(path)
+    require_plain_file(path)
+    require_honest_zip(path, TeacherError)
+    check_exported(path)
     try:
         content = path.read_bytes()
     except OSError as error:

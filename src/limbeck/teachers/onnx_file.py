@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_plain_file
 from limbeck.errors import MissingPackage, TeacherError
 from limbeck.inputs import Inputs, describe, num_rows
 from limbeck.models.calling import LogitsAt
+from limbeck.records.export_record import check_exported
 from limbeck.teachers.feeding import Transform
 from limbeck.teachers.function import FunctionTeacher
 from limbeck.teachers.outputs import SMOOTHING
@@ -60,6 +62,7 @@ def onnx_teacher(
         TeacherError: a file that cannot be read, or that needs other inputs.
     """
     path = Path(path)
+    check_exported(path)
     session = OnnxSession(path)
     return FunctionTeacher(
         session,
@@ -89,6 +92,7 @@ class OnnxSession:
             import onnxruntime
         except ImportError as error:
             raise MissingPackage("ONNX files need onnxruntime.", remedy="pip install 'limbeck[onnx]'") from error
+        require_plain_file(path)
         if not path.is_file():
             raise TeacherError(f"There is no file {path}.", expected="an ONNX file", remedy="check the path")
         options = onnxruntime.SessionOptions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,16 +9,17 @@ import torch
 from torch import Tensor
 
 from limbeck.data import Samples, Views
-from limbeck.errors import StoreError, TeacherError
+from limbeck.errors import RecordError, StoreError, TeacherError
 from limbeck.inputs import Inputs, map_inputs, slice_rows
 from limbeck.losses import kl_divergence, tempered_log_softmax
-from limbeck.records import write_text
+from limbeck.records import check_seal, parse_finite, sealed_text, write_text
 from limbeck.teachers.precision import inputs_for
 from limbeck.teachers.teacher import Teacher
 
 NUM_ROWS = 8
 TOLERANCE = 1e-3  # nats, KL(before || now) at T = 1: what rounding explains
 PROBE_FILE = "probe.json"
+FORMAT, VERSION = "limbeck-probe", 1
 
 
 class Probe:
@@ -75,16 +75,20 @@ def check_probe(folder: Path, teachers: Sequence[Teacher], samples: Samples, vie
             raise _otherwise(teacher.name, distance)
     if now.keys() - before.keys():
         folder.mkdir(parents=True, exist_ok=True)
-        both = {**now, **before}
-        write_text(path, json.dumps({key: logits.tolist() for key, logits in both.items()}, indent=1) + "\n")
+        both = {key: logits.tolist() for key, logits in {**now, **before}.items()}
+        write_text(path, sealed_text({"format": FORMAT, "version": VERSION, "logits": both}))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return {key: torch.tensor(rows) for key, rows in json.loads(path.read_text(encoding="utf-8")).items()}
+        content = parse_finite(path.read_text(encoding="utf-8"), source=str(path))
+        if {"format", "version", "sha256", "logits"} & content.keys():  # earlier releases wrote the logits alone
+            check_seal({"sha256": None, **content}, source=str(path))
+            content = content["logits"]
+        return {key: torch.tensor(rows) for key, rows in content.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecordError) as error:
         raise StoreError(f"{path} is damaged.", received=str(error)[:100], remedy="remove the folder") from error
 
 

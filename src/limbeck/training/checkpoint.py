@@ -42,17 +42,7 @@ def load_checkpoint(path: Path, *, identity: dict[str, str]) -> dict[str, Any]:
     Raises:
         CheckpointError: damaged, of another format, or of another run (which settings differ is said).
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"Cannot read the checkpoint {path}.", received=error.strerror) from error
-    digest, archive = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    if hashlib.sha256(archive).digest() != digest:
-        raise CheckpointError(
-            f"The checkpoint {path} is damaged.",
-            received="bytes whose SHA-256 differs from the one they were written with",
-            remedy="delete it to start this network again",
-        )
+    archive = checked_archive(path)
     try:
         loaded = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
@@ -66,6 +56,26 @@ def load_checkpoint(path: Path, *, identity: dict[str, str]) -> dict[str, Any]:
     _check_identity(path, json.loads(loaded["identity"]), identity)
     state: dict[str, Any] = loaded["state"]
     return state
+
+
+def checked_archive(path: Path) -> bytes:
+    """Return the torch archive of a checkpoint, its checksum checked; nothing of it is loaded.
+
+    Raises:
+        CheckpointError: a file that cannot be read, or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {path}.", received=error.strerror) from error
+    digest, archive = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(archive).digest() != digest:
+        raise CheckpointError(
+            f"The checkpoint {path} is damaged.",
+            received="bytes whose SHA-256 differs from the one they were written with",
+            remedy="delete it to start this network again",
+        )
+    return archive
 
 
 def _check_identity(path: Path, found: dict[str, str], expected: dict[str, str]) -> None:

@@ -27,9 +27,10 @@ from limbeck.teachers import PooledTargets, Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.checks import check_apart, count_batches
 from limbeck.training.cohort_progress import MeanProgress
+from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
-from limbeck.training.progress import EventLog, Progress, SilentProgress
+from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from limbeck.data import Samples, Views, iterate_batches
 from limbeck.errors import DataError
 from limbeck.inputs import move
-from limbeck.metrics.tasks import measure_task
+from limbeck.metrics import RowMeasures
+from limbeck.metrics.tasks import has_class_labels, measure_task
 from limbeck.models import evaluating
 from limbeck.models.calling import logits_with_weights, network_logits
 from limbeck.teachers.positions import padded_positions
 from limbeck.training.runtime import Runtime
 
 EVALUATION_BATCH_SIZE = 512
+BLOCK_NUMBERS = 1 << 24  # logits of a block, where there are many
 
 
 def predict(
@@ -60,6 +62,29 @@ def predict(
     return found.cpu()
 
 
+def predict_in_blocks(
+    model: nn.Module,
+    samples: Samples,
+    views: Views,
+    *,
+    runtime: Runtime,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the logits of some samples at a time, with their place; of all at once where they are not many.
+
+    With many classes the logits of a whole split would take gigabytes. See :func:`predict` for the arguments.
+    """
+    size = max(1, BLOCK_NUMBERS // max(1, samples.num_classes))
+    if size >= EVALUATION_BATCH_SIZE:
+        size -= size % EVALUATION_BATCH_SIZE  # the same batches as without blocks
+    batch_size = min(size, EVALUATION_BATCH_SIZE)
+    for start in range(0, len(samples), size):
+        place = slice(start, min(start + size, len(samples)))
+        whole = size >= len(samples)
+        block = samples if whole else samples.take(torch.arange(place.start, place.stop))
+        yield place, predict(model, block, views, runtime=runtime, weights=weights, batch_size=batch_size)
+
+
 def evaluate(
     model: nn.Module,
     samples: Samples,
@@ -78,5 +103,11 @@ def evaluate(
         raise DataError(f"{samples.name} has no labels to evaluate on.", received="0 labelled samples")
     if len(labelled) < len(samples):
         samples = samples.take(labelled)
-    logits = predict(model, samples, views, runtime=runtime, weights=weights)
-    return {name: value for name, (value, _) in measure_task(logits, samples.labels.cpu(), task=samples.task).items()}
+    if has_class_labels(samples.labels, samples.task):
+        labels = samples.labels.cpu()
+        blocks = predict_in_blocks(model, samples, views, runtime=runtime, weights=weights)
+        measured = RowMeasures.joined([RowMeasures.of(logits, labels[place]) for place, logits in blocks]).measured()
+    else:
+        logits = predict(model, samples, views, runtime=runtime, weights=weights)
+        measured = measure_task(logits, samples.labels.cpu(), task=samples.task)
+    return {name: value for name, (value, _) in measured.items()}

@@ -22,8 +22,9 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.checks import batches_of_pass
+from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
-from limbeck.training.progress import EventLog, Progress, SilentProgress
+from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.ranked import check_alike
 from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime

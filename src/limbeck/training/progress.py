@@ -1,16 +1,14 @@
-"""What a person sees while networks train, and the log that keeps every scalar."""
+"""What a person sees while networks train."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import importlib
 import sys
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
+from html import escape
 from typing import TYPE_CHECKING, Any, TextIO
 
-from limbeck.errors import OutputError
 from limbeck.records import EpochRecord
 
 if TYPE_CHECKING:
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PLAIN_INTERVAL_SECONDS = 5.0
+NOTEBOOK_INTERVAL_SECONDS = 0.25
 
 
 class Progress(ABC):
@@ -169,8 +168,63 @@ class BarProgress(Progress):
         print(text, file=sys.stderr, flush=True)
 
 
+class NotebookProgress(Progress):
+    """One line for each network in a notebook's output, changed in place; it stays there when the cell has ended."""
+
+    def __init__(self) -> None:
+        self._name, self._unit, self._num_steps, self._step, self._epoch_text = "", "steps", 0, 0, ""
+        self._shown_at = 0.0
+        self._handle: Any = None
+
+    def begin(self, name: str, *, num_steps: int, done_steps: int, unit: str = "steps") -> None:
+        self._name, self._unit, self._num_steps, self._epoch_text = name, unit, num_steps, ""
+        self._step = done_steps
+        shown = _notebook_display()
+        self._handle = shown.display(shown.HTML(self._html("")), display_id=True)
+
+    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
+        self._step = step
+        if time.monotonic() - self._shown_at >= NOTEBOOK_INTERVAL_SECONDS:
+            self._show(f"{samples_per_second:,.0f}/s")
+
+    def epoch(self, record: EpochRecord) -> None:
+        self._step, self._epoch_text = record.step, f"epoch {record.epoch}  {_epoch_text(record)}"
+
+    def end(self) -> None:
+        self._show("")
+        self._handle = None
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def _show(self, detail: str) -> None:
+        if self._handle is not None:
+            self._handle.update(_notebook_display().HTML(self._html(detail)))
+            self._shown_at = time.monotonic()
+
+    def _html(self, detail: str) -> str:
+        done = f"{self._step:,} of {self._num_steps:,} {self._unit}"
+        bar = f'<progress value="{self._step}" max="{max(self._num_steps, 1)}" style="width:12em"></progress>'
+        return f"{bar} <code>{escape('  '.join(filter(None, [self._name, done, detail, self._epoch_text])))}</code>"
+
+
+def _notebook_display() -> Any:
+    return importlib.import_module("IPython.display")
+
+
+def in_notebook() -> bool:
+    """Tell whether a notebook's kernel runs this, whose output can be changed in place."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
 def progress_for(choice: str = "auto") -> Progress:
-    """Return bars at a terminal and plain lines elsewhere ("auto"), or what is named: "bar", "plain", "silent"."""
+    """Return what suits ("auto") or what is named: "bar", "plain", "silent".
+
+    "auto" gives bars at a terminal, lines that change in place in a notebook, and plain lines elsewhere.
+    """
+    if choice == "auto" and in_notebook():
+        return NotebookProgress()
     if choice == "auto":
         choice = "bar" if sys.stderr.isatty() else "plain"
     makers: dict[str, type[BarProgress | PlainProgress | SilentProgress]] = {
@@ -191,54 +245,3 @@ def _epoch_text(record: EpochRecord) -> str:
     return (
         f"{losses}{validation}  {record.samples_per_second:,.0f} samples/s  data wait {record.data_wait_fraction:.0%}"
     )
-
-
-class EventLog:
-    """``events.jsonl``: one JSON object a line, appended, each with the event's name, the network's and the time.
-
-    Args:
-        path: the file; None keeps nothing.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._start = time.monotonic()
-        self._may_be_cut = True  # what an earlier process wrote may end in half a line
-
-    def write(self, event: str, network: str, **values: Any) -> None:
-        """Append one event. Values that are dataclasses are written as objects; NaN is written as null.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        if self._path is None:
-            return
-        content = {"event": event, "network": network, "log_seconds": round(time.monotonic() - self._start, 3)}
-        for name, value in values.items():
-            content[name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
-        try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                if self._may_be_cut and file.tell() and not _ends_with_newline(self._path):
-                    file.write("\n")  # the last line was cut when its process was killed
-                self._may_be_cut = False
-                file.write(json.dumps(_finite(content)) + "\n")
-        except OSError as error:
-            raise OutputError(
-                f"Cannot write {self._path}.", received=error.strerror, expected="a writable folder with free space"
-            ) from error
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with open(path, "rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not (float("-inf") < value < float("inf")):
-        return None
-    return value

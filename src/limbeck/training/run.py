@@ -23,9 +23,10 @@ from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.checks import batches_of_pass, check_labels, check_teacher, class_weights_for
 from limbeck.training.evaluate import evaluate
+from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
-from limbeck.training.progress import EventLog, Progress
+from limbeck.training.progress import Progress
 from limbeck.training.ranked import GradientSum, check_divisible, check_objective, whole_counts
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
@@ -49,6 +50,12 @@ class FitResult:
     history: list[EpochRecord]
     num_steps: int
     elapsed_seconds: float
+
+    def __repr__(self) -> str:
+        return (
+            f"FitResult({type(self.student).__name__}, epoch {self.selected_epoch} of {len(self.history)}, "
+            f"{self.num_steps:,} steps, {self.elapsed_seconds:.1f} s)"
+        )
 
 
 @dataclass(eq=False, kw_only=True)

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from limbeck.data.video.encoding import write_clip
 from limbeck.data.video.vectors import Array
 from limbeck.errors import OutputError, require_positive
+from limbeck.records import list_files, partial_path, remove_stale, tell_remade, write_listing
+from limbeck.records.listing import discard, wrong_with
 
 DIGITS = (0, 1, 4, 6, 8)
 MOVES = ("slides", "bounces", "turns", "grows")
@@ -61,15 +63,21 @@ def write_moving_digits(folder: Path, settings: MovingDigits) -> Path:
     """Write the clips, encoded by x264, as ``folder/{train,validation,test}/<class>/NNNN.mp4``; once.
 
     Args:
-        folder: made by rename when all is written; one that is there is whole, and left alone.
+        folder: made by rename when all is written; one that is there is left alone where all of its files are as they
+            were written, and made again otherwise.
         settings: how many, and the seed.
     Raises:
         OutputError: the folder cannot be written.
         MissingPackage: PyAV is not installed.
     """
     if folder.is_dir():
-        return folder
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        if (wrong := wrong_with(folder)) is None:
+            return folder
+        if wrong:
+            tell_remade(folder, why=f"damaged ({wrong})")
+        discard(folder)
+    remove_stale(folder.parent, folder.name)
+    partial = partial_path(folder)
     images = _digit_images()
     counts = {"train": settings.num_train, "validation": settings.num_validation, "test": settings.num_test}
     try:
@@ -82,6 +90,7 @@ def write_moving_digits(folder: Path, settings: MovingDigits) -> Path:
                     pool = images[split][digit]
                     frames = clip_frames(pool[int(generator.integers(len(pool)))], move, generator)
                     write_clip(inner / f"{number:04d}.mp4", frames, group_size=NUM_FRAMES)
+        write_listing(folder, list_files(partial))
         os.rename(partial, folder)
     except OSError as error:
         if not folder.is_dir():  # otherwise another process was first

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from limbeck.bounds import require_image_memory, require_plain_file
 from limbeck.data.video.following import RE_ENCODE, BFrames, CodedFrame, Converter, Follower
 from limbeck.errors import DataError, MissingPackage, unknown_name
 
@@ -51,6 +52,7 @@ def read_clip(
         if context is None:
             raise unreadable_clip(path, ValueError("the file does not say how its pictures are coded"))
         _check_codec(path, context.name)
+        require_image_memory(context.height, context.width, f"pictures of {context.width} x {context.height} ({path})")
         context.options = {"flags2": "+export_mvs"}
         context.thread_type, context.thread_count = "NONE", 1
         if b_frames == "skip":
@@ -89,6 +91,7 @@ def _is_after(frame: CodedFrame, start_seconds: float | None) -> bool:
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
     av = import_av()
+    require_plain_file(path)
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (OSError, ValueError, av.FFmpegError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from limbeck.bounds import require_image_memory
 from limbeck.data.video.following import BFrames, CodedFrame
 from limbeck.data.video.reading import B_FRAMES, read_clip
 from limbeck.data.video.vectors import CELL, Array
@@ -90,6 +91,9 @@ def read_segments(
     """
     span = {"start_seconds": start_seconds, "end_seconds": end_seconds}
     held: list[CodedFrame] = []
+    if settings.image_size is not None:
+        size = settings.image_size
+        require_image_memory(size, size, f"pictures of {size} x {size}")
     count = 0
     for frame in read_clip(path, b_frames=settings.b_frames, **span):
         if frame.kind != "I":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.bounds import require_memory
 from limbeck.data.video.segments import STREAMS, SegmentSettings, read_segments
 from limbeck.data.video.vectors import Array
-from limbeck.errors import DataError
+from limbeck.errors import DataError, RecordError
+from limbeck.records import (
+    hash_file,
+    partial_path,
+    read_sealed_json,
+    remove_stale,
+    sealed_text,
+    tell_remade,
+    write_text,
+)
+from limbeck.records.listing import discard
 
-_FORMAT = "limbeck-clips 1"
+_FORMAT, _VERSION = "limbeck-clips", 2
+_KEYS = "limbeck-clips 1"  # of folders' names
 _MANIFEST = "manifest.json"
 _CHUNK = 64  # clips that threads decode at once
 
@@ -77,7 +90,7 @@ def decode_clips(
         DataError: clips that cannot be read, or of different sizes; or all of them broken.
     """
     folder = None if cache is None else cache / _key(clips, settings)
-    if folder is not None and (kept := _read(folder)) is not None:
+    if folder is not None and (kept := _read_or_discard(folder)) is not None:
         if kept.broken and not skip_broken:
             read_segments_of(clips[min(kept.broken)], settings)  # raises what it raised before
         return kept
@@ -86,8 +99,7 @@ def decode_clips(
         if place is not None:
             for part in streams.values():
                 part.flush()  # type: ignore[attr-defined]
-            text = json.dumps({"format": _FORMAT, "broken": {str(k): v for k, v in broken.items()}})
-            (place / _MANIFEST).write_text(text, encoding="utf-8")
+            _write_manifest(place, broken)
     if folder is not None and (kept := _read(folder)) is not None:
         return kept
     return DecodedClips({name: torch.from_numpy(part) for name, part in streams.items()}, broken)
@@ -148,6 +160,9 @@ def _in_threads(read: Callable[[ClipFile], Any], clips: Sequence[ClipFile]) -> I
 
 
 def _allocate(place: Path | None, count: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    num_bytes = count * sum(math.prod(shape) * np.dtype(STREAMS[name][1]).itemsize for name, shape in shapes.items())
+    if place is None:
+        require_memory(num_bytes, f"The streams of {count:,} clips")
     allocated: dict[str, Array] = {}
     for name, shape in shapes.items():
         dtype = STREAMS[name][1]
@@ -165,9 +180,10 @@ def _partial(folder: Path | None) -> Iterator[Path | None]:
     """Give a neighbour to write into, renamed to ``folder`` when the block ends well; None where none can be made."""
     place = None
     if folder is not None:
-        place = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        place = partial_path(folder)
         try:
             place.mkdir(parents=True)
+            remove_stale(folder.parent, folder.name)
         except OSError:
             place = None
     try:
@@ -180,20 +196,54 @@ def _partial(folder: Path | None) -> Iterator[Path | None]:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def _write_manifest(folder: Path, broken: dict[int, str]) -> None:
+    """Write what could not be read, and the SHA-256 of every stream; it comes last."""
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "broken": {str(place): why for place, why in broken.items()},
+        "streams": {name: hash_file(folder / f"{name}.npy") for name in STREAMS},
+    }
+    write_text(folder / _MANIFEST, sealed_text(content))
+
+
+def _read_or_discard(folder: Path) -> DecodedClips | None:
+    """Return what is kept; a folder that is not sound is removed, and one that is damaged is told."""
+    if not folder.is_dir():
+        return None
+    if (kept := _read(folder)) is None:
+        discard(folder)
+    return kept
+
+
 def _read(folder: Path) -> DecodedClips | None:
     """Return what is kept, memory-mapped; None without a sound folder."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] != _FORMAT:
-            return None
+        broken = check_clips(folder)
         streams = {name: torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in STREAMS}
-        return DecodedClips(streams, {int(place): why for place, why in manifest["broken"].items()})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (RecordError, OSError, ValueError) as error:
+        if not (isinstance(error, RecordError) and "no checksum" in error.fact):  # of an earlier release
+            tell_remade(folder)
         return None
+    return DecodedClips(streams, broken)
+
+
+def check_clips(folder: Path) -> dict[int, str]:
+    """Return why clips could not be read, by place, where everything that is kept is as it was written.
+
+    Raises:
+        RecordError: a manifest or a stream that was changed.
+        OSError: a file that is missing.
+    """
+    manifest = read_sealed_json(folder / _MANIFEST, format_name=_FORMAT, version=_VERSION)
+    for name, digest in manifest["streams"].items():
+        if hash_file(folder / f"{name}.npy") != digest:
+            raise RecordError(f"{folder / name}.npy was changed after it was written.")
+    return {int(place): why for place, why in manifest["broken"].items()}
 
 
 def _key(clips: Sequence[ClipFile], settings: SegmentSettings) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {json.dumps(asdict(settings), sort_keys=True)}\n".encode())
+    digest = hashlib.sha256(f"{_KEYS} {json.dumps(asdict(settings), sort_keys=True)}\n".encode())
     for clip in clips:
         changed = os.stat(clip.path).st_mtime_ns if os.path.exists(clip.path) else 0
         digest.update(f"{clip.identity}\0{changed}\n".encode("utf-8", "surrogateescape"))

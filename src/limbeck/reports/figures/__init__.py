@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from limbeck.records import RunRecord
-from limbeck.reports.drawing import ReportFigure, drawing_style
+from limbeck.records.search_record import SearchRecord
+from limbeck.reports.drawing import ReportFigure
 from limbeck.reports.figures.comparisons import comparisons_figure
 from limbeck.reports.figures.confusion import confusion_figure
 from limbeck.reports.figures.curves import curves_figure
@@ -13,12 +14,16 @@ from limbeck.reports.figures.heat_map import heat_map_figure
 from limbeck.reports.figures.lines import lines_figure
 from limbeck.reports.figures.points import points_figure
 from limbeck.reports.figures.reliability import reliability_figure
+from limbeck.reports.figures.search_front import search_front_figure
 from limbeck.reports.figures.seeds import seeds_figure
 from limbeck.reports.figures.tradeoff import tradeoff_figure
+from limbeck.reports.figures.training_times import training_times_figure
+from limbeck.reports.style import drawing_style
 from limbeck.reports.summary import RunSummary
 from limbeck.reproduction import ReproductionRecord
 
 DRAWERS = {"points": points_figure, "curves": lines_figure, "heat_map": heat_map_figure}
+NUM_FOR_RESULTS = 2
 
 
 def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigure]:
@@ -38,6 +43,12 @@ def draw_figures(record: RunRecord, summary: RunSummary) -> dict[str, ReportFigu
     return {figure.key: figure for figure in figures if figure is not None}
 
 
+def draw_front(record: SearchRecord) -> ReportFigure | None:
+    """Return the figure of a search; None where no candidate was trained."""
+    with drawing_style():
+        return search_front_figure(record)
+
+
 def draw_observations(record: ReproductionRecord) -> list[ReportFigure]:
     """Return the figures that a reproduction asks for, in order."""
     with drawing_style():
@@ -45,3 +56,15 @@ def draw_observations(record: ReproductionRecord) -> list[ReportFigure]:
             DRAWERS[figure.kind](record, figure, f"figure-{number}")
             for number, figure in enumerate(record.figures, start=1)
         ]
+
+
+def draw_for_results(record: ReproductionRecord) -> list[ReportFigure]:
+    """Return two figures for the page of results: the first two without pictures; training times where one is missing.
+
+    A record without networks and with fewer figures gives fewer.
+    """
+    chosen = sorted(record.figures, key=lambda figure: bool(figure.strips))[:NUM_FOR_RESULTS]
+    with drawing_style():
+        drawn = [DRAWERS[figure.kind](record, figure, f"figure-{n}") for n, figure in enumerate(chosen, start=1)]
+        times = training_times_figure(record, "training-times") if len(drawn) < NUM_FOR_RESULTS else None
+    return drawn + ([times] if times is not None else [])

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.errors import InvalidValue, ShapeMismatch
-from limbeck.reports.drawing import INK, new_figure, text_width
+from limbeck.reports.drawing import new_figure, text_width
+from limbeck.reports.style import INK
 from limbeck.reports.wording import printable
 
 if TYPE_CHECKING:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from limbeck.records import RunRecord
 from limbeck.reports.drawing import (
-    INK,
     LARGE,
-    ROLE_STYLES,
     LegendEntry,
     Panel,
     ReportFigure,
-    css_colour,
     legend_entry,
-    light_grid,
     new_figure,
     set_margins,
     to_svg,
 )
+from limbeck.reports.style import INK, ROLE_STYLES, css_colour, light_grid
 from limbeck.reports.summary import Judged, RunSummary
 from limbeck.reports.wording import plain_number, printable
 

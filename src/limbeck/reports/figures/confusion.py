@@ -6,19 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from limbeck.records import RunRecord
-from limbeck.reports.confusions import Matrix, summed_confusions
-from limbeck.reports.drawing import (
-    INK,
-    LARGE,
-    PAPER,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    css_colour,
-    new_figure,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.confusions import Cells, summed_confusions
+from limbeck.reports.drawing import LARGE, LegendEntry, Panel, ReportFigure, new_figure, set_margins, to_svg
+from limbeck.reports.style import INK, PAPER, css_colour
 from limbeck.reports.wording import plain_number, printable
 
 if TYPE_CHECKING:
@@ -44,7 +34,7 @@ def confusion_figure(record: RunRecord) -> ReportFigure | None:
         return None
     names = [printable(name, limit=12) for name in record.data.class_names]
     with_digits = len(names) <= MOST_CELLS_WITH_DIGITS
-    panels = [_panel(role, matrix, count, names, with_digits=with_digits) for role, (matrix, count) in sums]
+    panels = [_panel(role, cells, count, names, with_digits=with_digits) for role, (cells, count) in sums]
     how_to_read = HOW_TO_READ + (
         "Numbers are test samples, summed over seeds."
         if with_digits
@@ -70,66 +60,66 @@ def cell_opacity(share: float) -> float:
     return 0.1 + 0.9 * math.sqrt(share) if share > 0 else 0.0
 
 
-def _panel(role: str, matrix: Matrix, count: int, names: list[str], *, with_digits: bool) -> Panel:
-    wrong = sum(value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j)
+def _panel(role: str, cells: Cells, count: int, names: list[str], *, with_digits: bool) -> Panel:
+    wrong = sum(value for (i, j), value in cells.items() if i != j)
     wide = with_digits and len(names) > MOST_CLASSES_ON_A_PHONE
     figure = new_figure(columns=3, width=LARGE if wide else None)
     networks = f", {count} seeds" if count > 1 else ""
     axes = figure.add_subplot(title=f"{printable(role, limit=24)}: {plain_number(wrong)} errors{networks}")
     turned = with_digits and max(len(name) for name in names) > 3
     if with_digits:
-        _draw_cells(axes, matrix)
+        _draw_cells(axes, cells, len(names))
         axes.set_xticks(range(len(names)), names)
         axes.tick_params(axis="x", labelrotation=90 if turned else 0)
         axes.set_yticks(range(len(names)), names)
     else:
-        _draw_pixels(axes, matrix)
+        _draw_pixels(axes, cells, len(names))
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.tick_params(length=0 if with_digits else 3)
     set_margins(figure, square=True, turned=turned)
     for spine in axes.spines.values():
         spine.set(visible=True, alpha=0.35)
-    total = sum(map(sum, matrix))
+    total = sum(cells.values())
     alternative = f"Confusion matrix of the {role}: {wrong:,} of {total:,} predictions are wrong."
     key = "confusion-" + "".join(c if c.isascii() and c.isalnum() else f"-{ord(c):x}" for c in role)
     return Panel(to_svg(figure, key), printable(alternative), wide=wide)
 
 
-def _draw_cells(axes: Axes, matrix: Matrix) -> None:
+def _draw_cells(axes: Axes, cells: Cells, size: int) -> None:
     from matplotlib.patches import Rectangle
 
-    size = len(matrix)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
-    digits = max(len(str(value)) for row in matrix for value in row)
+    digits = max(len(str(value)) for value in cells.values())
     fontsize = min(9.0, (190 if size <= MOST_CLASSES_ON_A_PHONE else 340) / size / (0.68 * max(digits, 2)))
-    for i, row in enumerate(matrix):
-        for j, value in enumerate(row):
-            if not value:
-                continue
-            opacity = cell_opacity(value / sum(row))
-            colour = RIGHT if i == j else WRONG
-            axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, alpha=opacity, linewidth=0))
-            ink = PAPER if opacity > DARK_CELL else INK
-            axes.text(j, i, str(value), ha="center", va="center_baseline", fontsize=fontsize, color=ink)
+    totals = [0] * size
+    for (i, _), value in cells.items():
+        totals[i] += value
+    for (i, j), value in sorted(cells.items()):
+        opacity = cell_opacity(value / totals[i])
+        colour = RIGHT if i == j else WRONG
+        axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, alpha=opacity, linewidth=0))
+        ink = PAPER if opacity > DARK_CELL else INK
+        axes.text(j, i, str(value), ha="center", va="center_baseline", fontsize=fontsize, color=ink)
 
 
-def _draw_pixels(axes: Axes, matrix: Matrix) -> None:
+def _draw_pixels(axes: Axes, cells: Cells, size: int) -> None:
     import numpy as np
 
-    counts = np.asarray(matrix, dtype=np.float64)
-    size = len(counts)
     step = math.ceil(size / MOST_PIXELS)
-    edges = np.arange(0, size, step)
-    diagonal = np.add.reduceat(np.diag(counts), edges)
-    blocks = np.add.reduceat(np.add.reduceat(counts, edges, axis=0), edges, axis=1)
+    true, predicted = np.array(list(cells), dtype=np.int64).T
+    counts = np.array(list(cells.values()), dtype=np.float64)
+    side = math.ceil(size / step)
+    blocks, diagonal = np.zeros((side, side)), np.zeros(side)
+    np.add.at(blocks, (true // step, predicted // step), counts)
+    np.add.at(diagonal, true[true == predicted] // step, counts[true == predicted])
     totals = np.maximum(blocks.sum(axis=1, keepdims=True), 1)
     wrong = blocks.copy()
     np.fill_diagonal(wrong, 0)
     pixels = np.zeros((*blocks.shape, 4))
     pixels[..., :3] = (0.88, 0.42, 0.05)
     pixels[..., 3] = np.where(wrong > 0, 0.1 + 0.9 * np.sqrt(wrong / totals), 0)
-    middle = np.arange(len(edges))
+    middle = np.arange(side)
     on_diagonal = (diagonal > 0) & (diagonal >= np.diag(blocks) / 2)
     pixels[middle[on_diagonal], middle[on_diagonal], :3] = (0.16, 0.52, 0.80)
     pixels[middle, middle, 3] = np.sqrt(np.diag(blocks) / totals[:, 0])

@@ -6,18 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from limbeck.records import EpochRecord, NetworkRecord, RunRecord
-from limbeck.reports.drawing import (
-    INK,
-    Panel,
-    ReportFigure,
-    RoleStyle,
-    legend_entry,
-    light_grid,
-    new_figure,
-    role_style,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import Panel, ReportFigure, legend_entry, new_figure, set_margins, to_svg
+from limbeck.reports.style import INK, RoleStyle, light_grid, role_style
 from limbeck.reports.summary import RunSummary, comparisons_of
 from limbeck.reports.wording import plain_number
 

@@ -7,18 +7,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from limbeck.records import DarkKnowledge, RunRecord
-from limbeck.reports.drawing import (
-    INK,
-    WIDTH,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    css_colour,
-    new_figure,
-    set_margins,
-    text_width,
-    to_svg,
-)
+from limbeck.reports.drawing import WIDTH, LegendEntry, Panel, ReportFigure, new_figure, set_margins, text_width, to_svg
+from limbeck.reports.style import INK, css_colour
 from limbeck.reports.wording import percent, printable
 
 if TYPE_CHECKING:
@@ -73,8 +63,8 @@ def _panel(sample: DarkKnowledge, names: list[str]) -> Panel:
     label = names[sample.label] if 0 <= sample.label < len(names) else ""
     shown, others = _shown_classes(sample)
     columns = _spread_out(list(range(len(sample.temperatures))), MOST_TEMPERATURES)
-    rows = [printable(names[c], limit=14) if c < len(names) else str(c) for c in shown]
-    rows += [f"{len(others)} others"] if others else []
+    rows = [printable(_name(sample, c, names), limit=14) for c in shown]
+    rows += [f"{_count(sample, names) - len(shown):,} others"] if others else []
     room = (WIDTH[2] - 20 - max(map(text_width, rows))) / len(columns)  # points for one chart and its numbers
     pitch = room / max(room - ROOM_FOR_NUMBERS, 10.0)  # from one chart's zero to the next one's
     figure = new_figure(height=48 + 14.0 * len(rows))
@@ -101,15 +91,37 @@ def _panel(sample: DarkKnowledge, names: list[str]) -> Panel:
 
 
 def _shown_classes(sample: DarkKnowledge) -> tuple[list[int], list[int]]:
-    """Return the classes with a bar of their own, and the rest."""
+    """Return the columns of the classes with a bar of their own, and the rest."""
     softest = sample.probabilities[max(range(len(sample.temperatures)), key=sample.temperatures.__getitem__)]
     if len(softest) <= MOST_CLASSES:
         return list(range(len(softest))), []
     ranked = sorted(range(len(softest)), key=lambda c: (-softest[c], c))
     shown = ranked[:SHOWN_OF_MANY]
-    if 0 <= sample.label < len(softest) and sample.label not in shown:
-        shown[-1] = sample.label
+    label = sample.classes.index(sample.label) if sample.label in sample.classes else sample.label
+    if 0 <= label < len(softest) and label not in shown:
+        shown[-1] = label
     return shown, [c for c in ranked if c not in shown]
+
+
+def _class(sample: DarkKnowledge, column: int) -> int:
+    return sample.classes[column] if column < len(sample.classes) else column
+
+
+def _name(sample: DarkKnowledge, column: int, names: list[str]) -> str:
+    number = _class(sample, column)
+    return names[number] if number < len(names) else str(number)
+
+
+def _count(sample: DarkKnowledge, names: list[str]) -> int:
+    return len(names) if sample.classes else len(sample.probabilities[0])
+
+
+def _rest(sample: DarkKnowledge, column: int, shown: list[int], others: list[int]) -> float:
+    """Return the probability of all classes without a bar; those that the record does not keep are among them."""
+    probabilities = sample.probabilities[column]
+    if sample.classes:
+        return max(0.0, 1.0 - sum(probabilities[c] for c in shown))
+    return sum(probabilities[c] for c in others)
 
 
 def _spread_out(items: list[int], count: int) -> list[int]:
@@ -124,13 +136,13 @@ def _draw_bars(
 ) -> None:
     """Draw the bar chart of one temperature, its zero at ``start``."""
     probabilities = sample.probabilities[column]
-    values = [probabilities[c] for c in shown] + ([sum(probabilities[c] for c in others)] if others else [])
-    colours = [TRUE_COLOUR if c == sample.label else OTHER_COLOUR for c in shown] + [INK] * bool(others)
+    values = [probabilities[c] for c in shown] + ([_rest(sample, column, shown, others)] if others else [])
+    colours = [TRUE_COLOUR if _class(sample, c) == sample.label else OTHER_COLOUR for c in shown] + [INK] * bool(others)
     bars = axes.barh(range(len(values)), values, left=start, height=0.72, color=colours, linewidth=0)
     if others:
         bars[-1].set_alpha(0.35)
     for row, value in enumerate(values):
-        weight = "bold" if row < len(shown) and shown[row] == sample.label else "normal"
+        weight = "bold" if row < len(shown) and _class(sample, shown[row]) == sample.label else "normal"
         axes.text(start + value + 0.04, row, percent(value), va="center_baseline", fontsize=8, fontweight=weight)
     temperature = f"T = {sample.temperatures[column]:g}"
     axes.text(start, -1.05, temperature, va="center_baseline", fontsize=9, fontweight="bold")
@@ -143,8 +155,6 @@ def _described(sample: DarkKnowledge, names: list[str], columns: list[int]) -> s
     for column in columns:
         probabilities = sample.probabilities[column]
         best = sorted(range(len(probabilities)), key=lambda c: (-probabilities[c], c))[:3]
-        told = ", ".join(
-            f"{printable(names[c], limit=40) if c < len(names) else c} {percent(probabilities[c])}" for c in best
-        )
+        told = ", ".join(f"{printable(_name(sample, c, names), limit=40)} {percent(probabilities[c])}" for c in best)
         parts.append(f"at T = {sample.temperatures[column]:g}: {told}")
     return f"The teacher's most probable classes {'; '.join(parts)}."

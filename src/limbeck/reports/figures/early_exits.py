@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from limbeck.records import EarlyExitRecord, RunRecord
-from limbeck.reports.drawing import (
-    INK,
-    SERIES_STYLES,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    css_colour,
-    legend_entry,
-    light_grid,
-    new_figure,
-    role_style,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import LegendEntry, Panel, ReportFigure, legend_entry, new_figure, set_margins, to_svg
 from limbeck.reports.quantities import OPERATIONS, Unit
+from limbeck.reports.style import INK, SERIES_STYLES, css_colour, light_grid, role_style
 from limbeck.reports.summary import RunSummary
 from limbeck.reports.wording import percent, printable
 from limbeck.statistics import summarise

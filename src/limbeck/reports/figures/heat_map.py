@@ -5,19 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from limbeck.reports.drawing import (
-    INK,
-    LARGE,
-    PAPER,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    css_colour,
-    new_figure,
-    set_margins,
-    text_width,
-    to_svg,
-)
+from limbeck.reports.drawing import LARGE, LegendEntry, Panel, ReportFigure, new_figure, set_margins, text_width, to_svg
+from limbeck.reports.style import INK, PAPER, css_colour
 from limbeck.reports.wording import printable
 from limbeck.reproduction import Figure, ReproductionRecord, drawn_factor
 

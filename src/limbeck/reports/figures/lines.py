@@ -5,18 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from limbeck.reports.drawing import (
-    SERIES_STYLES,
-    Panel,
-    ReportFigure,
-    RoleStyle,
-    legend_entry,
-    light_grid,
-    new_figure,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import Panel, ReportFigure, legend_entry, new_figure, set_margins, to_svg
 from limbeck.reports.log_ticks import write_log_ticks, write_wanted_ticks
+from limbeck.reports.style import SERIES_STYLES, RoleStyle, light_grid
 from limbeck.reports.wording import printable
 from limbeck.reproduction import Figure, ReproductionRecord, Series, Strip, drawn_factor, value_text
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from limbeck.reports.drawing import (
-    INK,
     LARGE,
-    SERIES_STYLES,
     LegendEntry,
     Panel,
     ReportFigure,
-    css_colour,
     legend_entry,
-    light_grid,
     new_figure,
     set_margins,
     text_width,
     to_svg,
 )
 from limbeck.reports.log_ticks import write_log_ticks
+from limbeck.reports.style import INK, SERIES_STYLES, css_colour, light_grid
 from limbeck.reports.wording import printable
 from limbeck.reproduction import Claim, Figure, ReproductionRecord, drawn_factor, summary_text
 from limbeck.statistics import summarise

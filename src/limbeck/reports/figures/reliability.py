@@ -7,18 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from limbeck.records import NetworkRecord, RunRecord
-from limbeck.reports.drawing import (
-    INK,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    RoleStyle,
-    light_grid,
-    new_figure,
-    role_style,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import LegendEntry, Panel, ReportFigure, new_figure, set_margins, to_svg
+from limbeck.reports.style import INK, RoleStyle, light_grid, role_style
 from limbeck.reports.summary import RunSummary, role_order
 from limbeck.reports.wording import percent, printable
 

@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 from limbeck.records import Comparison, RunRecord
-from limbeck.reports.drawing import (
-    INK,
-    ROLE_STYLES,
-    LegendEntry,
-    Panel,
-    ReportFigure,
-    RoleStyle,
-    css_colour,
-    legend_entry,
-    light_grid,
-    new_figure,
-    role_style,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import LegendEntry, Panel, ReportFigure, legend_entry, new_figure, set_margins, to_svg
+from limbeck.reports.style import INK, ROLE_STYLES, RoleStyle, css_colour, light_grid, role_style
 from limbeck.reports.summary import RunSummary
 from limbeck.reports.wording import plain_number
 from limbeck.statistics import summarise

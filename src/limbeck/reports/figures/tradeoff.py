@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.records import RunRecord
-from limbeck.reports.drawing import (
-    Panel,
-    ReportFigure,
-    RoleStyle,
-    legend_entry,
-    light_grid,
-    new_figure,
-    role_style,
-    set_margins,
-    to_svg,
-)
+from limbeck.reports.drawing import Panel, ReportFigure, legend_entry, new_figure, set_margins, to_svg
+from limbeck.reports.log_ticks import write_few_log_ticks
+from limbeck.reports.style import RoleStyle, light_grid, role_style
 from limbeck.reports.summary import RunSummary, SummaryRow
-from limbeck.reports.wording import percent, scaled
+from limbeck.reports.wording import percent, scaled, short_time
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,12 +69,12 @@ def _panel(rows: list[SummaryRow], styles: dict[str, RoleStyle], cost: str, titl
         )
     axes.update_datalim([(x, 100 * row.values["accuracy"].mean) for x, row in zip(costs, rows, strict=True)])
     _limits(axes, rows, costs)
-    _logarithmic_ticks(axes, scaled if cost == "parameters" else _duration)
+    write_few_log_ticks(axes.xaxis, scaled if cost == "parameters" else short_time)
     light_grid(axes)
     set_margins(figure)
     described = "; ".join(
         f"{row.label} {percent(row.values['accuracy'].mean, decimals=2)} at "
-        f"{(scaled if cost == 'parameters' else _duration)(price)}"
+        f"{(scaled if cost == 'parameters' else short_time)(price)}"
         for row, price in zip(rows, costs, strict=True)
     )
     return Panel(to_svg(figure, f"tradeoff-{cost.replace('_', '-')}"), f"Test accuracy against {label}: {described}.")
@@ -103,26 +94,3 @@ def _limits(axes: Axes, rows: list[SummaryRow], costs: list[float]) -> None:
     axes.set_ylim(low - pad, high + pad)
     widen = max((max(costs) / min(costs)) ** 0.2, 1.6)
     axes.set_xlim(min(costs) / widen, max(costs) * widen)
-
-
-def _logarithmic_ticks(axes: Axes, write: Callable[[float], str]) -> None:
-    """Mark at most four round numbers (1, 2, 5 or powers of 10), written plainly."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    low, high = axes.get_xlim()
-    axis: Any = axes.xaxis
-    for digits in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
-        locator = LogLocator(base=10, subs=digits, numticks=12)
-        ticks = [tick for tick in locator.tick_values(low, high) if low <= tick <= high]
-        if len(ticks) <= 4:
-            break
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
-    axis.set_minor_locator(NullLocator())
-
-
-def _duration(seconds: float) -> str:
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns")):
-        if seconds * factor >= 0.9995:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e9:.2g} ns"

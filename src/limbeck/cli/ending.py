@@ -1,0 +1,144 @@
+"""How the command line ends: one message and one exit code for everything that can stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OUR_MISTAKE, EXIT_USER_ERROR
+from limbeck.errors import LimbeckError, OutputError
+from limbeck.ranks.launched import message_of, rank_number
+from limbeck.version import __version__
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    with terminable():
+        code = _ended()
+    sys.exit(code)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does; training has a handler of its own, which ends the step first."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt("stopped by SIGTERM")
+
+    is_free = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if is_free:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if is_free:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _ended() -> int:
+    """Run a command; return its exit code when its output is written, and its message where it failed."""
+    try:
+        code = _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except LimbeckError as error:
+        message = message_of(error)
+        if message is not None:
+            _tell(f"limbeck: {message}")
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt as interrupt:
+        _tell(f"limbeck: {interrupt}" if str(interrupt) else "limbeck: stopped")
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        _drop_output()
+        _tell(f"limbeck: {_refused(error)}")
+        return EXIT_USER_ERROR
+    except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            _tell(f"limbeck: {_too_little_memory(error)}")
+            return EXIT_USER_ERROR
+        _tell(_our_mistake(error))
+        return EXIT_OUR_MISTAKE
+    finally:
+        _drop_output(only_broken=True)
+
+
+def _run() -> int:
+    import click
+
+    from limbeck.cli.app import app
+
+    try:
+        code = app()(prog_name="limbeck", standalone_mode=False)
+    except click.ClickException as error:
+        if rank_number() == 0:
+            error.show()
+        return error.exit_code
+    except click.Abort as error:  # what click makes of Ctrl-C and of the end of its input
+        raise KeyboardInterrupt from error
+    return code if isinstance(code, int) else 0
+
+
+def _refused(error: OSError) -> LimbeckError:
+    if error.filename is None:
+        return OutputError(
+            "The output could not be written.",
+            received=error.strerror or str(error),
+            expected="a terminal, file or program that takes all of it",
+            remedy="what a job wrote into its folder is there all the same",
+        )
+    return OutputError(
+        "The system refused a file.",
+        received=f"{error.strerror}: {error.filename!s:.200}",
+        remedy="see that the path exists, is not too long, and may be read or written",
+    )
+
+
+def _too_little_memory(error: BaseException) -> LimbeckError:
+    return LimbeckError(
+        "There is too little memory.",
+        received=f"{error!s:.200}" or None,
+        remedy="a smaller --batch-size, smaller networks or images, or a machine with more memory",
+    )
+
+
+def _our_mistake(error: BaseException) -> str:
+    """Return what to say of a mistake of ours; the traceback comes first, as it is what a report needs."""
+    frames = "".join(traceback.format_exception(error))
+    return (
+        f"{frames}limbeck: this is a mistake of limbeck {__version__}, not yours: {type(error).__name__}\n"
+        "  remedy: please report it to the project (SECURITY.md says how), with the lines above and the command"
+    )
+
+
+def _tell(message: str) -> None:
+    """Print to standard error where that is possible."""
+    with suppress(OSError, ValueError, AttributeError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def _drop_output(*, only_broken: bool = False) -> None:
+    """Let what standard output could not take go nowhere, so that Python's own end does not fail on it again."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+        if only_broken:
+            return
+    except (OSError, ValueError):
+        pass
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
