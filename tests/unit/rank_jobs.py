@@ -152,6 +152,7 @@ def refused(out: Path) -> dict[str, str]:
         "data": {"samples": images(seed=rank_number(), count=403)},
         "weights": {"student": network(rank_number())},
         "relations": {"objective": named_objective("correlation", settings={})},
+        "wrapped": {"student": nn.DataParallel(network(0))},
         "draws": {"student": drawing, "objective": HardLabels()},
     }
     return {name: message_when(settings) for name, settings in wrong.items()}

@@ -106,6 +106,7 @@ def test_ranks_collect_the_store_of_one_process_to_the_byte(two, alone):
         ("data", "training data differ"),
         ("weights", "initial weights differ"),
         ("relations", "compares the examples of a batch"),
+        ("wrapped", "not what wraps it"),
         ("draws", "draws random numbers in training that ranks cannot share"),
     ],
 )

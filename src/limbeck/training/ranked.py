@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError
+from limbeck.models.weights import wrapped_part
 from limbeck.objectives import Counts, Objective
 from limbeck.ranks.group import Ranks
 from limbeck.settings import TrainConfig
@@ -38,8 +39,20 @@ def check_divisible(num_samples: int, recipe: TrainConfig, ranks: Ranks) -> None
         )
 
 
-def check_objective(objective: Objective, ranks: Ranks) -> None:
-    """Raise InvalidValue for an objective of whole batches on several ranks."""
+def check_shareable(student: nn.Module, objective: Objective, ranks: Ranks) -> None:
+    """Raise for a student that was compiled or wrapped, or an objective of whole batches, on several ranks.
+
+    Raises:
+        ModelError: the student.
+        InvalidValue: the objective.
+    """
+    if ranks.size > 1 and wrapped_part(student) is not None:
+        raise ModelError(
+            "Ranks share out a network, not what wraps it.",
+            received=f"{type(student).__name__}, {ranks.size} ranks",
+            expected="the network itself",
+            remedy="leave torch.compile, DataParallel or DistributedDataParallel out",
+        )
     if objective.relates_examples and ranks.size > 1:
         raise InvalidValue(
             f"{type(objective).__name__} compares the examples of a batch, which ranks share out.",

@@ -27,7 +27,7 @@ from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import Progress
-from limbeck.training.ranked import GradientSum, check_divisible, check_objective, whole_counts
+from limbeck.training.ranked import GradientSum, check_divisible, check_shareable, whole_counts
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
@@ -90,7 +90,7 @@ class TrainingRun:
         _lay_out_kernels(self.student, self.runtime.kernel_layout)
         self.ranks = self.runtime.ranks
         check_divisible(len(self.train), self.recipe, self.ranks)
-        check_objective(self.objective, self.ranks)
+        check_shareable(self.student, self.objective, self.ranks)
         self.gradients = GradientSum(self.student, self.ranks)
         self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())

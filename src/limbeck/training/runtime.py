@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Runtime:
 
     device: torch.device
     precision: str
-    ranks: Ranks = ALONE
+    ranks: Ranks = field(default=ALONE, compare=False)
 
     @staticmethod
     def resolve(device: str = "auto", precision: str = "auto", *, takes_ranks: bool = False) -> Runtime:
