@@ -3,7 +3,7 @@
     python benchmarks/large_store.py                              # 100 million samples x 10 views, 14 classes
     python benchmarks/large_store.py --samples 1000000 --views 2
 
-Ids and plan are written as a collection writes them. The shards are files of holes: of the right size, without a byte on
+Ids and plan are written as a collection writes them. The shards are files of holes: of the right size, no byte on
 the disk. Times are of one thread. Memory is what the process holds for itself; pages of mapped files, which the system
 takes back when it needs them, are told beside it.
 """
