@@ -99,7 +99,8 @@ def message_of(error: LimbeckError) -> str | None:
         if isinstance(error, RankLost):  # the other told its own error before it ended
             is_first = not store.check([f"{attempt}/cause"]) and store.add(f"{attempt}/lost", 1) == 1
         else:
-            is_first = store.add(f"{attempt}/said/{hashlib.sha256(str(error).encode()).hexdigest()}", 1) == 1
+            fact = hashlib.sha256(f"{type(error).__name__} {error.fact}".encode()).hexdigest()
+            is_first = store.add(f"{attempt}/said/{fact}", 1) == 1
             store.set(f"{attempt}/cause", text)
     except (RuntimeError, ValueError):  # the agent has gone, too
         return text

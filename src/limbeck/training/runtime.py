@@ -57,6 +57,8 @@ class Runtime:
             precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
         if precision == "fp16" and chosen.type == "cpu":
             raise InvalidValue("fp16 is not for the CPU.", received="fp16 on cpu", expected="fp32 or bf16")
+        if num_ranks() > 1 and chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
         return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE)
 
     @property
