@@ -60,6 +60,28 @@ def test_slices_of_a_batch_are_dropped_as_the_whole_is(layer, shape):
         assert torch.equal(torch.get_rng_state(), state)  # as on every other rank
 
 
+@pytest.mark.parametrize("kind", ["plain", "causal", "boolean mask", "added mask", "grouped heads", "scale"])
+def test_attention_is_dropped_as_that_of_the_whole_batch(kind):
+    query, key, value = (torch.randn(TOTAL, 4, 6, 8) for _ in range(3))
+    mask = torch.rand(6, 6) < 0.7
+    mask.fill_diagonal_(True)
+    more = {
+        "causal": {"is_causal": True},
+        "boolean mask": {"attn_mask": mask},
+        "added mask": {"attn_mask": torch.randn(6, 6)},
+        "grouped heads": {"enable_gqa": True},
+        "scale": {"scale": 0.1},
+    }.get(kind, {})
+    if kind == "grouped heads":
+        key, value = key[:, :2], value[:, :2]
+    torch.manual_seed(3)
+    expected = F.scaled_dot_product_attention(query, key, value, dropout_p=0.3, **more)
+    torch.manual_seed(3)
+    with WholeBatch(ALONE, first=2, count=5, total=TOTAL):
+        found = F.scaled_dot_product_attention(query[2:7], key[2:7], value[2:7], dropout_p=0.3, **more)
+    assert_close(found, expected[2:7])
+
+
 def test_images_laid_out_channels_last_are_dropped_as_the_whole_is():
     inputs = torch.rand(TOTAL, 6, 4, 4).contiguous(memory_format=torch.channels_last)
     torch.manual_seed(3)

@@ -51,6 +51,8 @@ class WholeBatch(TorchFunctionMode):
             return self._masked(
                 func, args[0], _argument(args, given, 1, "p", 0.5), _argument(args, given, 3, "inplace", False)
             )
+        if func is F.scaled_dot_product_attention and _argument(args, given, 4, "dropout_p", 0.0) > 0:
+            return self._attention(*args, **given)
         if func is dropout_mask:
             return self._draw(args[0], lambda whole: dropout_mask(whole, args[1]))
         if func is Tensor.bernoulli_:  # stochastic depth
@@ -77,6 +79,30 @@ class WholeBatch(TorchFunctionMode):
             finally:
                 self.is_drawing = False
         return drawn[times * self.first : times * self.first + len(like)]
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """Return attention with dropout of its weights, softmax(q k^T / sqrt(d) + mask), written out."""
+        if enable_gqa:
+            groups = query.shape[-3] // key.shape[-3]
+            key, value = (part.repeat_interleave(groups, dim=-3) for part in (key, value))
+        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+        if is_causal:
+            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attn_mask, -torch.inf)
+        elif attn_mask is not None:
+            scores = scores + attn_mask
+        return self._masked(F.dropout, scores.softmax(dim=-1), dropout_p, inplace=False) @ value
 
     def _batch_norm(
         self,
