@@ -70,10 +70,12 @@ def open_run(
 
 def _check_ranks(data: JobData, settings: JobArguments, config: dict[str, Any], ranks: Ranks) -> None:
     """Raise InvalidValue unless the ranks can do this job together: before anything is written."""
-    recipes = [settings.recipe, getattr(settings, "teacher_recipe", None)]
-    for recipe in recipes:
+    if ranks.size == 1:
+        return
+    fewest = data.labelled if data.has_labels else data.train
+    for recipe in (settings.recipe, getattr(settings, "teacher_recipe", None)):
         if recipe is not None:
-            check_divisible(len(data.labelled) or len(data.train), recipe, ranks)
+            check_divisible(len(fewest), recipe, ranks)
     check_alike({"settings": dump_config(config)}, ranks)
 
 
