@@ -89,6 +89,10 @@ class TrainingDiverged(LimbeckError):
     """A loss that became NaN or infinite."""
 
 
+class RankLost(LimbeckError):
+    """Another process of the same job that has ended or does not answer."""
+
+
 class MissingPackage(LimbeckError, ImportError):
     """A package of an extra that is not installed."""
 

@@ -503,9 +503,9 @@ def test_numbered_views_are_answered_into_a_store_that_is_found_again(make, samp
     outputs = collect_targets(experiment, guide, samples, views=VIEWS, num_views=2)
     assert outputs.num_views == 2
     (store,) = (name for name in folders(experiment) if name.startswith("targets-"))
-    written = {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).iterdir()}
+    written = {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).glob("[!.]*")}
     collect_targets(make(), guide, samples, views=VIEWS, num_views=2)
-    assert {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).iterdir()} == written
+    assert {path: path.stat().st_mtime_ns for path in (experiment.cache.folder / store).glob("[!.]*")} == written
     with pytest.raises(InvalidValue, match="cannot be collected beforehand"):
         collect_targets(experiment, guide, samples, views=VIEWS)
 

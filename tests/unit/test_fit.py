@@ -351,12 +351,12 @@ def test_trap_33_no_part_of_an_accumulated_step_is_a_single_example():
     fit(student, images(count=77), HardLabels(), recipe=recipe, runtime=CPU)  # 13 in the last batch: 4, 4, 4, 1 before
 
 
-def test_trap_31_ranks_of_torchrun_are_refused_and_nothing_is_written(monkeypatch, tmp_path):
+def test_trap_31_ranks_of_torchrun_are_refused_where_they_cannot_share_and_nothing_is_written(monkeypatch, tmp_path):
     import limbeck
 
     for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("WORLD_SIZE", "2"), ("RANK", "1")):
         monkeypatch.setenv(name, value)
-    with pytest.raises(InvalidValue, match=r"one process(.|\n)*rank 1 of 2"):
-        limbeck.distill("mlp:widths=4", ["mlp:widths=8"], (torch.randn(40, 3), torch.arange(40) % 2),
-                        out=tmp_path / "run", progress="silent")  # fmt: skip
+    with pytest.raises(InvalidValue, match=r"one process(.|\n)*2 ranks"):
+        limbeck.distill_mutual(["mlp:widths=4", "mlp:widths=8"], (torch.randn(40, 3), torch.arange(40) % 2),
+                               out=tmp_path / "run", progress="silent")  # fmt: skip
     assert not (tmp_path / "run").exists()

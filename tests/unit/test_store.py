@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
 from limbeck.data import Flip, Jitter, Normalise, Samples, Views
 from limbeck.errors import LimbeckError, StoreError, UnknownName
-from limbeck.targets import DenseTargets, TargetStore
+from limbeck.targets import DenseTargets, TargetStore, sample_ids
 from limbeck.targets.sample_ids import RankOfId
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, StoreTeacher, collect, store_teacher
 
@@ -111,6 +111,24 @@ def test_ranks_of_ids_are_their_places_in_order(ids, other):
     if other not in ids:
         found = int(ranks(torch.tensor([other]))[0]) if ordered[0] >= 0 and other >= 0 and ordered[-1] >= other else -1
         assert found == -1 or found >= len(ids)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300), min_size=1, max_size=300, unique=True),
+    st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-301, 301), min_size=1, max_size=20),
+)
+@example([0, 1, 2, 2**62 - 2], [2**62 - 2, 3, -1, 2**63 - 1])  # the widest range that is cut into buckets
+@example([5], [5, 4, 6, -(2**63)])
+def test_ranks_of_many_ids_are_found_without_a_table(ids, others):
+    ordered = sorted(ids)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sample_ids, "TABLE_BYTES", 0)
+        ranks = RankOfId(torch.tensor(ordered))
+    asked = [*ids, *others]
+    expected = [ordered.index(number) if number in ids else -1 for number in asked]
+    if ordered != list(range(len(ordered))):
+        assert ranks(torch.tensor(asked)).tolist() == expected
 
 
 def test_members_are_pooled_when_read_with_any_weights(store):

@@ -11,6 +11,7 @@ import click
 from limbeck.cli import deploying, jobs, results, specialists, stores
 from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
+from limbeck.ranks.launched import refuse_ranks
 from limbeck.settings import METHODS, DistillConfig, ExportSettings, SearchConfig, TrainJobConfig
 
 START = """
@@ -26,6 +27,7 @@ INPUTS = ("data", "label_column", "exif_orientation", "image_size")
 CLASSES = ("teacher_class_names", "class_map", "allow_missing_classes")
 TEACHERS = ("teachers", "teacher_weights", "pooling", *CLASSES, "augmentations")
 MACHINE = ("device", "num_threads")
+FOR_RANKS = ("distill", "train", "cache")
 LEARNING = ("num_labelled", "augmentations", "num_epochs", "batch_size", "learning_rate", "precision")
 
 
@@ -56,7 +58,7 @@ def app() -> click.Group:
         results.schema: {},
     }
     what = "Distil trained classifiers into one small network, with evidence that it was worth it."
-    return _group("limbeck", commands, help=what, epilog=START)
+    return _group("limbeck", commands, help=what, epilog=START, callback=_check_ranks)
 
 
 def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -> ManualGroup:
@@ -69,6 +71,12 @@ def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -
         else:
             makers[one.__name__], helps[one.__name__] = partial(command, one, **how), first_line(one)
     return ManualGroup(name, makers, helps, **settings)
+
+
+@click.pass_context
+def _check_ranks(context: click.Context) -> None:
+    if context.invoked_subcommand not in FOR_RANKS:
+        refuse_ranks()
 
 
 def _itself(group: click.Group) -> click.Group:

@@ -13,6 +13,7 @@ from typing import Any
 
 from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OUR_MISTAKE, EXIT_USER_ERROR
 from limbeck.errors import LimbeckError, OutputError
+from limbeck.ranks.launched import message_of, num_ranks, rank_name, rank_number
 from limbeck.version import __version__
 
 COMPLETION = "_LIMBECK_COMPLETE"  # set by a shell that asks what could follow
@@ -53,19 +54,16 @@ def _ended() -> int:
             sys.stdout.flush()
         return code
     except LimbeckError as error:
-        _tell(f"limbeck: {error}")
-        return EXIT_USER_ERROR
+        return _refuse(error)
     except KeyboardInterrupt as interrupt:
         _tell(f"limbeck: {interrupt}" if str(interrupt) else "limbeck: stopped")
         return EXIT_INTERRUPTED
     except OSError as error:
         _drop_output()
-        _tell(f"limbeck: {_refused(error)}")
-        return EXIT_USER_ERROR
+        return _refuse(_refused(error))
     except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
-            _tell(f"limbeck: {_too_little_memory(error)}")
-            return EXIT_USER_ERROR
+            return _refuse(_too_little_memory(error))
         _tell(_our_mistake(error))
         return EXIT_OUR_MISTAKE
     finally:
@@ -87,9 +85,18 @@ def _run() -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        if rank_number() == 0:
+            error.show()
         return error.exit_code
     return 0
+
+
+def _refuse(error: LimbeckError) -> int:
+    """Tell what the user can mend, unless another rank has told it; return the exit code."""
+    message = message_of(error)
+    if message is not None:
+        _tell(f"limbeck: {message}")
+    return EXIT_USER_ERROR
 
 
 def _refused(error: OSError) -> LimbeckError:
@@ -118,8 +125,9 @@ def _too_little_memory(error: BaseException) -> LimbeckError:
 def _our_mistake(error: BaseException) -> str:
     """Return what to say of a mistake of ours; the traceback comes first, as it is what a report needs."""
     frames = "".join(traceback.format_exception(error))
+    where = f"{rank_name()}: " if num_ranks() > 1 else ""
     return (
-        f"{frames}limbeck: this is a mistake of limbeck {__version__}, not yours: {type(error).__name__}\n"
+        f"{frames}limbeck: {where}this is a mistake of limbeck {__version__}, not yours: {type(error).__name__}\n"
         "  remedy: please report it to the project (SECURITY.md says how), with the lines above and the command"
     )
 

@@ -10,6 +10,7 @@ import click
 
 from limbeck.cli.flags import Assignments, ConfigFile, ProgressChoice
 from limbeck.cli.running import command_line, show, stopping_cleanly
+from limbeck.ranks.launched import rank_number
 
 DISTILL_EXAMPLES = """
 Examples:
@@ -68,7 +69,10 @@ def _run_and_show(run: Callable[..., tuple[Any, Path]], **settings: Any) -> None
             result, folder = run(**settings, command=command_line())
     except FinishedRun as finished:  # a script that gives the command until it succeeds is told that it has
         record = read_record(finished.path / RECORD_FILE)
-        click.echo(f"{finished.path} holds this run, finished {record.created}; --overwrite runs it again", err=True)
+        if rank_number() == 0:
+            click.echo(
+                f"{finished.path} holds this run, finished {record.created}; --overwrite runs it again", err=True
+            )
         show(record, finished.path)
         return
     show(result.record, folder)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from limbeck.cli.exit_codes import EXIT_INTERRUPTED
+from limbeck.ranks.launched import rank_number
 
 
 @contextmanager
@@ -21,6 +22,8 @@ def stopping_cleanly(*, kept: str | None = None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
+        if rank_number() > 0:  # the first of the ranks tells
+            raise SystemExit(EXIT_INTERRUPTED) from None
         print(f"limbeck: {str(interrupt) or 'stopped'}", file=sys.stderr)
         if getattr(interrupt, "checkpoint", None) is not None:
             kept = str(interrupt.checkpoint)  # type: ignore[attr-defined]
@@ -41,7 +44,9 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(record: Any, folder: Path) -> None:
-    """Print a record's table and where its report is."""
+    """Print a record's table and where its report is; of several ranks the first does."""
+    if rank_number() > 0:
+        return
     from rich.console import Console
 
     from limbeck.records import RunRecord

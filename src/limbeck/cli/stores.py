@@ -11,6 +11,7 @@ import click
 from limbeck.cli.flags import AsJson, Assignments, ProgressChoice
 from limbeck.cli.running import print_result, stopping_cleanly
 from limbeck.errors import LimbeckError
+from limbeck.ranks.launched import rank_number
 from limbeck.settings import Argument, Setting
 
 
@@ -63,7 +64,8 @@ def cache(
             collection=collection,
             progress=progress,
         )
-    print_result(result, as_json=as_json, as_text=as_text)
+    if rank_number() == 0:
+        print_result(result, as_json=as_json, as_text=as_text)
 
 
 def verify(

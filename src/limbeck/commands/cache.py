@@ -13,10 +13,11 @@ from limbeck.commands.settings import prepare
 from limbeck.data import Normalise, Views, augmentations_from
 from limbeck.distillation.target_source import showing_collection
 from limbeck.errors import ConfigError, InvalidValue
+from limbeck.ranks.group import Ranks
 from limbeck.settings import DistillConfig
 from limbeck.targets import Plan
 from limbeck.targets.writer import shard_is_complete
-from limbeck.teachers import CollectionProgress, collect, prepare_collection
+from limbeck.teachers import CollectionProgress, collect, collect_together, prepare_collection
 from limbeck.training import Runtime, progress_for
 
 
@@ -55,11 +56,15 @@ def run(
     progress: str,
 ) -> dict[str, Any]:
     """Collect as the flags and the file say; return what was collected and what it cost, JSON-able."""
-    display = progress_for(progress)
     _check_views(flags, collection)
     prepared = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
     config, splits, normalise = prepared.config, prepared.splits, prepared.normalise
-    runtime = Runtime.resolve(config.device, "fp32" if config.precision == "auto" else config.precision)
+    runtime = Runtime.resolve(
+        config.device, "fp32" if config.precision == "auto" else config.precision, takes_ranks=True
+    )
+    ranks = runtime.ranks
+    _check_shards(collection, ranks)
+    display = progress_for(progress if ranks.is_first else "silent")
     teacher = trained_teacher(
         config,
         from_command_line="teachers" in flags,
@@ -81,7 +86,7 @@ def run(
     reached: CollectionProgress | None = None
     try:
         display.say(f"{out}: {teacher.name} on {len(splits.train):,} samples of {config.data}")
-        plan, digest = prepare_collection(teacher, splits.train, views, out, **arguments)
+        plan, digest = ranks.from_first(lambda: prepare_collection(teacher, splits.train, views, out, **arguments))
         shards = chosen_shards(collection.shards, num_shards=plan.num_shards)
         display.say(_describe(plan, out, digest))
         with showing_collection(display) as show:
@@ -91,14 +96,17 @@ def run(
                 reached = done
                 show(done)
 
-            store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=report)
+            if ranks.size == 1:
+                store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=report)
+            else:
+                store = collect_together(teacher, splits.train, views, out, **arguments, ranks=ranks, progress=report)
     except KeyboardInterrupt:
         raise CollectionInterrupted(out, plan, digest) from None
     num_complete = _num_complete(out, plan, digest)
-    if store is None and num_complete == plan.num_shards:  # other processes have ended since
+    if ranks.size == 1 and store is None and num_complete == plan.num_shards:  # other processes have ended since
         store = collect(teacher, splits.train, views, out, **arguments, shards=shards)
     result = summarise(plan, out, num_complete=num_complete, progress=reached)
-    if store is not None:
+    if store is not None and ranks.is_first:
         result["num_bytes"] = store.num_bytes
         result["break_even"] = break_even(
             store, teacher, splits.train, views, batch_size=config.recipe.batch_size, progress=reached
@@ -148,6 +156,16 @@ def _check_views(flags: dict[str, Any], collection: Collection) -> None:
             "--augment without --views keeps nothing augmented.",
             received="--augment " + " --augment ".join(flags["augmentations"]),
             expected="--views N: how many augmented views of each sample to keep",
+        )
+
+
+def _check_shards(collection: Collection, ranks: Ranks) -> None:
+    if collection.shards is not None and ranks.size > 1:
+        raise ConfigError(
+            "Ranks share out all shards.",
+            received=f"--shards {collection.shards}, {ranks.size} ranks",
+            expected="either",
+            remedy="leave --shards out",
         )
 
 

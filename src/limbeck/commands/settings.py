@@ -15,6 +15,7 @@ from limbeck.data.video.following import BFrames
 from limbeck.distillation import dump_config
 from limbeck.errors import ConfigError
 from limbeck.presets import preset_for, read_preset
+from limbeck.ranks.group import ranks_of_process
 from limbeck.settings import (
     DistillSettings,
     JobConfig,
@@ -66,7 +67,7 @@ class Prepared(Generic[Config]):
         return {name: getattr(config, name) for name in fields_of(job)} | {
             "train": self.splits,
             "normalise": self.normalise,
-            "out": out or free_folder(f"{stem}-{Path(config.data).name}", dump_config(resolved)),
+            "out": out or _chosen_folder(f"{stem}-{Path(config.data).name}", dump_config(resolved)),
             "overwrite": overwrite,
             "progress": progress,
             "command": command,
@@ -148,6 +149,11 @@ def normalise_for(config: JobConfig, splits: Splits) -> Normalise | None:
     if config.normalise is True:
         return Normalise.fit(splits.train)
     return Normalise(mean=tuple(config.normalise.mean), std=tuple(config.normalise.std))
+
+
+def _chosen_folder(stem: str, config_text: str) -> Path:
+    """Return :func:`free_folder`, as the first of the ranks finds it."""
+    return ranks_of_process().from_first(lambda: free_folder(stem, config_text))
 
 
 def free_folder(stem: str, config_text: str) -> Path:

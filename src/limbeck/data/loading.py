@@ -60,6 +60,7 @@ def iterate_batches(
     drop_last: bool = False,
     prefetch: int | None = None,
     reading: ReadSettings | None = None,
+    share: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Batch]:
     """Iterate over the batches of one pass.
 
@@ -79,6 +80,7 @@ def iterate_batches(
         drop_last: leave out a last batch that is not full.
         prefetch: batches read ahead at most; 0 for no thread; by default that of ``reading``.
         reading: workers and memory; by default what the data came with (a ``DataLoader``'s), else no workers.
+        share: of each batch's positions, those that are read here; all where not given.
     Raises:
         InvalidValue: batch_size, start_batch or prefetch out of range.
     Example:
@@ -95,6 +97,8 @@ def iterate_batches(
             "start_batch and prefetch must not be negative.", received=f"start_batch={start_batch}, prefetch={prefetch}"
         )
     batches = batch_positions(order, batch_size, drop_last)[start_batch:]
+    if share is not None:
+        batches = [share(positions) for positions in batches]
 
     def make(positions: Tensor) -> Batch:
         return views.batch(samples, positions, view=view)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limbeck.distillation.codec import CHECKPOINT, EVENTS, load_trained, save_trained
+from limbeck.distillation.codec import CHECKPOINT, EVENTS, load_trained, on_every_rank, save_trained
 from limbeck.distillation.task import TrainingTask
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import OutputError
@@ -64,10 +64,13 @@ class NetworkCache:
         """
         if self.folder is None:
             return TrainedNetwork.in_memory(task, _fitted(task, self.runtime, None, self.events, self.progress))
-        was_cached = self.has(task)
-        if not was_cached:
+        ranks = self.runtime.ranks
+        was_cached = ranks.from_first(lambda: self.has(task))
+        if ranks.is_first and not was_cached:
             make(self._job(task, self.progress), self.folder)
-        return self._load(task, was_cached=was_cached)
+        elif not was_cached:
+            _fitted(task, self.runtime, None, None, self.progress)
+        return on_every_rank(lambda: self._load(task, was_cached=was_cached), task, self.runtime)
 
     def train_as_jobs(
         self, tasks: Sequence[TrainingTask], *, jobs: str, threads_per_job: int | None, retries: int

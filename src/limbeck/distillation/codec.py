@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.distillation.run_directory import plain
 from limbeck.distillation.task import TrainingTask
@@ -84,6 +84,31 @@ def load_trained(folder: Path, task: TrainingTask, *, device: torch.device, was_
         folder=folder,
         was_cached=was_cached,
         environment=saved.extra["environment"],
+    )
+
+
+def on_every_rank(load: Callable[[], TrainedNetwork], task: TrainingTask, runtime: Runtime) -> TrainedNetwork:
+    """Return what ``load``, called on rank 0 alone, loads into the task's student; the others get its weights."""
+    loaded: list[TrainedNetwork] = []
+
+    def told() -> tuple[TrainedNetwork, dict[str, Tensor]]:
+        loaded.append(load())
+        last = loaded[0].last_weights
+        on_host = None if last is None else {name: value.cpu() for name, value in last.items()}
+        weights = {name: value.cpu() for name, value in task.student.state_dict().items()}
+        return replace(loaded[0], module=nn.Identity(), last_weights=on_host), weights
+
+    if runtime.ranks.size == 1:
+        return load()
+    facts, weights = runtime.ranks.from_first(told)
+    if loaded:
+        return loaded[0]
+    task.student.load_state_dict(weights)
+    last = facts.last_weights
+    return replace(
+        facts,
+        module=task.student.eval().to(runtime.device),
+        last_weights=None if last is None else {name: value.to(runtime.device) for name, value in last.items()},
     )
 
 

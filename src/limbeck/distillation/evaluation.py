@@ -49,7 +49,8 @@ def evaluate_network(
     for weights, one in by_weights.items():
         measurements += as_measurements(network, "test", one.measured, weights=weights)
     measurements += _of_validation(network, validation, views, runtime)
-    measurements += as_measurements(network, "machine", measure_costs(network.module, test, views))
+    if runtime.ranks.is_first:  # while the others wait
+        measurements += as_measurements(network, "machine", measure_costs(network.module, test, views))
     record = NetworkRecord(
         role=network.role,
         name=network.name,

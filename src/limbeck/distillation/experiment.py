@@ -245,8 +245,8 @@ class Experiment:
         return replace(trained, role=role, origin="trained")
 
     def save_network(self, network: TrainedNetwork, folder: str) -> None:
-        """Save a trained network in a folder of the run; nothing where the run has none."""
-        if self.directory.path is None:
+        """Save a trained network in a folder of the run; nothing where it has none, or another rank writes it."""
+        if self.directory.path is None or not self.directory.is_written:
             return
         save_model(
             self.directory.path / folder,

@@ -85,7 +85,7 @@ def distill(settings: DistillJob) -> RunResult:
         )
     students = networks[0].name if len(networks) == 1 else [network.name for network in networks]
     names = {"data": data.name, "student": students, "teachers": [source.name for source in sources]}
-    experiment = open_run(data, settings, names=names, function="distill")
+    experiment = open_run(data, settings, names=names, function="distill", takes_ranks=True)
     stored = None if store is None else open_store(store, experiment, settings, sources)
     dry_run(experiment, {**starts, **{f"teacher {source.name}": source for source in sources}})
     experiment.directory.begin()

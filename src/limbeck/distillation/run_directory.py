@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from limbeck.errors import OutputError
+from limbeck.ranks.group import ALONE, Ranks
 from limbeck.records import FolderLock, make_folder, remove_stale, write_text
 from limbeck.records.files import remedy_of
 from limbeck.records.search_record import SEARCH_FILE
@@ -63,16 +64,22 @@ class RunDirectory:
         config: of the run, as YAML.
         overwrites: whether a run that is there makes room for this one.
         lock: of the folder, from ``begin`` to ``end`` or the end of the job.
+        is_written: whether this process writes it; of several ranks only the first does.
     """
 
     path: Path | None
     config: str = ""
     overwrites: bool = False
     lock: FolderLock | None = field(default=None, compare=False)
+    is_written: bool = True
 
     @staticmethod
-    def check(path: Path | None, *, config: dict[str, Any], overwrite: bool = False) -> RunDirectory:
+    def check(
+        path: Path | None, *, config: dict[str, Any], overwrite: bool = False, ranks: Ranks = ALONE
+    ) -> RunDirectory:
         """See that the folder can be made, or holds the unfinished run of the same configuration; write nothing.
+
+        Of several ranks the first looks, and all go by what it finds.
 
         Raises:
             FinishedRun: the run of this configuration, finished.
@@ -81,21 +88,19 @@ class RunDirectory:
         """
         if path is None:
             return RunDirectory(None)
-        text = dump_config(config)
-        try:
-            path.exists()
-        except OSError as error:
-            raise OutputError(
-                f"No folder can be called {path!s:.80}...", received=error.strerror, remedy=remedy_of(error)
-            ) from error
-        is_run = (path / MARKER).is_file()
-        lock = run_lock(path)
-        lock.check_free()
-        if overwrite and is_run:
-            _check_own(path)
-        else:
-            _check_free(path, text)
-        return RunDirectory(path, text, overwrite and is_run, lock)
+        text, lock = dump_config(config), run_lock(path)
+
+        def makes_room() -> bool:
+            _check_name(path)
+            is_run = (path / MARKER).is_file()
+            lock.check_free()
+            if overwrite and is_run:
+                _check_own(path)
+            else:
+                _check_free(path, text)
+            return overwrite and is_run
+
+        return RunDirectory(path, text, ranks.from_first(makes_room), lock, is_written=ranks.is_first)
 
     def begin(self) -> None:
         """Make the folder, the marker by which it is known first; a run that is to be overwritten is moved aside.
@@ -107,7 +112,7 @@ class RunDirectory:
             FolderInUse: another process is at work on it.
             OutputError: not writable.
         """
-        if self.path is None:
+        if self.path is None or not self.is_written:
             return
         make_folder(self.path)
         if self.lock is not None:
@@ -185,6 +190,15 @@ def _check_free(path: Path, config: str) -> None:
             expected="the same settings",
             remedy="choose another --out, or add --overwrite to remove the old run",
         )
+
+
+def _check_name(path: Path) -> None:
+    try:
+        path.exists()
+    except OSError as error:
+        raise OutputError(
+            f"No folder can be called {path!s:.80}...", received=error.strerror, remedy=remedy_of(error)
+        ) from error
 
 
 def _check_own(path: Path) -> None:

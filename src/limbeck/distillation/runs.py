@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,21 @@ from limbeck.distillation.evaluation import evaluate_network
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.result import RunResult
-from limbeck.distillation.run_directory import CHECKPOINTS, EVENTS_FILE, RunDirectory, plain
+from limbeck.distillation.run_directory import CHECKPOINTS, EVENTS_FILE, RunDirectory, dump_config, plain
 from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import TrainedNetwork
+from limbeck.ranks.group import Ranks
 from limbeck.records import Comparison, DarkKnowledge, EarlyExitRecord, Measurement, NetworkRecord, RunRecord
 from limbeck.reproduction import Results
 from limbeck.settings import TrainSettings
-from limbeck.training import Runtime, environment_facts, progress_for
+from limbeck.training import Progress, Runtime, SilentProgress, environment_facts, progress_for
+from limbeck.training.ranked import check_alike, check_divisible
 from limbeck.training.trackers import TrackedProgress, tracked
 
 
-def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], function: str) -> Experiment:
+def open_run(
+    data: JobData, settings: JobArguments, *, names: dict[str, Any], function: str, takes_ranks: bool = False
+) -> Experiment:
     """Resolve device, precision and display, and check the folder, in which nothing is written yet.
 
     Args:
@@ -35,16 +39,21 @@ def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], fu
         settings: the job's.
         names: of data and networks, for the record.
         function: that was called, for the record where no command was given.
+        takes_ranks: whether the ranks that torchrun started do the job together; otherwise several are refused.
     Raises:
-        InvalidValue, UnknownName: a device, precision or display that is not there.
+        InvalidValue, UnknownName: a device, precision or display that is not there; ranks that cannot share the batches
+            or were given different settings.
         OutputError: a folder that cannot be used.
     """
     config, progress = settings.description(names), settings.progress
-    runtime = Runtime.resolve(settings.device, settings.precision)
-    shown = progress_for(progress) if isinstance(progress, str) else progress
-    path = Path(settings.out) if settings.out else None
-    directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite)
-    shown = tracked(shown, settings.log, run=path.name if path else function, folder=path, config=plain(config))
+    runtime = Runtime.resolve(settings.device, settings.precision, takes_ranks=takes_ranks)
+    path, ranks = Path(settings.out) if settings.out else None, runtime.ranks
+    _check_ranks(data, settings, config, ranks)
+    directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite, ranks=ranks)
+    shown: Progress = SilentProgress()
+    if ranks.is_first:
+        shown = progress_for(progress) if isinstance(progress, str) else progress
+        shown = tracked(shown, settings.log, run=path.name if path else function, folder=path, config=plain(config))
     networks, events = (path / CHECKPOINTS, path / EVENTS_FILE) if path else (None, None)
     return Experiment(
         runtime=runtime,
@@ -57,6 +66,17 @@ def open_run(data: JobData, settings: JobArguments, *, names: dict[str, Any], fu
         command=settings.command or f"limbeck.{function}(...)",
         results=Results(path, notes=list(data.notes)),
     )
+
+
+def _check_ranks(data: JobData, settings: JobArguments, config: dict[str, Any], ranks: Ranks) -> None:
+    """Raise InvalidValue unless the ranks can do this job together: before anything is written."""
+    if ranks.size == 1:
+        return
+    fewest = data.labelled if data.has_labels else data.train
+    for recipe in (settings.recipe, getattr(settings, "teacher_recipe", None)):
+        if recipe is not None:
+            check_divisible(len(fewest), recipe, ranks)
+    check_alike({"settings": dump_config(config)}, ranks)
 
 
 def trainer(experiment: Experiment, settings: TrainSettings) -> Callable[..., TrainedNetwork]:
@@ -139,9 +159,9 @@ def finish_run(
         record=record,
         normalise=asdict(normalise) if normalise else None,
     )
-    if path is not None:
+    if path is not None and experiment.directory.is_written:
         result.save(path)
         experiment.directory.end()
     if isinstance(experiment.progress, TrackedProgress):
         experiment.progress.close()
-    return result
+    return replace(result, record=experiment.runtime.ranks.from_first(lambda: record))

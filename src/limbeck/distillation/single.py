@@ -24,7 +24,8 @@ def train(settings: TrainJob) -> RunResult:
     data = job_data(settings.train, settings)
     built = network_from(settings.network)
     start = data.build(built, seed=settings.seed_numbers[0])
-    experiment = open_run(data, settings, names={"data": data.name, "network": built.name}, function="train")
+    names = {"data": data.name, "network": built.name}
+    experiment = open_run(data, settings, names=names, function="train", takes_ranks=True)
     dry_run(experiment, {"network": start})
     experiment.directory.begin()
     train_one = trainer(experiment, settings)

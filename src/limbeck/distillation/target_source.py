@@ -15,6 +15,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.run_directory import TARGETS_FOLDER
 from limbeck.distillation.sources import Network
 from limbeck.errors import TeacherError
+from limbeck.ranks.group import ALONE, Ranks
 from limbeck.settings import TeacherSettings
 from limbeck.targets import TargetStore
 from limbeck.targets.reader import read_manifest
@@ -24,8 +25,8 @@ from limbeck.teachers import (
     Teacher,
     check_probe,
     classes_of_members,
-    collect,
     collect_logits,
+    collect_together,
     gives_logits,
     is_nested,
     over_classes,
@@ -98,7 +99,7 @@ def choose_target_source(teacher: Teacher, context: Experiment, settings: Teache
     if not teacher.runs:
         return TargetSource(teacher, [f"Soft targets come from {teacher.name}; no teacher ran."])
     if reason := _why_live(teacher, context, settings):
-        if context.directory.path is not None:
+        if context.directory.path is not None and context.directory.is_written:
             check_probe(context.directory.path, teacher.members, context.data.train, context.clean_views())
         return TargetSource(teacher, [f"{reason}, so the teacher runs in every step."])
     views, num_views = replayed_views(context, settings), settings.num_views
@@ -117,6 +118,7 @@ def choose_target_source(teacher: Teacher, context: Experiment, settings: Teache
         codec=settings.codec,
         precision=context.runtime.precision,
         progress=context.progress,
+        ranks=context.runtime.ranks,
     )
     _free(teacher)
     where = f"in {TARGETS_FOLDER}/ ({store.num_bytes / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s)"
@@ -193,17 +195,24 @@ def collect_visibly(
     codec: str,
     precision: str,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> TargetStore:
     """Run a teacher over the samples once, or go on with that, and show how far it has come.
 
-    The arguments are those of ``collect``; one process does all shards.
+    The arguments are those of ``collect``; ranks share out the shards.
     """
     with showing_collection(progress) as report:
-        store = collect(
-            teacher, samples, views, folder, num_views=num_views, codec=codec, precision=precision, progress=report
+        return collect_together(
+            teacher,
+            samples,
+            views,
+            folder,
+            ranks=ranks,
+            num_views=num_views,
+            codec=codec,
+            precision=precision,
+            progress=report,
         )
-    assert store is not None, "one process did all shards"
-    return store
 
 
 def _collected_once_note(where: str, num_views: int, settings: TeacherSettings) -> str:

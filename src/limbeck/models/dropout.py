@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 _LEVELS = 2**16  # of one 16-bit draw
 _DRAWS_PER_WORD = 4
@@ -40,11 +41,14 @@ class Dropout(nn.Dropout):
         dropped = round(_LEVELS * self.p)
         if not is_plain or self.inplace or dropped == _LEVELS or torch.compiler.is_compiling():
             return F.dropout(input, self.p, self.training, self.inplace)
-        return (input * _mask(input, dropped)).to(input.dtype)
+        return (input * dropout_mask(input, dropped)).to(input.dtype)
 
 
-def _mask(like: Tensor, dropped: int) -> Tensor:
+def dropout_mask(like: Tensor, dropped: int) -> Tensor:
     """Return 0 with probability ``dropped`` / 2^16, otherwise the scale that keeps the mean; at least float32."""
+    if has_torch_function_unary(like):
+        mask: Tensor = handle_torch_function(dropout_mask, (like,), like, dropped)
+        return mask
     dtype = torch.promote_types(like.dtype, torch.float32)  # bfloat16 holds neither the draws nor the scale
     words = torch.empty(-(-like.numel() // _DRAWS_PER_WORD), dtype=torch.int64).random_(-(2**63), None)
     draws = words.view(torch.int16)[: like.numel()].view(like.shape).to(dtype)

@@ -130,6 +130,10 @@ class CorrelationDistillation(BesideLabels):
         BesideLabels.__post_init__(self)
         require_not_negative("intra_weight", self.intra_weight)
 
+    @property
+    def relates_examples(self) -> bool:
+        return self.intra_weight > 0
+
     def mean_soft_loss(self, outputs: Tensor, teacher_logits: Tensor, batch: Batch, counts: Counts) -> Tensor:
         """Return the mean over examples, and over classes by the part's share of the step."""
         inter = inter_class_correlation_loss(outputs, teacher_logits, temperature=self.temperature)

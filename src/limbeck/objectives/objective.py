@@ -23,7 +23,7 @@ class Counts:
 
     The numbers are those of the whole optimiser step, whatever it is split into.
 
-    Gradient accumulation passes the counts of the whole step to each of its parts (and so would ranks), so that the
+    Gradient accumulation passes the counts of the whole step to each of its parts, and so do ranks, so that the
     parts add up to the mean over all valid examples and not to a mean of means.
     """
 
@@ -120,6 +120,11 @@ class Objective(ABC):
     @property
     def takes_independent_labels(self) -> bool:
         """Whether labels are independent of each other, (batch, labels), rather than one class for each row."""
+        return False
+
+    @property
+    def relates_examples(self) -> bool:
+        """Whether the loss of an example depends on the others of its batch, so that ranks cannot share one."""
         return False
 
     @abstractmethod

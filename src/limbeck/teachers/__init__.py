@@ -18,6 +18,7 @@ from limbeck.teachers.shift_averaged import ShiftAveragedTeacher
 from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.stored import LogitsTeacher
 from limbeck.teachers.teacher import Teacher
+from limbeck.teachers.together import collect_together
 
 __all__ = [
     "SMOOTHING",
@@ -41,6 +42,7 @@ __all__ = [
     "classes_of_members",
     "collect",
     "collect_logits",
+    "collect_together",
     "estimator_teacher",
     "exported_teacher",
     "gives_logits",

@@ -19,6 +19,7 @@ from limbeck.data import Batch, Samples, Views
 from limbeck.errors import InvalidValue, ModelError, unknown_name
 from limbeck.models.calling import training_outputs
 from limbeck.objectives import CohortTargets, MutualLearning
+from limbeck.ranks.launched import refuse_ranks
 from limbeck.settings import TrainConfig
 from limbeck.settings.jobs import UPDATES
 from limbeck.targets import DenseTargets, SoftTargets
@@ -115,6 +116,7 @@ def fit_cohort(
         raise unknown_name("update", update, UPDATES)
     recipes = [recipe] * len(students) if isinstance(recipe, TrainConfig) else list(recipe)
     check_cohort(students, recipes)
+    refuse_ranks()
     runtime, views = runtime or Runtime.resolve(), views or Views()
     teacher = teacher if objective.teacher_weight > 0 else None
     shown = MeanProgress(progress or SilentProgress(), num_networks=len(students))

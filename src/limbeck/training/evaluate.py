@@ -32,6 +32,8 @@ def predict(
 ) -> Tensor:
     """Return the logits of the clean view of every sample, in the samples' order.
 
+    Ranks share out whole batches, and each returns the logits of all.
+
     Args:
         model: maps inputs to logits (batch, classes) or (batch, time, classes); its modes are restored.
         samples: what to predict.
@@ -42,14 +44,22 @@ def predict(
     Returns:
         float32 on the CPU, shape (samples, classes); (samples, time, classes) where labels are of positions.
     """
-    positions = torch.arange(len(samples))
+    positions, ranks = torch.arange(len(samples)), runtime.ranks
+    batches = torch.split(positions, batch_size)
+    is_dealt = len(batches) >= ranks.size > 1
+    own = torch.cat(batches[ranks.number :: ranks.size]) if is_dealt else positions
     rows = []
     with evaluating(model), torch.no_grad(), runtime.autocast():
-        for batch in iterate_batches(samples, views, positions, batch_size=batch_size, view=None):
+        for batch in iterate_batches(samples, views, own, batch_size=batch_size, view=None):
             inputs = move(batch.inputs, runtime.device, non_blocking=True)
             logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
             rows.append(padded_positions(logits.float(), samples, batch.labels))
-    return torch.cat(rows).cpu()
+    found = torch.cat(rows)
+    if is_dealt:
+        found = ranks.add_up(
+            found.new_zeros(len(samples), *found.shape[1:]).index_copy_(0, own.to(found.device), found)
+        )
+    return found.cpu()
 
 
 def predict_in_blocks(

@@ -7,24 +7,28 @@ once in a window of steps, so no step waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from limbeck.data import BalancedOrder, Batch, Samples, Views
+from limbeck.models import fingerprint
 from limbeck.models.calling import training_outputs
+from limbeck.models.whole_batch import WholeBatch, whole_batch_outputs
 from limbeck.objectives import Objective, valid_rows
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
-from limbeck.training.checks import batches_of_pass, part_bounds
+from limbeck.training.checks import batches_of_pass
 from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
+from limbeck.training.ranked import check_alike
 from limbeck.training.run import FitResult, TrainingRun, do_steps
 from limbeck.training.runtime import Runtime
+from limbeck.training.share import Part
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -50,6 +54,8 @@ def fit(
     progress: Progress | None = None,
 ) -> FitResult:
     """Train a network in place.
+
+    Ranks that torchrun started train the network together: each takes its share of every batch, and sums run over all.
 
     Order, augmentation and dropout are functions of the seed alone; the initial weights are the caller's. Where the
     checkpoint file exists, training goes on from it, and on the CPU ends in the same weights, bit for bit, as if it had
@@ -84,7 +90,11 @@ def fit(
         TeacherError: no teacher where one is needed, or one that shares tensors with the student, cannot see augmented
             views, or changed.
         CheckpointError: the checkpoint is damaged or belongs to another run.
+        InvalidValue: ranks that see different data, teachers or settings, or cannot share a batch.
+        RankLost: another rank has ended.
     """
+    runtime = runtime or Runtime.resolve(takes_ranks=True)
+    writes = runtime.ranks.is_first
     run = TrainingRun(
         student=student,
         train=train,
@@ -97,11 +107,11 @@ def fit(
         seed=seed,
         steps_per_epoch=steps_per_epoch or batches_of_pass(train, recipe.batch_size, order),
         order=order,
-        runtime=runtime or Runtime.resolve(),
+        runtime=runtime,
         name=name,
-        checkpoint=checkpoint,
-        events=events or EventLog(None),
-        progress=progress or SilentProgress(),
+        checkpoint=checkpoint if writes else None,
+        events=(events if writes else None) or EventLog(None),
+        progress=(progress if writes else None) or SilentProgress(),
     )
     with torch.random.fork_rng(devices=run.runtime.random_devices), stop_requests() as stop:
         return _train(run, stop, checkpoint_seconds=checkpoint_seconds)
@@ -111,10 +121,12 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
     """Train to the end, from the checkpoint on where there is one."""
     state = run.state
     torch.manual_seed(run.seed)
-    if run.checkpoint is not None and run.checkpoint.exists():
-        snapshot = load_checkpoint(run.checkpoint, identity=run.identity())
+    if run.ranks.size > 1:
+        check_alike({**run.identity(), "initial weights": fingerprint(run.student)}, run.ranks)
+    saved = run.ranks.from_first(lambda: _saved(run))
+    if saved is not None and run.checkpoint is not None:
         with restoring(run.checkpoint):
-            state.restore(snapshot)
+            state.restore(saved)
     else:
         _save(run)
     if not state.done:
@@ -137,29 +149,36 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
     return run.result()
 
 
+def _saved(run: TrainingRun) -> dict[str, Any] | None:
+    if run.checkpoint is None or not run.checkpoint.exists():
+        return None
+    return load_checkpoint(run.checkpoint, identity=run.identity())
+
+
 def _do_step(run: TrainingRun, batch: Batch) -> None:
-    counts = run.count(batch)
+    counts, share = run.count(batch), run.share()
     losses = []
-    for part in _split(batch, run.recipe.accumulation_steps):
+    for bounds in share.parts:
+        part = batch if len(share.parts) == 1 else batch.part(bounds.start, bounds.end)
         with run.runtime.autocast():
             targets = run.ask_teacher(part)
-            outputs = training_outputs(run.student, part.inputs)
+            outputs = _outputs(run, part, bounds) if share.is_divided else training_outputs(run.student, part.inputs)
         outputs, targets, rows = valid_rows(outputs, targets, part)
         losses.append(
             run.objective.backward(outputs, targets, rows, counts=counts, scale=run.state.updates.scaler.scale)
         )
-    run.take_step(losses, counts, num_samples=len(batch))
+    run.take_step(losses, counts, num_samples=share.num_samples)
+
+
+def _outputs(run: TrainingRun, part: Batch, bounds: Part) -> Any:
+    """Return a rank's outputs of its rows of a part, which all ranks make together."""
+    whole = WholeBatch(run.ranks, first=bounds.first, count=len(part), total=bounds.total)
+    outputs = whole_batch_outputs(run.student, part.inputs, whole, is_checked=run.draws_by_rows)
+    run.draws_by_rows = True
+    return outputs
 
 
 def _save(run: TrainingRun) -> None:
     if run.checkpoint is not None:
         run.state.clock.tick()
         save_checkpoint(run.checkpoint, run.state.snapshot(), identity=run.identity())
-
-
-def _split(batch: Batch, num_parts: int) -> Iterator[Batch]:
-    if num_parts == 1:
-        yield batch
-        return
-    for start, end in part_bounds(len(batch), num_parts):
-        yield batch.part(start, end)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.objectives import Counts, DeferredLoss
+from limbeck.objectives.objective import as_it_is
 
 WINDOW_STEPS = 32
 LABELLED_PARTS = ("hard", "exits_hard")  # means over labelled examples; the others run over all
@@ -24,6 +25,7 @@ class _Step:
     examples: Tensor | float
     labelled: Tensor | float
     num_samples: int
+    counts_here: bool
 
 
 class LossMeter:
@@ -35,11 +37,17 @@ class LossMeter:
     Args:
         names: of a loss's values, "total" first.
         read: computes the values of losses that were left for later, one row each.
+        add_up: makes of rows of values their sums over ranks; nothing where not given.
     """
 
-    def __init__(self, names: Sequence[str], read: Callable[[Sequence[DeferredLoss]], Tensor]) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        read: Callable[[Sequence[DeferredLoss]], Tensor],
+        add_up: Callable[[Tensor], Tensor] = as_it_is,
+    ) -> None:
         self.names = tuple(names)
-        self._read = read
+        self._read, self._add_up = read, add_up
         self._pending: list[_Step] = []
         self.recent: dict[str, float] = {}  # means over the window that was read last
         self.reset()
@@ -60,15 +68,18 @@ class LossMeter:
         """Whether the window must be read before the next step."""
         return len(self._pending) == WINDOW_STEPS
 
-    def add(self, losses: Sequence[Tensor | DeferredLoss], counts: Counts, *, num_samples: int) -> None:
+    def add(
+        self, losses: Sequence[Tensor | DeferredLoss], counts: Counts, *, num_samples: int, counts_here: bool = True
+    ) -> None:
         """Take in one step.
 
         Args:
             losses: of its parts, which add up: values by the tally's names, shape (names,), or what reads them later.
             counts: of the examples that they are means of.
             num_samples: of the step.
+            counts_here: whether this rank's values belong to the sum over ranks.
         """
-        self._pending.append(_Step(losses, counts.examples, counts.labelled, num_samples))
+        self._pending.append(_Step(losses, counts.examples, counts.labelled, num_samples, counts_here))
 
     def read(self) -> int | None:
         """Bring the pending steps to the host; return the first, from 0, whose total is not finite, or None."""
@@ -100,6 +111,10 @@ class LossMeter:
         if len(losses) > len(steps):
             parts = torch.split(rows, [len(step.losses) for step in steps])
             rows = torch.stack([part.sum(dim=0) for part in parts])
+        for index, step in enumerate(steps):
+            if not step.counts_here:
+                rows[index] = 0.0
+        rows = self._add_up(rows)
         values: list[list[float]] = rows.tolist()
         return values
 

@@ -28,9 +28,11 @@ from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import Progress
+from limbeck.training.ranked import GradientSum, check_divisible, check_shareable, whole_counts
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
+from limbeck.training.share import Share, share_of
 from limbeck.training.state import TrainingState
 
 
@@ -77,6 +79,7 @@ class TrainingRun:
     events: EventLog
     progress: Progress
     order: BalancedOrder | None = None
+    draws_by_rows: bool = False  # whether it is known that the student's random numbers can be cut into ranks' rows
 
     def __post_init__(self) -> None:
         check_labels(self.objective, self.train)
@@ -86,6 +89,10 @@ class TrainingRun:
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
         _lay_out_kernels(self.student, self.runtime.kernel_layout)
+        self.ranks = self.runtime.ranks
+        check_divisible(len(self.train), self.recipe, self.ranks)
+        check_shareable(self.student, self.objective, self.ranks)
+        self.gradients = GradientSum(self.student, self.ranks)
         self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.class_weights = class_weights_for(self.recipe, self.train, self.runtime.device)
@@ -122,15 +129,30 @@ class TrainingRun:
         self.progress.begin(self.name, num_steps=self.num_steps, done_steps=self.state.step)
         self.events.write("begin", self.name, step=self.state.step, num_steps=self.num_steps, recipe=self.recipe)
 
+    def share(self) -> Share:
+        """Return how the coming step's batch is dealt to ranks and cut into parts."""
+        size, index = self.recipe.batch_size, self.state.step % self.batches_per_pass
+        return self._share_of(size if self.order is not None else min(size, len(self.train) - index * size))
+
+    def _share_of(self, num_samples: int) -> Share:
+        parts, ranks = self.recipe.accumulation_steps, self.ranks
+        return share_of(num_samples, num_parts=parts, rank=ranks.number, num_ranks=ranks.size)
+
     def batches(self) -> Iterator[Batch]:
-        """Yield the batches from the current step on, on the device, pass after pass, without an end."""
+        """Yield the batches from the current step on, on the device, pass after pass, without an end.
+
+        On several ranks they hold this one's samples.
+        """
+        share = None if self.ranks.size == 1 else lambda positions: self._share_of(len(positions)).of(positions)
         size = self.recipe.batch_size
         samples = self.views.prepared(self.train)
         first_pass, start = divmod(self.state.step, self.batches_per_pass)
         for index in itertools.count(first_pass):
             order = self._positions(samples, index)
             view = index if self.num_views is None else index % self.num_views
-            for batch in iterate_batches(samples, self.views, order, batch_size=size, view=view, start_batch=start):
+            for batch in iterate_batches(
+                samples, self.views, order, batch_size=size, view=view, start_batch=start, share=share
+            ):
                 yield self._on_device(batch)
             start = 0
 
@@ -147,13 +169,14 @@ class TrainingRun:
         return replace(moved, ids=batch.ids)  # looked up on the host: reading them back would wait
 
     def count(self, batch: Batch) -> Counts:
-        """Return how many examples the means of a step run over."""
-        return self.objective.count(
+        """Return how many examples the means of a step run over, those of all ranks."""
+        counts = self.objective.count(
             batch,
             all_labelled=self.all_labelled,
             label_smoothing=self.recipe.label_smoothing,
             class_weights=self.class_weights,
         )
+        return counts if self.ranks.size == 1 else whole_counts(counts, self.share(), self.ranks)
 
     def ask_teacher(self, batch: Batch) -> SoftTargets | None:
         """Return the teacher's soft targets for a batch, of the same view; None without a teacher."""
@@ -163,9 +186,14 @@ class TrainingRun:
         return self.teacher(batch.ids, inputs, view=batch.view)
 
     def take_step(self, losses: Sequence[Tensor | DeferredLoss], counts: Counts, *, num_samples: int) -> None:
-        """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come."""
+        """Let the optimiser use the gradients that are there; keep the losses, and read them when enough have come.
+
+        On several ranks gradients are added up first, and losses when they are read.
+        """
+        counts_here = self.ranks.is_first or self.share().is_divided
+        self.gradients.add_up(counts_here=counts_here)
         self.state.updates.update()
-        self.state.meter.add(losses, counts, num_samples=num_samples)
+        self.state.meter.add(losses, counts, num_samples=num_samples, counts_here=counts_here)
         if self.state.meter.is_full:
             self.read_losses()
         if self.state.step % self.steps_per_epoch == 0:
@@ -266,12 +294,13 @@ def do_steps(
         if first.state.done:
             return
         is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= checkpoint_seconds
-        if stop.made or is_due:
+        is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
+        if is_stopped or is_due:
             for run in runs:
                 run.read_losses()
             save()
             saved_at = time.perf_counter()
-        if stop.made:
+        if is_stopped:
             raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
 
 

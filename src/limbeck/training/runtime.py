@@ -7,13 +7,15 @@ import os
 import platform
 import subprocess
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from limbeck.errors import InvalidValue, unknown_name
+from limbeck.ranks.group import ALONE, Ranks, ranks_of_process
+from limbeck.ranks.launched import local_rank, num_ranks, refuse_ranks
 from limbeck.settings.jobs import PRECISIONS
 from limbeck.version import __version__
 
@@ -27,30 +29,37 @@ class Runtime:
     Args:
         device: where the networks live.
         precision: "fp32", "bf16" or "fp16": of autocast; weights stay float32.
+        ranks: the processes that train one network together; this one alone where torchrun did not start several.
     """
 
     device: torch.device
     precision: str
+    ranks: Ranks = field(default=ALONE, compare=False)
 
     @staticmethod
-    def resolve(device: str = "auto", precision: str = "auto") -> Runtime:
-        """Choose device and precision.
+    def resolve(device: str = "auto", precision: str = "auto", *, takes_ranks: bool = False) -> Runtime:
+        """Choose device and precision, and join the ranks that torchrun started.
 
-        auto device: CUDA, then MPS, then CPU. auto precision: bf16 on CUDA where the chip has it, otherwise fp32.
+        auto device: CUDA, then MPS, then CPU; each rank takes a GPU of its own. auto precision: bf16 on CUDA where the
+        chip has it, otherwise fp32.
 
         Raises:
             UnknownName: another precision.
-            InvalidValue: a device that torch does not know or that is not there; fp16 on the CPU.
+            InvalidValue: a device that torch does not know or that is not there; fp16 on the CPU; one of several ranks
+                where ``takes_ranks`` is off: each would do the whole job.
         """
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
-        refuse_ranks()
-        chosen = _resolve_device(device)
+        if not takes_ranks:
+            refuse_ranks()
+        chosen = _resolve_device(_own_device(device))
         if precision == "auto":
             precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
         if precision == "fp16" and chosen.type == "cpu":
             raise InvalidValue("fp16 is not for the CPU.", received="fp16 on cpu", expected="fp32 or bf16")
-        return Runtime(chosen, precision)
+        if num_ranks() > 1 and chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+        return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE)
 
     @property
     def random_devices(self) -> list[torch.device]:
@@ -70,19 +79,11 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=dtype)
 
 
-def refuse_ranks() -> None:
-    """Raise InvalidValue in one of several ranks that torchrun started: each would do the whole job.
-
-    Ranks are not supported yet. Independent runs go to processes or Ray by ``--jobs`` and ``limbeck.jobs``.
-    """
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if "TORCHELASTIC_RUN_ID" in os.environ and ranks != "1":
-        raise InvalidValue(
-            "Limbeck trains in one process; torchrun's ranks would each do the whole job.",
-            received=f"rank {os.environ.get('RANK', '?')} of {ranks}",
-            expected="one process",
-            remedy="start it without torchrun, or with --nproc-per-node 1",
-        )
+def _own_device(device: str) -> str:
+    """Return the GPU of this rank where no certain one is named."""
+    if num_ranks() == 1 or device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return f"cuda:{local_rank() % torch.cuda.device_count()}"
 
 
 def _resolve_device(device: str) -> torch.device:
@@ -130,6 +131,7 @@ def environment_facts(runtime: Runtime) -> dict[str, Any]:
         "device": _device_name(runtime.device),
         "precision": runtime.precision,
         "num_threads": torch.get_num_threads(),
+        **({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {}),
     }
 
 

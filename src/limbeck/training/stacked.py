@@ -20,6 +20,7 @@ from limbeck.memory import set_malloc_thresholds
 from limbeck.metrics import sum_errors_and_nll
 from limbeck.models import evaluating
 from limbeck.objectives import MutualLearning, Objective, StackedMutual, StackedObjective
+from limbeck.ranks.launched import refuse_ranks
 from limbeck.records import EpochRecord
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
@@ -105,6 +106,7 @@ def fit_stacked(
         [4, 4, 4]
     """
     num_networks = len(students)
+    refuse_ranks()
     runtime = runtime or Runtime.resolve()
     if runtime.precision == "fp16":
         raise InvalidValue(

@@ -32,7 +32,7 @@ class TrainingState:
     ) -> None:
         self.runtime = runtime
         self.updates = WeightUpdates(student, recipe=recipe, runtime=runtime, num_steps=num_steps)
-        self.meter = LossMeter(("total", *objective.part_names), objective.read)
+        self.meter = LossMeter(("total", *objective.part_names), objective.read, runtime.ranks.add_up)
         self.selection = Selection(patience_epochs=recipe.patience_epochs)
         self.clock = Clock()
         self.done = False

@@ -1,0 +1,182 @@
+"""What the ranks of one job do together. One process alone has the same methods, which then cost nothing."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+
+from limbeck.errors import LimbeckError, RankLost
+from limbeck.ranks.launched import agent_store, meeting_name, num_ranks, rank_number, ranks_here
+
+STEP_TIMEOUT = timedelta(minutes=10)  # a rank that is there, and does not come to the same step
+WORK_TIMEOUT = timedelta(days=7)  # of what one rank does while the others wait: a collection, an evaluation
+Value = TypeVar("Value")
+
+
+class Ranks(ABC):
+    """The processes of one job, of which this is one. Every rank calls the same methods in the same order."""
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """Which one this is, from 0."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many there are."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which alone writes and shows progress."""
+        return self.number == 0
+
+    @abstractmethod
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all ranks, in place, the same bits on each; return it."""
+
+    @abstractmethod
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
+        """Return which of some questions a rank answered with yes."""
+
+    @abstractmethod
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        """Return what ``make`` returns on rank 0, where alone it is called; its LimbeckError is raised on all.
+
+        However long that takes, the others wait. Value and error are pickled.
+        """
+
+    @abstractmethod
+    def gather(self, value: Value) -> list[Value]:
+        """Return every rank's value, in their order, on each."""
+
+
+class OneProcess(Ranks):
+    """No ranks: this process is all there is."""
+
+    @property
+    def number(self) -> int:
+        return 0
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
+        return list(flags)
+
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        return make()
+
+    def gather(self, value: Value) -> list[Value]:
+        return [value]
+
+
+class ProcessRanks(Ranks):
+    """Ranks that talk through torch.distributed: gloo, and NCCL where each has a GPU of its own.
+
+    What is small and on the host goes through a group of gloo's of its own, which notices at once when a rank ends.
+    """
+
+    def __init__(self) -> None:
+        if not dist.is_initialized():
+            with _answered():
+                store = PrefixStore(meeting_name(), agent_store())
+                dist.init_process_group(
+                    _backend(), store=store, rank=rank_number(), world_size=num_ranks(), timeout=STEP_TIMEOUT
+                )
+            atexit.register(_leave)
+        self._number, self._size = dist.get_rank(), dist.get_world_size()
+        with _answered():
+            self._waiting = dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
+
+    @property
+    def number(self) -> int:
+        return self._number
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        with _answered():
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
+        votes = torch.tensor(flags, dtype=torch.int32)
+        with _answered():
+            dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self._waiting)
+        return [bool(vote) for vote in votes.tolist()]
+
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        made: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                made[0] = make()
+            except LimbeckError as error:
+                made[1] = error
+        with _answered():
+            dist.broadcast_object_list(made, src=0, group=self._waiting)
+        value, problem = made
+        if problem is not None:
+            raise problem
+        return value  # type: ignore[no-any-return]
+
+    def gather(self, value: Value) -> list[Value]:
+        values: list[Any] = [None] * self.size
+        with _answered():
+            dist.all_gather_object(values, value, group=self._waiting)
+        return values
+
+
+ALONE = OneProcess()
+
+
+@cache
+def ranks_of_process() -> Ranks:
+    """Return the ranks that torchrun started, joined at the first call; this process alone without torchrun.
+
+    Raises:
+        RankLost: the others cannot be reached.
+    """
+    return ProcessRanks() if num_ranks() > 1 else ALONE
+
+
+def _backend() -> str:
+    """Return NCCL for tensors on GPUs where each rank of this machine has one, and gloo for all others."""
+    have_own_gpus = torch.cuda.is_available() and ranks_here() <= torch.cuda.device_count()
+    return "cpu:gloo,cuda:nccl" if have_own_gpus and dist.is_nccl_available() else "gloo"
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Tell a rank that has ended, or does not answer, as what it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        atexit.unregister(_leave)  # which would wait for it
+        raise RankLost(
+            "Another rank has ended, or does not answer.",
+            received=str(error).splitlines()[0][:200],
+            remedy="see that rank's own message; run the same command again to go on from the last checkpoint "
+            "(torchrun --max-restarts does so by itself)",
+        ) from error
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

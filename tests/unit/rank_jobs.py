@@ -1,0 +1,194 @@
+"""What the ranks of test_ranks.py do: ``torchrun ... rank_jobs.py JOB OUT``; rank 0 writes what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from limbeck.data import Samples, Views, as_samples, augmentations_from
+from limbeck.errors import LimbeckError
+from limbeck.models.dropout import Dropout
+from limbeck.objectives import Distillation, HardLabels, Objective, named_objective
+from limbeck.ranks.group import ranks_of_process
+from limbeck.ranks.launched import message_of, num_ranks, rank_number
+from limbeck.teachers import ModuleTeacher, collect_together
+from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
+
+NUM_STEPS = 208
+
+
+def images(*, seed: int, count: int) -> Samples:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
+    brightness = pixels[:, 0, :3].float().mean(dim=(1, 2)) / 256
+    labels = torch.bucketize(brightness, torch.tensor([0.46, 0.54]))
+    labels[::7] = -1
+    return as_samples((pixels, labels), class_names=("dark", "grey", "bright"))
+
+
+def network(seed: int) -> nn.Module:
+    """Return a net with all that ranks must share: batch norm, and dropout of rows, of channels, and of ours."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.1), nn.Flatten(),
+        nn.Linear(144, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.2), Dropout(0.2), nn.Linear(12, 3),
+    )  # fmt: skip
+
+
+class Steps(SilentProgress):
+    """Keeps the losses of every window and epoch, and the validation errors."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.errors: list[float] = []
+
+    def advance(self, step: int, losses: dict[str, float], *, samples_per_second: float, data_wait: float) -> None:
+        self.losses.append(losses["total"])
+
+    def epoch(self, record) -> None:
+        self.losses += record.train.values()
+        self.errors.append(record.validation["errors"])
+
+
+class CountingTeacher(ModuleTeacher):
+    """Calls a function with the number of each of its calls."""
+
+    act: Callable[[int], None]
+    num_calls = 0
+
+    def __call__(self, ids, inputs, *, view=None):
+        self.num_calls += 1
+        self.act(self.num_calls)
+        return super().__call__(ids, inputs, view=view)
+
+
+def train(
+    *,
+    student: nn.Module | None = None,
+    samples: Samples | None = None,
+    objective: Objective | None = None,
+    batch_size: int = 16,
+    act: Callable[[int], None] = lambda call: None,
+    **settings,
+) -> FitResult:
+    """Train 8 epochs of 26 steps: new views, mixup, unlabelled samples, parts, averaged weights, an odd last batch."""
+    teacher = CountingTeacher(network(9))
+    teacher.act = act
+    return fit(
+        student or network(0),
+        samples or images(seed=0, count=403),
+        objective or Distillation(temperature=2.0, hard_weight=1.0),
+        recipe=TrainConfig(
+            num_epochs=8, batch_size=batch_size, accumulation_steps=2, learning_rate=0.03, ema_decay=0.9, clip_norm=2.0
+        ),
+        teacher=teacher,
+        validation=images(seed=1, count=1400),
+        views=Views(augmentations_from(["jitter:1", "mixup:0.2"]), seed=3),
+        seed=3,
+        runtime=Runtime.resolve("cpu", "fp32", takes_ranks=True),
+        **settings,
+    )
+
+
+def described(fitted: FitResult) -> dict:
+    digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in fitted.last_weights.values())).hexdigest()
+    return {
+        "losses": [value for epoch in fitted.history for value in epoch.train.values()],
+        "errors": [epoch.validation["errors"] for epoch in fitted.history],
+        "steps": fitted.num_steps,
+        "weights": digest,
+    }
+
+
+def whole(out: Path) -> dict:
+    """Train to the end, and note every window of losses."""
+    progress = Steps()
+    fitted = train(progress=progress, events=EventLog(out / "events.jsonl"), checkpoint=out / "whole.pt")
+    return {**described(fitted), "windows": progress.losses}
+
+
+def stopped(out: Path) -> str:
+    """Stop the last rank by SIGTERM on its way; tell where all of them stopped."""
+
+    def act(call: int) -> None:
+        if call == 100 and rank_number() == num_ranks() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        train(act=act, checkpoint=out / "stopped.pt")
+    except TrainingInterrupted as interrupt:
+        return str(interrupt)
+    return "not stopped"
+
+
+def store(out: Path) -> str:
+    """Collect a teacher's outputs in several shards; return the hash of all that was written."""
+    folder = out / "store"
+    views = Views(augmentations_from(["jitter:1"]), seed=3)
+    collected = collect_together(
+        ModuleTeacher(network(9)), images(seed=0, count=403), views, folder, ranks=ranks_of_process(),
+        num_views=2, codec="dense16", batch_size=16, shard_bytes=700,
+    )  # fmt: skip
+    assert collected.num_views == 2
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")  # has a time
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+
+
+def refused(out: Path) -> dict[str, str]:
+    """Return the messages of everything that ranks cannot do."""
+    torch.manual_seed(0)
+    drawing = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.RReLU())
+    wrong = {
+        "batch": {"batch_size": 18},
+        "samples": {"samples": images(seed=0, count=num_ranks() - 1)},
+        "data": {"samples": images(seed=rank_number(), count=403)},
+        "weights": {"student": network(rank_number())},
+        "relations": {"objective": named_objective("correlation", settings={})},
+        "wrapped": {"student": nn.DataParallel(network(0))},
+        "draws": {"student": drawing, "objective": HardLabels()},
+    }
+    return {name: message_when(settings) for name, settings in wrong.items()}
+
+
+def message_when(settings: dict) -> str:
+    try:
+        train(**settings)
+    except LimbeckError as error:
+        return str(error)
+    return "nothing was refused"
+
+
+def together(out: Path) -> dict:
+    return {job.__name__: job(out) for job in (whole, stopped, store, refused)}
+
+
+def killed(out: Path) -> dict:
+    """Train to the end, but rank 1 dies on its way in the first attempt."""
+
+    def act(call: int) -> None:
+        if call == 200 and rank_number() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return described(train(act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.2))
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    folder.mkdir(exist_ok=True)
+    try:
+        result = {"whole": whole, "together": together, "killed": killed}[sys.argv[1]](folder)
+    except LimbeckError as problem:
+        message = message_of(problem)
+        if message is not None:
+            print(message, file=sys.stderr, flush=True)
+        sys.exit(2)
+    if rank_number() == 0:
+        (folder / "result.json").write_text(json.dumps(result))

@@ -1,0 +1,140 @@
+"""One student on the ranks of torchrun is the student of one process, and a rank that ends, ends the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rank_jobs
+
+from limbeck.training.share import share_of
+
+LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+ROUNDING = 1e-5
+pytestmark = pytest.mark.xdist_group("ranks")  # on one worker, which then launches each job once
+
+
+def launched(num_ranks: int, *arguments: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*LAUNCH, "--nproc-per-node", str(num_ranks), *more, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
+
+
+def job(num_ranks: int, name: str, out: Path, *, more: tuple[str, ...] = ()) -> tuple[dict, str]:
+    done = launched(num_ranks, rank_jobs.__file__, name, str(out), more=more)
+    assert done.returncode == 0, done.stderr
+    return json.loads((out / "result.json").read_text()), done.stderr
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    out = tmp_path_factory.mktemp("alone")
+    return {"whole": rank_jobs.whole(out), "store": rank_jobs.store(out)}
+
+
+@pytest.mark.parametrize("num_parts", [1, 3])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_samples", [1, 5, 12, 31, 64])
+def test_shares_are_the_batch_cut_into_pieces_and_their_parts_are_those_of_one_process(
+    num_samples, num_ranks, num_parts
+):
+    shares = [share_of(num_samples, num_parts=num_parts, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
+    one = share_of(num_samples, num_parts=num_parts, rank=0, num_ranks=1)
+    for number, whole in enumerate(one.parts):
+        rows = [range(*share.rows[number]) for share in shares] if shares[0].is_divided else [range(num_samples)]
+        parts = [share.parts[number] for share in shares]
+        if shares[0].is_divided:
+            assert [row for part in rows for row in part] == list(range(whole.start, whole.end))
+            assert all(len(part) > 0 for part in rows)
+            assert [part.first for part in parts] == [row.start - whole.start for row in rows]
+            assert all(part.total == whole.total for part in parts)
+        else:
+            assert all(part == whole for part in parts)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What two ranks did, and their folder."""
+    out = tmp_path_factory.mktemp("two")
+    return job(2, "together", out)[0], out
+
+
+def check_same(found, expected):
+    assert found["losses"] == pytest.approx(expected["losses"], rel=ROUNDING)
+    assert found["errors"] == expected["errors"]
+    assert found["steps"] == expected["steps"] == rank_jobs.NUM_STEPS
+
+
+@pytest.mark.slow
+def test_two_ranks_train_the_network_of_one_process(two, alone):
+    found, out = two
+    check_same(found["whole"], alone["whole"])
+    assert found["whole"]["windows"] == pytest.approx(alone["whole"]["windows"], rel=ROUNDING)
+    events = [json.loads(line)["event"] for line in (out / "events.jsonl").read_text().splitlines()]
+    assert (events.count("begin"), events.count("epoch"), events.count("end")) == (1, 8, 1)  # rank 0 alone writes
+
+
+@pytest.mark.slow
+def test_four_ranks_train_the_network_of_one_process(alone, tmp_path):
+    found, _ = job(4, "whole", tmp_path)
+    check_same(found, alone["whole"])
+
+
+@pytest.mark.slow
+def test_ranks_that_were_stopped_are_gone_on_with_by_one_process(two, alone):
+    found, out = two
+    assert found["stopped"].startswith("student stopped after step")
+    resumed = rank_jobs.train(checkpoint=out / "stopped.pt")
+    check_same(rank_jobs.described(resumed), alone["whole"])
+
+
+@pytest.mark.slow
+def test_ranks_collect_the_store_of_one_process_to_the_byte(two, alone):
+    assert two[0]["store"] == alone["store"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("batch", "The ranks do not divide a batch."),
+        ("samples", "There are more ranks than samples."),
+        ("data", "training data differ"),
+        ("weights", "initial weights differ"),
+        ("relations", "compares the examples of a batch"),
+        ("wrapped", "not what wraps it"),
+        ("draws", "draws random numbers in training that ranks cannot share"),
+    ],
+)
+def test_what_ranks_cannot_share_is_refused(what, words, two):
+    assert words in two[0]["refused"][what]
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others_and_a_restart_goes_on_to_the_same_bits(two, tmp_path):
+    found, stderr = job(2, "killed", tmp_path, more=("--max-restarts", "1"))
+    assert "rank 0 of 2: Another rank has ended, or does not answer." in stderr
+    assert stderr.count("Another rank has ended") == 1
+    assert found == {name: two[0]["whole"][name] for name in found}
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_on_ranks_and_says_everything_once(tmp_path):
+    data = ("-m", "limbeck", "distill", "--data", "digits", "--teacher", "mlp:widths=16", "--student", "mlp:widths=8")
+    flags = (*data, "--epochs", "1", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "run"))
+    wrong = launched(2, *flags, "--batch-size", "33")
+    assert wrong.stderr.count("limbeck: rank") == 1
+    assert "The ranks do not divide a batch." in wrong.stderr
+    assert "exitcode  : 2" in wrong.stderr
+    assert not (tmp_path / "run").exists()
+    done = launched(2, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report:") == 1
+    assert done.stderr.count("distilled-seed0: 21 steps") == 1
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["environment"]["ranks"] == 2
+    assert any(measured["name"] == "latency_batch1" for measured in record["measurements"])
