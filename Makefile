@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data/.),)
 export LIMBECK_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test quick unit check architecture format bench torture clean
+.PHONY: demo test quick unit check architecture format docs bench torture clean
 
 demo: $(VENV)/installed
 	$(BIN)/limbeck distill --out $(OUT) --overwrite
@@ -39,6 +39,10 @@ architecture: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/installed-dev
+	$(PIP) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 bench: $(VENV)/installed
 	$(BIN)/limbeck bench loss
