@@ -27,6 +27,7 @@ from limbeck.training.evaluate import evaluate
 from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
+from limbeck.training.kernel_layout import lay_out_kernels
 from limbeck.training.progress import Progress
 from limbeck.training.ranked import GradientSum, check_divisible, check_shareable, whole_counts
 from limbeck.training.runtime import Runtime
@@ -88,7 +89,7 @@ class TrainingRun:
             set_malloc_thresholds()
         for module in (self.student, *(self.teacher.modules if self.teacher else ())):
             module.to(self.runtime.device)
-        _lay_out_kernels(self.student, self.runtime.kernel_layout)
+        lay_out_kernels(self.student, self.runtime.kernel_layout)
         self.ranks = self.runtime.ranks
         check_divisible(len(self.train), self.recipe, self.ranks)
         check_shareable(self.student, self.objective, self.ranks)
@@ -261,7 +262,7 @@ class TrainingRun:
         last = state.updates.copy_evaluated_weights()
         selected = {key: value.to(self.runtime.device) for key, value in selection.best_weights.items()}
         self.student.load_state_dict(selected)
-        _lay_out_kernels(self.student, torch.contiguous_format)
+        lay_out_kernels(self.student, torch.contiguous_format)
         self.student.eval()
         return FitResult(
             student=self.student,
@@ -302,10 +303,3 @@ def do_steps(
             saved_at = time.perf_counter()
         if is_stopped:
             raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
-
-
-def _lay_out_kernels(module: nn.Module, layout: torch.memory_format) -> None:
-    """Lay out the kernels of two-dimensional convolutions in memory; ``module.to`` would refuse those of three."""
-    for parameter in module.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=layout)
