@@ -94,7 +94,7 @@ def test_two_classes_of_one_name_are_refused():
 
 def test_a_long_name_is_not_laid_on_room(tmp_path):
     with pytest.raises(OutputError, match="shorter name"):
-        write_text(tmp_path / ("n" * 250), "text")
+        write_text(tmp_path / ("n" * 300), "text")
     with pytest.raises(OutputError, match="shorter name"):
         limbeck.train("mlp:widths=4", train=(INPUTS, LABELS), out=tmp_path / ("n" * 300), **QUICK)
 

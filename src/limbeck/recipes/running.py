@@ -106,8 +106,8 @@ def _record(name: str, recipe: Recipe, experiment: Experiment) -> ReproductionRe
 
 def _open_folder(folder: Path, name: str, *, smoke: bool, settings: dict[str, Any]) -> None:
     """Refuse a folder with the record of something else."""
-    for name in (RECORD_FILE, REPORT_FILE):
-        remove_stale(folder, name)
+    for file in (RECORD_FILE, REPORT_FILE):
+        remove_stale(folder, file)
     if not (folder / RECORD_FILE).exists():
         return
     found = read_reproduction(folder)
