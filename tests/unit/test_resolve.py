@@ -27,6 +27,8 @@ VALUES = {
     "width": finite,
     "max_norm": st.none() | finite,
     "depth": st.integers(-(10**9), 10**9),
+    "num_pools": st.integers(-5, 10**9),
+    "stem": st.none() | st.integers(-5, 10**9),
     "shortcut": st.sampled_from(["pad", "project"]),
 }
 
@@ -34,7 +36,8 @@ VALUES = {
 @st.composite
 def specs(draw):
     name = draw(st.sampled_from(sorted(ZOO)))
-    keys = draw(st.lists(st.sampled_from(sorted(settings_of(name))), unique=True))
+    settings = sorted(settings_of(name))
+    keys = draw(st.lists(st.sampled_from(settings), unique=True)) if settings else []
     return ModelSpec(name, {key: draw(VALUES[key]) for key in keys})
 
 

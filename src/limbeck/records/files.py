@@ -83,7 +83,7 @@ def remedy_of(error: OSError) -> str:
     """
     if error.errno == errno.ENAMETOOLONG:
         return "choose a shorter name"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "make room, or choose another --out folder; what is written stays, and the same command goes on"
     return "choose another --out folder"
 
