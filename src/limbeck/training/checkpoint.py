@@ -65,9 +65,11 @@ def load_checkpoint(path: Path, *, identity: dict[str, str]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def restoring(path: Path) -> Iterator[None]:
+def restoring(path: Path | None) -> Iterator[None]:
     """Tell of a checkpoint, sealed or not, whose content is not what a training of this kind writes.
 
+    Args:
+        path: of the checkpoint; None on the ranks that got its content from rank 0.
     Raises:
         CheckpointError: a part is missing, or of another type or shape.
     """
@@ -75,7 +77,7 @@ def restoring(path: Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of such a training.",
+            f"{path or 'What rank 0 read'} is no checkpoint of such a training.",
             received=f"{type(error).__name__}: {error}".partition("\n")[0][:200],
             expected="the state that this release writes",
             remedy="delete it to start this network again",

@@ -124,7 +124,7 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
     if run.ranks.size > 1:
         check_alike({**run.identity(), "initial weights": fingerprint(run.student)}, run.ranks)
     saved = run.ranks.from_first(lambda: _saved(run))
-    if saved is not None and run.checkpoint is not None:
+    if saved is not None:
         with restoring(run.checkpoint):
             state.restore(saved)
     else:
