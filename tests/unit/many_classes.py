@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 
 import torch
 from torch import nn
 
+from limbeck.bench.memory import peak_resident_bytes
 from limbeck.data import Samples, Views
 from limbeck.distillation.evaluation import evaluate_network
 from limbeck.distillation.trained import TrainedNetwork
@@ -31,8 +31,7 @@ def main(num_classes: int, num_samples: int) -> None:
     run = RunRecord("distill", "2026-01-01T00:00:00+00:00", "", 0.0, {}, {}, data, [0], [record] * 8, measured)
     text = to_json(run)
     page = render_report(run)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"peak_bytes": peak, "record_bytes": len(text), "page_bytes": len(page)}))
+    print(json.dumps({"peak_bytes": peak_resident_bytes(), "record_bytes": len(text), "page_bytes": len(page)}))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,11 @@ def resident_bytes() -> int:
     return _resident_bytes("VmRSS")
 
 
+def peak_resident_bytes() -> int:
+    """Return how much memory this process has held at most; what its parent held does not count."""
+    return _resident_bytes("VmHWM")
+
+
 def _rise_of(module: str, function: str, settings: dict[str, Any]) -> int:
     call = getattr(importlib.import_module(module), function)(**settings)
     _forget_peak()
