@@ -31,8 +31,9 @@ from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
-from limbeck.training.run import FitResult, TrainingRun, do_steps
+from limbeck.training.run import FitResult, TrainingRun
 from limbeck.training.runtime import Runtime
+from limbeck.training.steps import do_steps
 
 
 @dataclass(frozen=True, eq=False)

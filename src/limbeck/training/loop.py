@@ -26,9 +26,10 @@ from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.ranked import check_alike
-from limbeck.training.run import FitResult, TrainingRun, do_steps
+from limbeck.training.run import FitResult, TrainingRun
 from limbeck.training.runtime import Runtime
 from limbeck.training.share import Part
+from limbeck.training.steps import do_steps
 
 CHECKPOINT_SECONDS = 60.0
 

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from limbeck.training.checks import batches_of_pass, check_labels, check_teacher
 from limbeck.training.evaluate import evaluate
 from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
-from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.kernel_layout import lay_out_kernels
 from limbeck.training.progress import Progress
 from limbeck.training.ranked import GradientSum, check_divisible, check_shareable, whole_counts
@@ -35,6 +33,7 @@ from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
 from limbeck.training.share import Share, share_of
 from limbeck.training.state import TrainingState
+from limbeck.training.steps import end_epoch, show_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,32 +214,19 @@ class TrainingRun:
                 kept=f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else "",
             )
         if meter.recent:
-            clock = state.clock
-            clock.tick()
-            speed = clock.speed(meter.num_samples)
-            self.progress.advance(state.step, meter.recent, samples_per_second=speed, data_wait=clock.wait_fraction)
+            show_steps(state, self.progress, num_samples=meter.num_samples)
             rate = state.updates.learning_rate
             self.events.write("steps", self.name, step=state.step, losses=meter.recent, learning_rate=rate)
 
     def _end_epoch(self) -> None:
         self.read_losses()
-        state, meter, clock = self.state, self.state.meter, self.state.clock
-        speed, wait_fraction = clock.speed(meter.num_samples), clock.wait_fraction  # without the validation
-        validation = self._validate()
-        clock.tick()
-        record = EpochRecord(
-            epoch=state.step // self.steps_per_epoch,
-            step=state.step,
-            learning_rate=state.updates.learning_rate,
-            elapsed_seconds=clock.elapsed_seconds,
-            samples_per_second=speed,
-            data_wait_fraction=wait_fraction,
-            train=meter.epoch_means(),
-            validation=validation,
+        state, meter = self.state, self.state.meter
+        record, validation = end_epoch(
+            state, self._validate, steps_per_epoch=self.steps_per_epoch, num_samples=meter.num_samples
         )
+        record = replace(record, train=meter.epoch_means(), validation=validation)
         state.selection.take(record, state.updates.copy_evaluated_weights)
         meter.reset()
-        clock.begin_epoch()
         state.done = state.step >= self.num_steps or state.selection.has_stopped
         self.events.write("epoch", self.name, **asdict(record))
         self.progress.epoch(record)
@@ -273,33 +259,3 @@ class TrainingRun:
             num_steps=state.step,
             elapsed_seconds=state.clock.elapsed_seconds,
         )
-
-
-def do_steps(
-    runs: Sequence[TrainingRun],
-    step: Callable[[Batch], None],
-    *,
-    save: Callable[[], None],
-    stop: StopRequest,
-    checkpoint_seconds: float,
-    name: str,
-) -> None:
-    """Take step after step on the first run's batches until it is done, saving now and then.
-
-    Raises:
-        TrainingInterrupted: ``stop`` was made; all was saved.
-    """
-    first, saved_at = runs[0], time.perf_counter()
-    for batch in first.state.clock.time_waits(first.batches()):
-        step(batch)
-        if first.state.done:
-            return
-        is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= checkpoint_seconds
-        is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
-        if is_stopped or is_due:
-            for run in runs:
-                run.read_losses()
-            save()
-            saved_at = time.perf_counter()
-        if is_stopped:
-            raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)

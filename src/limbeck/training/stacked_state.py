@@ -1,4 +1,4 @@
-"""Losses of a stack of networks, kept on the device and read once in a window of steps."""
+"""What changes in a stack of networks from step to step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,47 @@ import torch
 from torch import Tensor
 
 from limbeck.records import EpochRecord
+from limbeck.settings import TrainConfig
+from limbeck.training.clock import Clock
 from limbeck.training.loss_meter import LABELLED_PARTS, WINDOW_STEPS
+from limbeck.training.runtime import Runtime
+from limbeck.training.selection import Selection, Weights
+from limbeck.training.stacked_networks import StackedNetworks
+from limbeck.training.updates import WeightUpdates
+
+
+class StackedState:
+    """The networks with their optimiser, the losses of the current epoch, each one's selected weights and the time.
+
+    Args:
+        networks: what is trained.
+        recipe: optimiser, schedule, averaging, clipping and patience, of all.
+        runtime: device and precision.
+        part_names: of the objectives' losses.
+        num_steps: of the whole run.
+    """
+
+    def __init__(
+        self,
+        networks: StackedNetworks,
+        *,
+        recipe: TrainConfig,
+        runtime: Runtime,
+        part_names: Sequence[str],
+        num_steps: int,
+    ) -> None:
+        count = networks.num_networks
+        self.updates = WeightUpdates(networks.module, recipe=recipe, runtime=runtime, num_steps=num_steps, stack_axes=1)
+        self.meter = StackedLossMeter(("total", *part_names), num_networks=count, device=runtime.device)
+        self.selections = [Selection(patience_epochs=recipe.patience_epochs) for _ in range(count)]
+        self.last_weights: list[Weights] = [{} for _ in range(count)]
+        self.clock = Clock()
+        self.done = False
+
+    @property
+    def step(self) -> int:
+        """How many steps were taken."""
+        return self.updates.step
 
 
 class StackedLossMeter:

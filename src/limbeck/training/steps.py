@@ -1,0 +1,124 @@
+"""What every training does around its steps, whatever a step is: batches, stops, checkpoints, progress, epochs.
+
+``fit`` and ``fit_cohort`` bring a :class:`limbeck.training.run.TrainingRun` for each network, ``fit_stacked`` one run
+for a whole stack.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from limbeck.ranks.group import Ranks
+from limbeck.records import EpochRecord
+from limbeck.training.clock import Clock
+from limbeck.training.interrupt import StopRequest, TrainingInterrupted
+from limbeck.training.progress import Progress
+from limbeck.training.updates import WeightUpdates
+
+BatchT = TypeVar("BatchT")
+BatchT_co = TypeVar("BatchT_co", covariant=True)
+Validated = TypeVar("Validated")
+
+
+class StepState(Protocol):
+    """What changes from step to step, as far as the loop looks at it."""
+
+    clock: Clock
+    updates: WeightUpdates
+    meter: Any  # a loss meter, of one network or of a stack
+    done: bool
+
+    @property
+    def step(self) -> int:
+        """How many steps were taken."""
+
+
+class SteppedRun(Protocol[BatchT_co]):
+    """A training that :func:`do_steps` takes step by step."""
+
+    @property
+    def state(self) -> StepState:
+        """What changes from step to step."""
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where the state is kept."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together."""
+
+    def batches(self) -> Iterator[BatchT_co]:
+        """Yield the batches from the current step on, without an end."""
+
+    def read_losses(self) -> None:
+        """Bring the losses of the last steps to the host; raise TrainingDiverged where one is not finite."""
+
+
+def do_steps(
+    runs: Sequence[SteppedRun[BatchT]],
+    step: Callable[[BatchT], None],
+    *,
+    save: Callable[[], None],
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    name: str,
+) -> None:
+    """Take step after step on the first run's batches until it is done, saving now and then.
+
+    Raises:
+        TrainingInterrupted: ``stop`` was made; all was saved.
+    """
+    first, saved_at = runs[0], time.perf_counter()
+    for batch in first.state.clock.time_waits(first.batches()):
+        step(batch)
+        if first.state.done:
+            return
+        is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= checkpoint_seconds
+        is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
+        if is_stopped or is_due:
+            for run in runs:
+                run.read_losses()
+            save()
+            saved_at = time.perf_counter()
+        if is_stopped:
+            raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
+
+
+def show_steps(state: StepState, progress: Progress, *, num_samples: int) -> None:
+    """Show the losses that were read last, at the speed of ``num_samples`` in this epoch so far."""
+    state.clock.tick()
+    progress.advance(
+        state.step,
+        state.meter.recent,
+        samples_per_second=state.clock.speed(num_samples),
+        data_wait=state.clock.wait_fraction,
+    )
+
+
+def end_epoch(
+    state: StepState, validate: Callable[[], Validated], *, steps_per_epoch: int, num_samples: int
+) -> tuple[EpochRecord, Validated]:
+    """Validate, and return the epoch's record, without losses, beside what was measured.
+
+    Its speed is that of training: the time of the validation counts in ``elapsed_seconds`` alone.
+    """
+    clock = state.clock
+    speed, wait_fraction = clock.speed(num_samples), clock.wait_fraction
+    validated = validate()
+    clock.tick()
+    record = EpochRecord(
+        epoch=state.step // steps_per_epoch,
+        step=state.step,
+        learning_rate=state.updates.learning_rate,
+        elapsed_seconds=clock.elapsed_seconds,
+        samples_per_second=speed,
+        data_wait_fraction=wait_fraction,
+        train={},
+        validation={},
+    )
+    clock.begin_epoch()
+    return record, validated
