@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -149,6 +150,17 @@ def near_names(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
         ['digits']
     """
     return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def shortened(names: Collection[str], *, most: int = 8) -> str:
+    """Return the first names, and how many more there are.
+
+    Example:
+        >>> shortened(["a", "b", "c", "d"], most=2)
+        'a, b and 2 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(itertools.islice(names, most)) + more
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:

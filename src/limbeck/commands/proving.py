@@ -22,7 +22,7 @@ from limbeck.distillation.run_directory import (
     SEARCH_JOURNAL,
     dump_config,
 )
-from limbeck.errors import LimbeckError, ModelError, RecordError
+from limbeck.errors import LimbeckError, ModelError, RecordError, shortened
 from limbeck.models import check_saved
 from limbeck.records import RunRecord, check_seal, hash_file, parse_finite
 from limbeck.records.export_record import EXPORT_FILE, read_export
@@ -92,13 +92,14 @@ def prove(path: Path) -> Iterator[Check]:
             expected="a folder that limbeck has written",
         )
     if proof.unchecked:
-        yield Check("without a checksum", f"{counted(len(proof.unchecked), 'file')}: {_listed(proof.unchecked)}")
+        names = shortened(proof.unchecked, most=MOST_LISTED)
+        yield Check("without a checksum", f"{counted(len(proof.unchecked), 'file')}: {names}")
     if proof.num_partial:
         yield Check("half-written", f"{counted(proof.num_partial, 'file or folder')}, which count for nothing")
     if proof.damaged:
         first = next(iter(proof.damaged.values()))
         raise RecordError(
-            f"{path} is damaged: {_listed(list(proof.damaged))}.",
+            f"{path} is damaged: {shortened(proof.damaged, most=MOST_LISTED)}.",
             received=first.fact if first.received is None else f"{first.fact} {first.received}",
             expected="what was written",
             remedy=first.remedy or "take it from a backup, or make it again",
@@ -282,10 +283,6 @@ def _json(path: Path) -> Found | None:
     if path.name.endswith(SUFFIX) and not folder.is_dir():
         raise RecordError(f"{folder} is missing, whose files {path.name} lists.")
     return f"{content.get('format')}, as written", set()
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" * (len(names) > MOST_LISTED))
 
 
 _BY_NAME: dict[str, Callable[[Path], Found | None]] = {

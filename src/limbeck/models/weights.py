@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.bounds import require_honest_zip, require_plain_file
-from limbeck.errors import ModelError
+from limbeck.errors import ModelError, shortened
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _NESTS = ("state_dict", "model_state_dict", "model")
@@ -141,7 +141,7 @@ def load_state(module: nn.Module, content: Mapping[str, Any], *, source: str) ->
         raise ModelError(
             f"The weights in {source} do not fit the model.",
             received="; ".join(
-                _listed(what, names)
+                _counted(what, names)
                 for what, names in (("missing", missing), ("unexpected", unexpected), ("other shape", differing))
                 if names
             ),
@@ -256,7 +256,7 @@ def _find_state_dict(content: Mapping[str, Any], source: str, depth: int = 0) ->
         if not isinstance(value, Tensor) and not str(name).endswith("_extra_state")
     ]
     if odd or not content:
-        raise _no_state_dict(source, _listed("no tensors under", odd) if odd else "nothing")
+        raise _no_state_dict(source, _counted("no tensors under", odd) if odd else "nothing")
     return dict(content)
 
 
@@ -277,6 +277,5 @@ def _without_prefixes(state: dict[str, Any], *, expected: Iterable[str]) -> dict
     return state
 
 
-def _listed(what: str, names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)} {what}: {', '.join(names[:_LISTED])}{more}"
+def _counted(what: str, names: list[str]) -> str:
+    return f"{len(names)} {what}: {shortened(names, most=_LISTED)}"

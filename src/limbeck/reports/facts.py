@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck.errors import shortened
 from limbeck.records import DataRecord, RunRecord
 from limbeck.reports.confusions import most_confused_pairs
 from limbeck.reports.html_table import HtmlTable
@@ -116,8 +117,7 @@ def network_table(record: RunRecord, summary: RunSummary) -> HtmlTable:
 
 def data_facts(data: DataRecord) -> list[tuple[str, str]]:
     """Return name and counts of the data set as (term, text)."""
-    classes = printable(", ".join(data.class_names[:20]), limit=200)
-    more = f" and {len(data.class_names) - 20} more" if len(data.class_names) > 20 else ""
+    classes = shortened([printable(name) for name in data.class_names], most=20)
     unlabelled = data.num_train - data.num_labelled
     return [
         ("data set", data.name),
@@ -125,7 +125,7 @@ def data_facts(data: DataRecord) -> list[tuple[str, str]]:
         ("validation samples", f"{data.num_validation:,}" if data.num_validation else "none"),
         ("test samples", f"{data.num_test:,}"),
         ("shape of a sample", " × ".join(map(str, data.input_shape)) or "scalar"),
-        ("classes", f"{len(data.class_names)}: {classes}{more}" if data.class_names else MISSING),
+        ("classes", f"{len(data.class_names)}: {classes}" if data.class_names else MISSING),
         ("fingerprint of the training split", data.fingerprint or MISSING),
     ]
 
@@ -220,7 +220,7 @@ def _microseconds(seconds: float) -> str:
 
 def _joined(texts: Any) -> str:
     different = list(dict.fromkeys(printable(text) for text in texts))
-    return ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
+    return shortened(different, most=3)
 
 
 def _range(numbers: list[int]) -> str:

@@ -1,6 +1,6 @@
 """Teachers: ``(ids, inputs, view) -> SoftTargets``, in eval mode, frozen, without autograd, unchanged by a run."""
 
-from limbeck.teachers.class_map import ClassMap, MappedTeacher, classes_of_members, over_classes
+from limbeck.teachers.class_map import ClassMap
 from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_store
 from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import EnsembleTeacher, PooledTargets, check_weights
@@ -9,6 +9,7 @@ from limbeck.teachers.exported import exported_teacher, load_exported
 from limbeck.teachers.feature_teacher import FeatureTeacher
 from limbeck.teachers.from_store import StoreTeacher, pool_stored, store_teacher
 from limbeck.teachers.function import FunctionTeacher
+from limbeck.teachers.mapped import MappedTeacher, classes_of_members, over_classes
 from limbeck.teachers.memory import collect_logits, gives_logits
 from limbeck.teachers.module import ModuleTeacher
 from limbeck.teachers.onnx_file import onnx_teacher

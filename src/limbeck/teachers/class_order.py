@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from limbeck.errors import TeacherError
+from limbeck.errors import TeacherError, shortened
 from limbeck.targets import DenseTargets
 
 
@@ -47,8 +47,8 @@ class ClassOrder:
         if len(set(known)) != len(known) or sorted(self.class_names) != sorted(known):
             raise TeacherError(
                 f"The teacher {self._teacher} knows other classes than the data.",
-                received=_listed(self.class_names),
-                expected=_listed(known),
+                received=shortened(self.class_names),
+                expected=shortened(known),
                 remedy="give a teacher of these classes, or the data's class names",
             )
         self._columns = torch.tensor([self.class_names.index(name) for name in known])
@@ -58,8 +58,3 @@ class ClassOrder:
         if self._columns is None:
             return targets
         return DenseTargets(targets.logits.index_select(-1, self._columns.to(targets.logits.device)))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more

@@ -30,7 +30,7 @@ from limbeck.targets.writer import (
     shard_is_complete,
     write_manifest,
 )
-from limbeck.teachers.class_map import classes_of_members
+from limbeck.teachers.mapped import classes_of_members
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
 from limbeck.teachers.positions import padded_positions
 from limbeck.teachers.precision import Forward
