@@ -80,9 +80,9 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple
     summary = summarise(values)
     if summary.spread is None:
         return None
-    from scipy.stats import t as student_t  # scipy is slow to import and only needed here
+    from scipy.special import stdtrit  # slow to import and only needed here; what scipy.stats.t.ppf calls
 
-    half = float(student_t.ppf((1 + confidence) / 2, summary.count - 1)) * summary.spread / math.sqrt(summary.count)
+    half = float(stdtrit(summary.count - 1, (1 + confidence) / 2)) * summary.spread / math.sqrt(summary.count)
     return summary.mean - half, summary.mean + half
 
 

@@ -29,6 +29,27 @@ PARAMETERS = {"teacher": 1_238_730, "baseline": 79_510, "distilled": 79_510, "st
 LATENCY = {"teacher": 412e-6, "baseline": 61e-6, "distilled": 61.4e-6, "student": 61e-6}
 
 
+DRAWING_FILES = (  # whose tests look at figures, and one for each kind of run
+    "test_distill_fuse.py",
+    "test_distill_mutual.py",
+    "test_distill_self.py",
+    "test_notebook.py",
+    "test_tasks.py",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave figures out of the reports of runs, where they take longer than the run and nobody looks at them."""
+    name = request.path.name
+    if name in DRAWING_FILES or name.startswith(("test_report", "test_results")):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.reports.html.draw_figures", lambda record, summary: {})
+        yield
+
+
 @pytest.fixture(scope="session")
 def teacher_kinds() -> Any:
     """The module beside the contracts that makes teachers of every kind, and imports libraries as they are here."""

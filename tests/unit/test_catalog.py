@@ -77,6 +77,12 @@ def test_digits_are_bytes_with_a_fixed_test_split():
     assert int(counts.max() - counts.min()) <= 2
 
 
+def test_digits_of_a_scikit_learn_that_keeps_them_elsewhere_are_the_same(monkeypatch):
+    usual = load_data("digits").train
+    monkeypatch.setattr("limbeck.data.digits.FILE", "datasets/moved.csv.gz")
+    assert load_data("digits").train.fingerprint == usual.fingerprint
+
+
 def test_validation_fraction():
     none = load_data("digits", validation_fraction=0)
     assert none.validation is None

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,6 +24,7 @@ from limbeck.data.cifar import (
     load_cifar,
 )
 from limbeck.data.decoded import read_decoded, write_decoded
+from limbeck.data.digits import load_digits
 from limbeck.data.downloads import cache_folder, download, find_file, missing
 from limbeck.data.from_arrays import as_samples
 from limbeck.data.hub import load_hf
@@ -190,18 +190,6 @@ def _load_path(name: str, image_size: int | None, label_column: str | None, exif
     )
 
 
-def _load_digits(_: bool) -> Splits:
-    """scikit-learn's 8x8 digits: values 0 .. 16 become 0 .. 255; a fixed stratified fifth is the test split."""
-    from sklearn.datasets import load_digits  # slow to import
-
-    bunch = load_digits()
-    images = torch.from_numpy((bunch.images * (255 / 16) + 0.5).astype(np.uint8))[:, None]
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    whole = Samples("digits", torch.arange(len(images)), images, labels, tuple("0123456789"))
-    train, test = hold_out(whole, fraction=0.2, seed=0)
-    return _renamed(Splits(train, None, test), "digits")
-
-
 def _load_cifar(name: str, archives: tuple[CifarArchive, ...], folder_archive: str, may_download: bool) -> Splits:
     """The first archive that is here, binary or pickled, then a folder of images, else a download of the binary one."""
     names = [archive.file_name for archive in archives]
@@ -234,7 +222,10 @@ def _load_tiny_imagenet(_: bool) -> Splits:
 
 
 CATALOG: dict[str, Entry] = {
-    "digits": Entry("1,797 handwritten digits, 8x8 grey, 10 classes; comes with scikit-learn", _load_digits),
+    "digits": Entry(
+        "1,797 handwritten digits, 8x8 grey, 10 classes; comes with scikit-learn",
+        lambda _: _renamed(load_digits(), "digits"),
+    ),
     "mnist": Entry("70,000 handwritten digits, 28x28 grey, 10 classes", lambda fetch: load_idx_set(MNIST, fetch=fetch)),
     "fashion-mnist": Entry(
         "70,000 pieces of clothing, 28x28 grey, 10 classes", lambda fetch: load_idx_set(FASHION_MNIST, fetch=fetch)
