@@ -40,3 +40,9 @@ record zhang2018-mutual zhang2018-mutual --set data=cifar100 --set network=resne
   --set num_train=0 --set recipe.num_epochs=200
 record zhang2019-self zhang2019-self --set data=cifar100 --set network=resnet56 --set num_train=0 \
   --set recipe.num_epochs=200
+# Section 3's teacher as the paper trained it, 3,000 epochs of SGD, but in batches of 500 and at a tenth of the rate.
+record hinton2015-mnist hinton2015-mnist \
+  --set teacher=mlp:widths=1200x1200,input_dropout=0.2,hidden_dropout=0.5,max_norm=3.87 \
+  --set teacher_recipe.num_epochs=3000 --set teacher_recipe.batch_size=500 --set teacher_recipe.optimiser=sgd \
+  --set teacher_recipe.learning_rate=0.01 --set teacher_recipe.schedule=exponential \
+  --set teacher_recipe.momentum=0.99 --set teacher_recipe.momentum_start=0.5 --set teacher_recipe.nesterov=false

@@ -43,7 +43,7 @@ OF_MNIST = [
     "hinton2015-mnist-beyond",
     "zhang2018-mutual-mnist",
 ]
-OF_DIGITS = ["zhang2018-mutual-digits"]
+OF_DIGITS = ["zhang2018-mutual-digits", "zhang2019-self-digits"]
 OF_CIFAR = ["cifar10-vgg-student", "tian2020-cifar100", "zhang2018-mutual", "zhang2019-self"]
 CIFAR = DATA.parent / "cifar10-jpeg.tar.gz"
 needs_cifar = pytest.mark.skipif(

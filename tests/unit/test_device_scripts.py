@@ -58,7 +58,7 @@ def test_the_records_for_a_gpu_name_recipes_and_settings_that_exist():
     outs = [command[command.index("--out") + 1] for command in commands]
     assert len(set(outs)) == len(outs) >= 4
     for command in commands:
-        assignments = [command[place + 1].split("=") for place, word in enumerate(command) if word == "--set"]
+        assignments = [command[place + 1].split("=", 1) for place, word in enumerate(command) if word == "--set"]
         settings = load_recipe(command[2]).Settings()
         values: dict[str, object] = {}
         for key, value in assignments:

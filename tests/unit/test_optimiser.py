@@ -162,3 +162,20 @@ def test_every_optimiser_goes_on_from_a_checkpoint_to_the_bit(optimiser):
         step(again, number)
     assert torch.equal(again.module.weight, through.module.weight)
     assert torch.equal(again.module.bias, through.module.bias)
+
+
+def test_a_momentum_that_rises_steps_as_written_by_hand():
+    # v <- m v + g, w <- w - r (1 - m) / (1 - 0.8) v, with m = 0.2, 0.5, 0.8, 0.8
+    recipe = dataclasses.replace(
+        RECIPE, momentum=0.8, momentum_start=0.2, momentum_rise_fraction=0.5, nesterov=False, schedule="constant",
+        learning_rate=0.1,
+    )  # fmt: skip
+    network = nn.Linear(1, 1, bias=False)
+    state = WeightUpdates(network, recipe=recipe, runtime=Runtime(torch.device("cpu"), "fp32"), num_steps=4)
+    weight, velocity = network.weight.item(), 0.0
+    for momentum_now in (0.2, 0.5, 0.8, 0.8):
+        network.weight.grad = torch.ones_like(network.weight)
+        state.update()
+        velocity = momentum_now * velocity + 1.0
+        weight -= 0.1 * (1 - momentum_now) / (1 - 0.8) * velocity
+        assert network.weight.item() == pytest.approx(weight)

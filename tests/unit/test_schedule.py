@@ -1,4 +1,4 @@
-"""learning_rate_at follows its formulas; a TrainConfig refuses what cannot be trained with."""
+"""learning_rate_at and momentum_at follow their formulas; a TrainConfig refuses what cannot be trained with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from limbeck.errors import InvalidValue, UnknownName
 from limbeck.training import TrainConfig
-from limbeck.training.schedule import learning_rate_at
+from limbeck.training.schedule import learning_rate_at, momentum_at
 
 
 def test_cosine_falls_from_the_peak_to_almost_zero():
@@ -43,6 +43,32 @@ def test_one_cycle_peaks_once_and_ends_far_below_its_start():
     assert rates[-1] < 1e-3
 
 
+def test_exponential_falls_by_one_factor_a_step_to_what_is_left_in_the_end():
+    recipe = TrainConfig(learning_rate=2.0, schedule="exponential", exponential_end=0.01)
+    rates = [learning_rate_at(recipe, step, 100) for step in range(100)]
+    assert rates[0] == 2.0
+    assert rates[50] == pytest.approx(0.2)
+    factors = [later / earlier for earlier, later in itertools.pairwise(rates)]
+    assert factors == pytest.approx([0.01**0.01] * 99)
+
+
+def test_the_schedule_of_the_first_dropout_networks():
+    # arXiv:1207.0580, appendix A.1: rate 10 x 0.998^epoch, momentum 0.5 to 0.99 in 500 of 3,000 epochs, times 1 - m.
+    recipe = TrainConfig(
+        learning_rate=10 * (1 - 0.99), momentum=0.99, momentum_start=0.5, momentum_rise_fraction=500 / 3000,
+        schedule="exponential", exponential_end=0.998**3000, nesterov=False,
+    )  # fmt: skip
+    for epoch in (0, 100, 499, 500, 2999):
+        momentum = min(0.99, 0.5 + 0.49 * epoch / 500)
+        assert momentum_at(recipe, epoch, 3000) == pytest.approx(momentum)
+        assert learning_rate_at(recipe, epoch, 3000) == pytest.approx(10 * 0.998**epoch * (1 - momentum))
+
+
+def test_without_sgd_the_momentum_leaves_the_rate_alone():
+    recipe = TrainConfig(optimiser="adamw", learning_rate=0.1, schedule="constant", momentum=0.99, momentum_start=0.5)
+    assert learning_rate_at(recipe, 0, 100) == 0.1
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -52,6 +78,10 @@ def test_one_cycle_peaks_once_and_ends_far_below_its_start():
         {"learning_rate": math.nan},
         {"weight_decay": -1.0},
         {"momentum": 1.0},
+        {"momentum_start": 1.0},
+        {"momentum_rise_fraction": 1.1},
+        {"exponential_end": 0.0},
+        {"momentum": 0.9, "momentum_start": 0.0, "nesterov": True},
         {"ema_decay": 1.0},
         {"clip_norm": 0.0},
         {"warmup_fraction": 1.0},

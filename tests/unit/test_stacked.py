@@ -88,6 +88,7 @@ def compare(objectives, *, seeds=SEEDS, recipe=None, make=mlp, train=None, views
         {},
         {"momentum": 0.0, "nesterov": False, "schedule": "constant", "weight_decay": 0.1},
         {"optimiser": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "schedule": "one_cycle"},
+        {"momentum": 0.95, "momentum_start": 0.5, "schedule": "exponential"},
         {"clip_norm": 0.3, "schedule": "step", "warmup_fraction": 0.2},
         {"ema_decay": 0.8},
         {"accumulation_steps": 3},

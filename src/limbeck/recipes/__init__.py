@@ -94,6 +94,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.zhang2019_self",
         "Be Your Own Teacher on CIFAR: early exits by self-distillation, by labels alone, and the plain network.",
     ),
+    "zhang2019-self-digits": (
+        "limbeck.recipes.zhang2019_self_digits",
+        "Be Your Own Teacher where networks fit: few labelled digits, exits' weights chosen on validation images.",
+    ),
 }
 
 

@@ -1,14 +1,48 @@
-"""How fast networks learned, from the histories of their training."""
+"""How fast networks learned, and how well they fit in the end, from the histories of their training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork
+from limbeck.recipes.evaluation import predict
 from limbeck.reproduction import Figure, Series
 
 NUM_MARKS = 8
+LAST_PART = 0.2  # of the training, in which the loss should be flat
+
+
+def observe_fit(
+    experiment: Experiment,
+    condition: str,
+    seed: int,
+    networks: Sequence[TrainedNetwork],
+    samples: Samples,
+    *,
+    views: Views,
+) -> None:
+    """Record accuracy and loss on what was learned from, and by how much the loss still fell; means of networks.
+
+    They are "training_accuracy", "training_loss" (labels alone, last epoch) and "loss_still_fell" (in the last fifth).
+
+    Args:
+        experiment: where it is recorded.
+        condition: what the record calls the networks.
+        seed: of the condition.
+        networks: one or several, trained on labels, whatever else they learned from.
+        samples: what they learned from.
+        views: for their normalisation.
+    """
+    right = [predict(experiment, network, samples, views=views).accuracy for network in networks]
+    losses = [[epoch.train["hard"] for epoch in network.history] for network in networks]
+    ends = [loss[-1] for loss in losses]
+    fell = [loss[max(0, round((1 - LAST_PART) * len(loss)) - 1)] - loss[-1] for loss in losses]
+    for quantity, values, unit in (
+        ("training_accuracy", right, "fraction"), ("training_loss", ends, "nats"), ("loss_still_fell", fell, "nats")
+    ):  # fmt: skip
+        experiment.results.observe(condition, seed, quantity, sum(values) / len(values), unit)
 
 
 def draw_learning(

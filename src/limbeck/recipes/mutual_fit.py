@@ -17,12 +17,12 @@ from limbeck.distillation.trained import TrainedNetwork, pooled_teacher
 from limbeck.objectives import Distillation, HardLabels, MutualLearning
 from limbeck.recipes.cifar import augmented
 from limbeck.recipes.comparing import BySeed, mean_by_seed, observe_difference, observed
-from limbeck.recipes.evaluation import evaluate, predict
+from limbeck.recipes.evaluation import evaluate
+from limbeck.recipes.learning import observe_fit
 from limbeck.reproduction import Figure, Series
 from limbeck.training import TrainConfig
 
 GAIN = "accuracy_gained"
-LAST_PART = 0.2  # of the training, in which twins alone should be flat
 SHARES = 3  # of a pair's epochs: two teachers and their student have a third each
 STARTS_APART = 1000  # peers must not start alike
 RECIPE = TrainConfig(num_epochs=60, batch_size=32, learning_rate=0.1, schedule="one_cycle")
@@ -117,7 +117,8 @@ class MutualFit:
         """Measure how well networks fit, then read the test set with each of them and with ensembles."""
         for condition, by_seed in self.groups.items():
             for seed, networks in by_seed.items():
-                self._observe_fit(condition, seed, networks)
+                few = self.learned[seed]
+                observe_fit(self.experiment, condition, seed, networks, few, views=augmented(few, (), seed=0))
         for condition, by_seed in self.groups.items():
             for seed, networks in by_seed.items():
                 for number, network in enumerate(networks, start=1):
@@ -127,19 +128,6 @@ class MutualFit:
                 twins = self.groups["alone"][seed][: len(peers)]
                 self._evaluate(peers, f"{condition}_ensemble", seed)
                 self._evaluate(twins, f"alone_{len(peers)}_ensemble", seed)
-
-    def _observe_fit(self, condition: str, seed: int, networks: list[TrainedNetwork]) -> None:
-        """Record accuracy and loss on what was learned from, and by how much the loss still fell; means of members."""
-        few = self.learned[seed]
-        clean = augmented(few, (), seed=0)
-        right = [predict(self.experiment, network, few, views=clean).accuracy for network in networks]
-        losses = [[epoch.train["hard"] for epoch in network.history] for network in networks]
-        ends = [loss[-1] for loss in losses]
-        fell = [loss[max(0, round((1 - LAST_PART) * len(loss)) - 1)] - loss[-1] for loss in losses]
-        for quantity, values, unit in (
-            ("training_accuracy", right, "fraction"), ("training_loss", ends, "nats"), ("loss_still_fell", fell, "nats")
-        ):  # fmt: skip
-            self.experiment.results.observe(condition, seed, quantity, sum(values) / len(values), unit)
 
     def _evaluate(self, network: TrainedNetwork | list[TrainedNetwork], condition: str, seed: int) -> None:
         clean = augmented(self.learned[seed], (), seed=0)

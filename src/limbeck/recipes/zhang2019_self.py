@@ -18,8 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from limbeck.data import Samples
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.predictions import exit_conditions
+from limbeck.distillation.trained import TrainedNetwork
 from limbeck.models import exit_network
 from limbeck.objectives import HardLabels, SelfDistillation
 from limbeck.recipes.cifar import AUGMENTATIONS, SUBSET, augmented
@@ -27,6 +29,7 @@ from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.data import open_data
 from limbeck.recipes.early_exits import EarlyExits
 from limbeck.recipes.evaluation import evaluate, evaluate_exits, find_exit_costs, predict_exits
+from limbeck.recipes.exit_weights import choose_weight, train_seeds, weighted
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.training import TrainConfig
 
@@ -66,11 +69,13 @@ class Settings:
 
     data: str = "cifar10"  # paper: cifar100
     num_train: int = 10_000  # ours; training images, 0 for all that are not validation
-    num_validation: int = 5000  # ours; training images that choose the threshold
+    num_validation: int = 5000  # ours; training images that choose the threshold, and the exits' weight
+    num_labels: int = 0  # ours; of these, drawn anew by every seed; 0 for all
     network: str = "resnet:depth=14,width=0.5"  # ours; paper: ResNet-18 and others
     exits: tuple[str, ...] = ("layer1", "layer2")  # paper: behind each stage but the last
     recipe: TrainConfig = RECIPE  # ours; of all conditions
     objective: SelfDistillation = OBJECTIVE  # of published code, but for the hint
+    exit_weights: tuple[float, ...] = (1.0,)  # ours; factors of all exits' losses: validation chooses, for either way
     augmentations: tuple[str, ...] = AUGMENTATIONS  # ours
     thresholds: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)  # ours; tried on validation
     loss_allowed: float = 0.005  # ours; of validation accuracy, by leaving early
@@ -84,39 +89,21 @@ SMOKE = Settings(network="resnet:depth=8,width=0.25", recipe=replace(RECIPE, num
 def run(settings: Settings, experiment: Experiment) -> None:
     """Train all conditions, choose thresholds on validation, and read the test set with every exit."""
     images = open_data(
-        experiment,
-        settings.data,
-        held_out=settings.held_out,
-        num_train=settings.num_train,
+        experiment, settings.data, held_out=settings.held_out, num_train=settings.num_train,
         num_validation=settings.num_validation,
-    )
-    exits = exit_network(settings.network, settings.exits)
-    labels_alone = replace(settings.objective, hard_weight=1.0, soft_weight=0.0, hint_weight=0.0)
-    trained = [
-        experiment.train(
-            name, source, samples=images, objective=objective, recipe=settings.recipe,
-            views=augmented(images, settings.augmentations, seed=seed), seed=seed,
-        )
-        for seed in settings.seeds
-        for name, source, objective in (
-            ("plain", settings.network, HardLabels()),
-            ("supervision", exits, labels_alone),
-            ("self", exits, settings.objective),
-        )
-    ]  # fmt: skip
+    )  # fmt: skip
+    plain, with_exits = _train(settings, experiment, images)
     clean = augmented(images, (), seed=0)
-    on_the_way, alone = (find_exit_costs(experiment, trained[-1], alone=cut) for cut in (False, True))
+    on_the_way, alone = (find_exit_costs(experiment, with_exits[-1], alone=cut) for cut in (False, True))
     early = EarlyExits.of(settings.thresholds, on_the_way, alone)
-    with_exits = [network for network in trained if network.role != "plain"]
     chosen = [
         early.chosen(
             predict_exits(experiment, network, experiment.validation, views=clean), loss_allowed=settings.loss_allowed
         )
         for network in with_exits
     ]
-    for network in trained:
-        if network.role == "plain":
-            evaluate(experiment, network, condition="plain", seed=network.seed, views=clean)
+    for network in plain:
+        evaluate(experiment, network, condition="plain", seed=network.seed, views=clean)
     for network, threshold in zip(with_exits, chosen, strict=True):
         seed = network.seed or 0
         found = evaluate_exits(experiment, network, condition=network.role, seed=seed, views=clean)
@@ -136,6 +123,23 @@ def run(settings: Settings, experiment: Experiment) -> None:
             observe_gain(experiment, f"self_{place}", other, quantity=quantity, what=what)
     _draw(experiment, places)
     early.draw(experiment, {"supervision": "deep supervision", "self": "self-distillation"})
+
+
+def _train(
+    settings: Settings, experiment: Experiment, images: Samples
+) -> tuple[list[TrainedNetwork], list[TrainedNetwork]]:
+    """Return the plain networks, and those with exits at the weight that is best on validation, way by way."""
+    train = partial(
+        train_seeds, experiment, images=images, num_labels=settings.num_labels, recipe=settings.recipe,
+        augmentations=settings.augmentations, seeds=settings.seeds,
+    )  # fmt: skip
+    exits, clean = exit_network(settings.network, settings.exits), augmented(images, (), seed=0)
+    labels_alone = replace(settings.objective, hard_weight=1.0, soft_weight=0.0, hint_weight=0.0)
+    chosen: list[TrainedNetwork] = []
+    for name, objective in (("supervision", labels_alone), ("self", settings.objective)):
+        tried = {weight: train(name, exits, weighted(objective, weight)) for weight in settings.exit_weights}
+        chosen += tried[choose_weight(experiment, name, tried, views=clean)]
+    return train("plain", settings.network, HardLabels()), chosen
 
 
 def _draw(experiment: Experiment, places: list[str]) -> None:

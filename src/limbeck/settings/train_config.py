@@ -13,7 +13,7 @@ from limbeck.settings.checking import check
 from limbeck.settings.setting import Count, Fraction, FractionBelowOne, Positive, Setting
 
 Optimiser = Literal["sgd", "adamw", "lion"]
-Schedule = Literal["constant", "cosine", "one_cycle", "step"]
+Schedule = Literal["constant", "cosine", "exponential", "one_cycle", "step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,18 @@ class TrainConfig:
     optimiser: Annotated[Optimiser, Setting("Optimiser of every network trained.", "training")] = "sgd"
     learning_rate: Annotated[Positive, Setting("Learning rate at the schedule's peak.", "training")] = 0.05
     momentum: Annotated[FractionBelowOne, Setting("Momentum of sgd.", "training")] = 0.9
+    momentum_start: Annotated[
+        FractionBelowOne | None,
+        Setting(
+            "Momentum of sgd at the first step, from where it rises linearly; the rate then counts times "
+            "(1 - m) / (1 - momentum).",
+            "training",
+            unset="momentum",
+        ),
+    ] = None
+    momentum_rise_fraction: Annotated[
+        Fraction, Setting("Fraction of all steps in which momentum_start rises to momentum.", "training")
+    ] = 1 / 6
     nesterov: Annotated[bool, Setting("Nesterov momentum for sgd.", "training")] = True
     weight_decay: Annotated[
         float, Ge(0), Setting("Weight decay of matrices and kernels; biases and norms have none.", "training")
@@ -61,6 +73,9 @@ class TrainConfig:
         Setting("Fractions of all steps at which schedule step lowers the rate.", "training", separator=","),
     ] = (0.5, 0.75)
     step_factor: Annotated[Positive, Setting("What schedule step multiplies the rate by.", "training")] = 0.1
+    exponential_end: Annotated[
+        Positive, Setting("What schedule exponential has multiplied the rate by in the end.", "training")
+    ] = 0.0025
     clip_norm: Annotated[
         Annotated[float, Gt(0)] | None, Setting("Largest L2 norm of the whole gradient.", "training", unset="no limit")
     ] = None
@@ -81,7 +96,6 @@ class TrainConfig:
                 received=f"accumulation_steps {self.accumulation_steps}, batch_size {self.batch_size}",
                 expected="accumulation_steps <= batch_size",
             )
-        if self.optimiser == "sgd" and self.nesterov and self.momentum == 0:
-            raise InvalidValue(
-                "Nesterov needs momentum.", received="momentum 0", expected="momentum > 0, or nesterov off"
-            )
+        if self.optimiser == "sgd" and self.nesterov and 0 in (self.momentum, self.momentum_start):
+            received = "momentum 0" if self.momentum == 0 else "momentum_start 0"
+            raise InvalidValue("Nesterov needs momentum.", received=received, expected="more than 0, or nesterov off")

@@ -12,7 +12,7 @@ from limbeck.settings import TrainConfig
 from limbeck.training.averaging import AveragedWeights
 from limbeck.training.optimiser import FLUSH_STEPS, build_optimiser, clip_each, flush_subnormal_state
 from limbeck.training.runtime import Runtime
-from limbeck.training.schedule import learning_rate_at
+from limbeck.training.schedule import learning_rate_at, momentum_at
 from limbeck.training.selection import Weights
 
 
@@ -58,6 +58,8 @@ class WeightUpdates:
         learning_rate = learning_rate_at(self.recipe, self.num_updates, self.num_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
+            if self.recipe.optimiser == "sgd":
+                group["momentum"] = momentum_at(self.recipe, self.num_updates, self.num_steps)
         self._clip()
         self.scaler.step(self.optimiser)
         was_taken = self._update_scale()
