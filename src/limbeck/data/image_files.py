@@ -56,7 +56,7 @@ class ImageFiles:
         self,
         paths: Sequence[str],
         relative_paths: Sequence[str],
-        num_bytes: Sequence[int],
+        num_bytes: Sequence[int] | np.ndarray[Any, Any],
         *,
         shape: tuple[int, int, int],
         image_size: int | None,
@@ -74,6 +74,7 @@ class ImageFiles:
 
     def __getitem__(self, positions: Tensor) -> Tensor:
         paths = [self.paths[position] for position in positions.tolist()]
+        self._require_listed_sizes(paths, self.num_bytes[positions.numpy()].tolist())
         images, _ = decode_all(
             paths,
             self.sample_shape,
@@ -85,7 +86,20 @@ class ImageFiles:
 
     def raw_items(self, positions: Tensor, ids: Tensor, *, seed: int, view: int | None) -> list[Any]:
         """Return PIL images in RGB, of the size that the files have, for a user's own transform."""
-        return [open_rgb(self.paths[place], exif_orientation=self.exif_orientation) for place in positions.tolist()]
+        paths = [self.paths[place] for place in positions.tolist()]
+        self._require_listed_sizes(paths, self.num_bytes[positions.numpy()].tolist())
+        return [open_rgb(path, exif_orientation=self.exif_orientation) for path in paths]
+
+    def _require_listed_sizes(self, paths: list[str], sizes: list[int]) -> None:
+        """Raise DataError for a file that is no longer the one that was listed, as far as its size tells."""
+        for path, size in zip(paths, sizes, strict=True):
+            if (found := _num_bytes(path)) not in (size, 0):  # what is missing or empty is told by whoever reads it
+                raise DataError(
+                    f"{path} was changed after it was listed.",
+                    received=f"{found} bytes",
+                    expected=f"{size} bytes",
+                    remedy=f"touch {os.path.dirname(path)}, so that its files are listed anew, and start again",
+                )
 
     def content_digest(self, positions: Tensor) -> str:
         """Return SHA-256 of path and size of the files at ``positions``, and of the settings of decoding."""
@@ -93,8 +107,7 @@ class ImageFiles:
         digest = hashlib.sha256(f"image files {self.sample_shape} {self.image_size}{turned}\n".encode())
         sizes = self.num_bytes[positions.numpy()].tolist()
         for position, size in zip(positions.tolist(), sizes, strict=True):
-            path = self.relative_paths.relative(position)
-            digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+            digest.update(b"%b\0%d\n" % (self.relative_paths.encoded(position), size))
         return digest.hexdigest()
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from limbeck.bounds import memory_limit_bytes, require_image_memory, require_plain_file
-from limbeck.data.class_folders import check_classes, class_words, split_folders
-from limbeck.data.file_listing import Listing, folders_in, ids_of, list_files
+from limbeck.data.class_folders import check_classes, class_indices, class_words, split_folders
+from limbeck.data.file_listing import Listing, folders_in, ids_of
 from limbeck.data.image_files import (
     EXTENSIONS,
     ImageFiles,
@@ -21,6 +21,7 @@ from limbeck.data.image_files import (
     sizes_differ,
     unreadable,
 )
+from limbeck.data.kept_listing import list_or_recall
 from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
 from limbeck.data.sources import RawInputs
@@ -70,16 +71,16 @@ def load_image_folder(
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = root.resolve().name if name is None else name
     listings = {
-        split: list_files(folder, EXTENSIONS, what="images") for split, folder in split_folders(root, "images").items()
+        split: list_or_recall(folder, EXTENSIONS, what="images")
+        for split, folder in split_folders(root, "images").items()
     }
     classes = check_classes(root, listings, "images")
     settings = _Settings(image_size, memory_limit_bytes, exif_orientation)
     loaded = _load_inputs(listings, settings)
     shown = class_words(root, classes)
-    indices = {folder: index for index, folder in enumerate(classes)}
     parts: dict[str, Samples] = {}
     for split, listing in listings.items():
-        labels = torch.tensor([indices[folder] for folder in listing.classes])
+        labels = torch.from_numpy(class_indices(listing, classes))
         parts[split] = Samples(f"{name}/{split}", ids_of(listing), loaded[split], labels, shown)
     notes = _exif_notes(listings, exif_orientation)
     return Splits(parts["train"], parts.get("validation"), parts.get("test"), name=name, notes=notes)
@@ -97,7 +98,7 @@ def image_list(paths: Sequence[str | Path], image_size: int | None, *, exif_orie
     """
     table = PathTable(str(path) for path in paths)
     sizes = np.array([_num_bytes_of(path) for path in table], dtype=np.int64)
-    listing = Listing(table, table, sizes, [])
+    listing = Listing(table, table, sizes, (), np.empty(0, dtype=np.int32))
     return _load_inputs({"train": listing}, _Settings(image_size, DECODED_LIMIT_BYTES, exif_orientation))["train"]
 
 
@@ -151,7 +152,7 @@ def _load_inputs(listings: dict[str, Listing], settings: _Settings) -> dict[str,
         split: ImageFiles(
             item.paths,
             item.relative_paths,
-            item.num_bytes.tolist(),
+            item.num_bytes,
             shape=shape,
             image_size=image_size,
             exif_orientation=turn,
