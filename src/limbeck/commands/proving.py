@@ -14,6 +14,7 @@ from limbeck.data.decoded import EARLIER
 from limbeck.data.decoded import FORMAT as DECODED_FORMAT
 from limbeck.data.kept_listing import FORMAT as LISTING_FORMAT
 from limbeck.data.sealed_tensors import open_sealed_tensors
+from limbeck.data.shards.index import FORMAT as SHARD_FORMAT
 from limbeck.data.video.stored import check_clips
 from limbeck.distillation.codec import CHECKPOINT, LAST_WEIGHTS
 from limbeck.distillation.committee import COMMITTEE_FILE, read_committee
@@ -297,6 +298,7 @@ def _listed(names: list[str]) -> str:
 _CACHED = {  # what the folders of the cache hold, its format, and earlier ones
     "decoded": ("decoded data set", DECODED_FORMAT, EARLIER),
     "listings": ("list of files", LISTING_FORMAT, ()),
+    "shards": ("index of a tar file", SHARD_FORMAT, ()),
 }
 _BY_NAME: dict[str, Callable[[Path], Found | None]] = {
     RECORD_FILE: _record,

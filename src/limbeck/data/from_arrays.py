@@ -19,7 +19,7 @@ from limbeck.data.collate import Collate
 from limbeck.data.columns import is_weight, left_out, split_item
 from limbeck.data.data_set_labels import read_labels
 from limbeck.data.data_sets import DatasetInputs, read_item
-from limbeck.data.image_files import EXTENSIONS
+from limbeck.data.image_decoding import EXTENSIONS
 from limbeck.data.images import image_list
 from limbeck.data.loading import ReadSettings
 from limbeck.data.samples import Samples
