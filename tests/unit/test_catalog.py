@@ -532,7 +532,7 @@ def test_cifar10_by_name_finds_any_archive_and_decodes_it_once(folders, monkeypa
     monkeypatch.setattr(named_sets, "load_cifar", None)
     assert load_data("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
     (folders / "cache" / "cifar10" / binary.file_name).unlink()
-    monkeypatch.setattr(catalog, "load_cifar", cifar.load_cifar)
+    monkeypatch.setattr(named_sets, "load_cifar", cifar.load_cifar)
     assert load_data("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
 
 
