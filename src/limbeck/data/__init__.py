@@ -13,7 +13,7 @@ from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
 from limbeck.data.frames import Context, FrameWindows, by_utterance, frame_samples
 from limbeck.data.from_arrays import as_samples, as_splits, is_data_set_dict
-from limbeck.data.hub import load_hf
+from limbeck.data.hub import load_hf, load_tables
 from limbeck.data.image_archives import load_archive
 from limbeck.data.image_files import ImageFiles
 from limbeck.data.images import load_image_folder
@@ -97,6 +97,7 @@ __all__ = [
     "load_shards",
     "load_speech",
     "load_table",
+    "load_tables",
     "pad_collate",
     "require_classes",
     "unpack",

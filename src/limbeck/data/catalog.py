@@ -14,7 +14,7 @@ from torch import Tensor
 from limbeck.bounds import require_image_memory, require_memory, require_plain_file
 from limbeck.data.archives import is_archive
 from limbeck.data.from_arrays import as_samples
-from limbeck.data.hub import load_hf
+from limbeck.data.hub import load_hf, load_tables
 from limbeck.data.image_archives import load_archive
 from limbeck.data.images import load_image_folder
 from limbeck.data.named_sets import CATALOG
@@ -24,6 +24,7 @@ from limbeck.data.shards.loading import load_shards
 from limbeck.data.sources import position_chunks
 from limbeck.data.speech import SPEECH_PREFIX, load_speech
 from limbeck.data.splits import Splits, hold_out, parts_of, renamed, require_classes
+from limbeck.data.table_files import SUFFIXES
 from limbeck.data.tables import TABLE_SUFFIXES, load_table
 from limbeck.data.video.catalog import CLIP_SETS, ClipOptions, is_clips, load_clips
 from limbeck.errors import DataError, InvalidValue, require_fraction, unknown_name
@@ -62,11 +63,11 @@ def load_data(
     Args:
         name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
             one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
-            ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers, or
-            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; ``shards:PATTERN``, tar files in WebDataset's layout (see
-            :func:`load_shards`); ``clips:FOLDER``, a folder of clips; or ``speech:FOLDER``,
-            a speech corpus in Kaldi's style, ``speech:an4``, or ``speech:digits``: frames as samples, HMM states as
-            classes; see :func:`load_speech`.
+            ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers; or
+            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; ``shards:PATTERN``, tar files in WebDataset's layout
+            (:func:`load_shards`); ``parquet:PATTERN`` or ``arrow:PATTERN``, tables of any size (:func:`load_tables`);
+            ``clips:FOLDER``, a folder of clips; ``speech:FOLDER``, a speech corpus in Kaldi's style, ``speech:an4``,
+            or ``speech:digits``: frames as samples, HMM states as classes (:func:`load_speech`).
         image_size: resize images to this height and width; None leaves them.
         validation_fraction: of the training samples, held out (stratified) where there is no validation split; 0 for
             none.
@@ -127,7 +128,10 @@ def _load_path(name: str, image_size: int | None, label_column: str | None, exif
             exif_orientation=exif_orientation,
         )
     if name.startswith(HF_PREFIX):
-        return load_hf(name.removeprefix(HF_PREFIX), label_column=label_column)
+        return load_hf(name.removeprefix(HF_PREFIX), label_column=label_column, image_size=image_size)
+    kind, _, pattern = name.partition(":")
+    if kind in SUFFIXES:
+        return load_tables(kind, pattern, label_column=label_column, image_size=image_size)
     path = Path(name).expanduser()
     if not path.exists():
         if len(path.parts) > 1 or path.suffix:

@@ -17,7 +17,10 @@ NUM_PROBED = 256  # images that are read before training to learn their size
 
 
 class EncodedFiles(Protocol):
-    """Many image files by position; may be read in several threads and processes at once."""
+    """Many image files by position; may be read in several threads and processes at once.
+
+    Where ``reads_content_for_digest`` is there and true, up to 256 contents are part of the digest, too.
+    """
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -98,6 +101,10 @@ class EncodedImages:
         digest = hashlib.sha256(f"encoded images {self.sample_shape} {size}{turned}\n".encode())
         for start in range(0, len(positions), 1 << 16):
             digest.update(b"\n".join(self.files.identities(positions[start : start + (1 << 16)])) + b"\n")
+        if getattr(self.files, "reads_content_for_digest", False):
+            probed = positions[:: max(1, -(-len(positions) // NUM_PROBED))].tolist()
+            for one in self.files.read(probed):
+                digest.update(hashlib.sha256(one.content).digest())
         return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from limbeck.data.path_table import PathTable
 from limbeck.data.sample_keys import ids_of_keys
 from limbeck.data.samples import Samples
 from limbeck.data.shards.index import ShardIndex, index_shard
-from limbeck.data.shards.pattern import files_by_split, files_of
+from limbeck.data.shards.pattern import files_by_split, files_of, name_of_files
 from limbeck.data.splits import Splits
 from limbeck.errors import DataError
 
@@ -94,14 +93,14 @@ def load_shards(
         label_column: name of the field in ``.json``, where it is not called label or target.
         exif_orientation: see ``load_image_folder``.
         memory_limit_bytes: decode once, into memory, up to this size; beyond it, images are read on demand.
-        name: of the data set; by default from the first file's.
+        name: of the data set; by default from the pattern's.
     Raises:
         DataError: no file, one that is cut short or damaged, a sample without an image, one without a label where
             others have one, two of one key, images of different sizes.
         MissingPackage: an address without fsspec.
     """
     by_split = files_by_split(files_of(pattern, suffix=SUFFIX), pattern=pattern)
-    name = name or _name_of(by_split["train"][0])
+    name = name or name_of_files(pattern)
     indices: dict[str, list[ShardIndex]] = {}
     for split, paths in by_split.items():
         indices[split] = [index_shard(path, label_column=label_column) for path in paths]
@@ -179,7 +178,3 @@ def _word_labels(words: np.ndarray[Any, Any], class_names: tuple[str, ...], spli
     known = torch.from_numpy(words != "-1")
     labels[known] = as_labels(words[known.numpy()], int(known.sum()), class_names, split)[0]
     return labels
-
-
-def _name_of(path: str) -> str:
-    return PurePosixPath(path).name.split(".")[0].rstrip("-_0123456789") or "shards"

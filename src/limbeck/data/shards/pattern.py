@@ -125,3 +125,16 @@ def _split_of(path: str) -> str | None:
     *folders, name = path.split("/")
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_FOLDERS]
     return SPLIT_FOLDERS.get(words[0] if words else folders[-1].lower() if folders else "")
+
+
+def name_of_files(path: str) -> str:
+    """Return a data set's name from that of a file: its first word, without split and numbers.
+
+    Example:
+        >>> name_of_files("s3://data/imagenet-train-{000..146}.tar"), name_of_files("photos/")
+        ('imagenet', 'photos')
+    """
+    base = path.split("::")[0].rstrip("/").rpartition("/")[2].partition(".")[0]
+    words = [word for word in re.split(r"[^0-9A-Za-z]+", re.sub(r"\{.*?\}|\*", "", base)) if word]
+    kept = [word for word in words if word.lower() not in SPLIT_FOLDERS and not word.isdigit()]
+    return "-".join(kept) or "files"
