@@ -107,6 +107,23 @@ def opened(path: str) -> Iterator[IO[bytes]]:
         file.close()
 
 
+def read_addresses(addresses: Sequence[str], offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+    """Return a piece of the file at each address, all of one kind of address, fetched together.
+
+    Raises:
+        DataError: one that cannot be read, or is not as long as it should be.
+    """
+    system, _ = filesystem_of(addresses[0])
+    with trouble_told(addresses[0] if len(addresses) == 1 else f"{addresses[0]} and {len(addresses) - 1} more"):
+        found = system.cat_ranges(
+            [system._strip_protocol(address) for address in addresses],
+            list(offsets),
+            [offset + size for offset, size in zip(offsets, sizes, strict=True)],
+            on_error="raise",
+        )
+    return [_whole(bytes(piece), size, path) for piece, size, path in zip(found, sizes, addresses, strict=True)]
+
+
 class ByteFiles:
     """Reads pieces of several files. Each process opens files of its own, so that it may be forked and pickled.
 
@@ -156,17 +173,10 @@ class ByteFiles:
         sizes: Sequence[int],
         pieces: list[bytes],
     ) -> None:
-        system, _ = filesystem_of(self.paths[files[places[0]]])
         addresses = [self.paths[files[place]] for place in places]
-        with trouble_told(addresses[0]):
-            found = system.cat_ranges(
-                [system._strip_protocol(address) for address in addresses],
-                [offsets[place] for place in places],
-                [offsets[place] + sizes[place] for place in places],
-                on_error="raise",
-            )
-        for place, address, piece in zip(places, addresses, found, strict=True):
-            pieces[place] = _whole(bytes(piece), sizes[place], address)
+        found = read_addresses(addresses, [offsets[place] for place in places], [sizes[place] for place in places])
+        for place, piece in zip(places, found, strict=True):
+            pieces[place] = piece
 
     def _read_local(self, number: int, offset: int, size: int) -> bytes:
         if self._open is None or self._open.process != os.getpid():
@@ -210,6 +220,11 @@ class _Handles:
 def _whole(piece: bytes, size: int, path: str) -> bytes:
     if len(piece) != size:
         raise DataError(
-            f"{path} ends too early.", received=f"{len(piece)} bytes", expected=f"{size}", remedy="get the file again"
+            f"{path} gave {'more' if len(piece) > size else 'less'} than was asked for.",
+            received=f"{len(piece)} bytes",
+            expected=f"{size} bytes",
+            remedy="take a server that reads ranges, or copy the files here"
+            if len(piece) > size
+            else "get the file again; where it was replaced, start again",
         )
     return piece

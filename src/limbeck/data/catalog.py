@@ -13,12 +13,14 @@ from torch import Tensor
 
 from limbeck.bounds import require_image_memory, require_memory, require_plain_file
 from limbeck.data.archives import is_archive
+from limbeck.data.byte_files import is_address
 from limbeck.data.from_arrays import as_samples
 from limbeck.data.hub import load_hf, load_tables
 from limbeck.data.image_archives import load_archive
 from limbeck.data.images import load_image_folder
 from limbeck.data.named_sets import CATALOG
 from limbeck.data.npz import load_npz
+from limbeck.data.remote_folders import load_remote_folder
 from limbeck.data.samples import Samples
 from limbeck.data.shards.loading import load_shards
 from limbeck.data.sources import position_chunks
@@ -61,9 +63,10 @@ def load_data(
     cache (``LIMBECK_CACHE``, else the platform's), then downloaded and checked.
 
     Args:
-        name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
-            one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
-            ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers; or
+        name_or_path: a name (see :func:`data_set_names`), an image folder or the address of one, an archive (.tar.gz,
+            .tgz, .tar, .zip) of one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``,
+            ``validation_labels``, ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of
+            numbers; or
             ``hf:FOLDER_OR_NAME``, a Hugging Face data set; ``shards:PATTERN``, tar files in WebDataset's layout
             (:func:`load_shards`); ``parquet:PATTERN`` or ``arrow:PATTERN``, tables of any size (:func:`load_tables`);
             ``clips:FOLDER``, a folder of clips; ``speech:FOLDER``, a speech corpus in Kaldi's style, ``speech:an4``,
@@ -132,6 +135,8 @@ def _load_path(name: str, image_size: int | None, label_column: str | None, exif
     kind, _, pattern = name.partition(":")
     if kind in SUFFIXES:
         return load_tables(kind, pattern, label_column=label_column, image_size=image_size)
+    if is_address(name):
+        return load_remote_folder(name, image_size=image_size, exif_orientation=exif_orientation)
     path = Path(name).expanduser()
     if not path.exists():
         if len(path.parts) > 1 or path.suffix:
