@@ -22,7 +22,18 @@ import pytest
 import torch
 from PIL import Image
 
-from limbeck.data import as_samples, catalog, cifar, data_set_names, idx, load_archive, load_data, load_npz
+from limbeck.data import (
+    as_samples,
+    catalog,
+    cifar,
+    data_set_names,
+    idx,
+    image_archives,
+    load_archive,
+    load_data,
+    load_npz,
+    named_sets,
+)
 from limbeck.data.decoded import read_decoded, write_decoded
 from limbeck.data.downloads import cache_folder, download
 from limbeck.errors import DataError, InvalidValue, UnknownName
@@ -162,8 +173,8 @@ def test_archive_is_decoded_once(folders, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(catalog, "load_image_folder", fail)
-    monkeypatch.setattr(catalog, "unpack", fail)
+    monkeypatch.setattr(image_archives, "load_image_folder", fail)
+    monkeypatch.setattr(image_archives, "unpack", fail)
     second = load_data(archive)
     assert second.train.fingerprint == first.train.fingerprint
     assert second.test.fingerprint == first.test.fingerprint
@@ -519,15 +530,15 @@ def test_cifar10_by_name_finds_any_archive_and_decodes_it_once(folders, monkeypa
     pickled = pickled_archive(folders / "data")
 
     def entry(fetch: bool) -> catalog.Splits:
-        return catalog._load_cifar("cifar10", (binary, pickled), "cifar10-jpeg.tar.gz", fetch)
+        return named_sets._load_cifar("cifar10", (binary, pickled), "cifar10-jpeg.tar.gz", fetch)
 
-    monkeypatch.setitem(catalog.CATALOG, "cifar10", catalog.Entry("toy", entry))
+    monkeypatch.setitem(catalog.CATALOG, "cifar10", named_sets.Entry("toy", entry))
     first = load_data("cifar10", validation_fraction=0)
     check_cifar(first)
-    monkeypatch.setattr(catalog, "load_cifar", None)
+    monkeypatch.setattr(named_sets, "load_cifar", None)
     assert load_data("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
     (folders / "cache" / "cifar10" / binary.file_name).unlink()
-    monkeypatch.setattr(catalog, "load_cifar", cifar.load_cifar)
+    monkeypatch.setattr(named_sets, "load_cifar", cifar.load_cifar)
     assert load_data("cifar10", validation_fraction=0).train.fingerprint == first.train.fingerprint
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limbeck.data import batch_positions, epoch_batches, epoch_order
+from limbeck.data import order as order_module
 from limbeck.errors import InvalidValue
 
 unique_ids = st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=60, unique=True)
@@ -71,3 +72,10 @@ def test_refusals():
         batch_positions(torch.arange(3), 0)
     with pytest.raises(InvalidValue, match="leaves nothing"):
         batch_positions(torch.arange(3), 4, drop_last=True)
+
+
+def test_the_order_of_very_many_is_made_in_parts(monkeypatch):
+    ids = torch.randperm(1000, generator=torch.Generator().manual_seed(0)) * 17
+    whole = epoch_order(ids, seed=3, epoch=2)
+    monkeypatch.setattr(order_module, "_CHUNK", 64)
+    assert epoch_order(ids, seed=3, epoch=2).equal(whole)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from limbeck.data import Jitter, Normalise, Samples, Transform, Views
+from limbeck.data.callables import describe_callable
 from limbeck.errors import DataError, InvalidValue
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -191,3 +192,11 @@ def test_stores_of_earlier_versions_stay_valid():
     assert jittered.fingerprint == "f98d3c28278d36f8fe82c208a22e76d5011bc05aba3963e5a300a1c2e14fad37"
     toy = Samples("t", torch.arange(3), torch.arange(6.0).view(3, 2), torch.tensor([0, 1, -1]), ("a", "b"))
     assert toy.fingerprint == "5753dfe15c3eff6dcd3ab0791e03c56bfc74b01edf4a8111b0362f7c006abf4c"
+
+
+def test_a_function_whose_file_was_changed_since_is_described_by_its_code(tmp_path):
+    path, names = tmp_path / "crop.py", {}
+    path.write_text("def crop(image):\n    return image\n")
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    path.write_text("def crop(image:\n    return image\n")
+    assert "function" in describe_callable(names["crop"])

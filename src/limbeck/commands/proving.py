@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limbeck.commands.collection_summary import counted
-from limbeck.data.decoded import open_decoded
+from limbeck.data.decoded import EARLIER
+from limbeck.data.decoded import FORMAT as DECODED_FORMAT
+from limbeck.data.kept_listing import FORMAT as LISTING_FORMAT
+from limbeck.data.sealed_tensors import open_sealed_tensors
+from limbeck.data.shards.index import FORMAT as SHARD_FORMAT
 from limbeck.data.video.stored import check_clips
 from limbeck.distillation.codec import CHECKPOINT, LAST_WEIGHTS
 from limbeck.distillation.committee import COMMITTEE_FILE, read_committee
@@ -259,9 +263,12 @@ def _checkpoint(path: Path) -> Found | None:
 
 
 def _tensors(path: Path) -> Found | None:
-    if path.parent.name != "decoded" or open_decoded(path) is None:
+    if path.parent.name not in _CACHED:
         return None
-    return "decoded data set, as written", set()
+    what, format_name, earlier = _CACHED[path.parent.name]
+    if open_sealed_tensors(path, format_name=format_name, earlier=earlier) is None:
+        return None
+    return f"{what}, as written", set()
 
 
 def _alignments(path: Path) -> Found | None:
@@ -285,6 +292,11 @@ def _json(path: Path) -> Found | None:
     return f"{content.get('format')}, as written", set()
 
 
+_CACHED = {  # what the folders of the cache hold, its format, and earlier ones
+    "decoded": ("decoded data set", DECODED_FORMAT, EARLIER),
+    "listings": ("list of files", LISTING_FORMAT, ()),
+    "shards": ("index of a tar file", SHARD_FORMAT, ()),
+}
 _BY_NAME: dict[str, Callable[[Path], Found | None]] = {
     RECORD_FILE: _record,
     "model.json": _network,

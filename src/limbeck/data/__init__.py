@@ -5,7 +5,7 @@ from limbeck.data.augmentation_words import augmentations_from
 from limbeck.data.augmentations import Augmentation, Crop, Flip, Jitter, Mixup, Segments
 from limbeck.data.balance import BalancedOrder
 from limbeck.data.batches import Batch
-from limbeck.data.catalog import data_set_names, load_archive, load_data
+from limbeck.data.catalog import data_set_names, load_data
 from limbeck.data.checks import IGNORE_INDEX, UNLABELLED, Task, has_positions
 from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
@@ -13,7 +13,8 @@ from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
 from limbeck.data.frames import Context, FrameWindows, by_utterance, frame_samples
 from limbeck.data.from_arrays import as_samples, as_splits, is_data_set_dict
-from limbeck.data.hub import load_hf
+from limbeck.data.hub import load_hf, load_tables
+from limbeck.data.image_archives import load_archive
 from limbeck.data.image_files import ImageFiles
 from limbeck.data.images import load_image_folder
 from limbeck.data.indexed import IndexedDataset
@@ -23,6 +24,7 @@ from limbeck.data.npz import load_npz
 from limbeck.data.order import batch_positions, epoch_batches, epoch_order
 from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
+from limbeck.data.shards.loading import load_shards
 from limbeck.data.sources import InputSource
 from limbeck.data.speech import load_corpus, load_speech
 from limbeck.data.splits import Splits, hold_out, label_part, require_classes
@@ -92,8 +94,10 @@ __all__ = [
     "load_hf",
     "load_image_folder",
     "load_npz",
+    "load_shards",
     "load_speech",
     "load_table",
+    "load_tables",
     "pad_collate",
     "require_classes",
     "unpack",

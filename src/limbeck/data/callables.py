@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import random
 import re
+import tokenize
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,7 +90,7 @@ def _function_described(function: Any, depth: int) -> str | None:
 def _source(function: Any) -> str:
     """The source of a named function, which no version of Python changes; of a lambda, which may share a line, code."""
     if function.__name__ != "<lambda>":
-        with contextlib.suppress(OSError, TypeError):
+        with contextlib.suppress(OSError, TypeError, tokenize.TokenError, SyntaxError):  # the last two: edited since
             return repr(inspect.getsource(function))
     return _code(function.__code__)
 

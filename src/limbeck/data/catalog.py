@@ -1,11 +1,9 @@
-"""The data sets that have a name, and loading by name or path."""
+"""Data sets by name or path."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +12,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.bounds import require_image_memory, require_memory, require_plain_file
-from limbeck.data.archives import archive_key, is_archive, unpack
-from limbeck.data.cifar import (
-    CIFAR10_BINARY,
-    CIFAR10_PICKLED,
-    CIFAR100_BINARY,
-    CIFAR100_PICKLED,
-    CifarArchive,
-    load_cifar,
-)
-from limbeck.data.decoded import read_decoded, write_decoded
-from limbeck.data.digits import load_digits
-from limbeck.data.downloads import cache_folder, download, find_file, missing
+from limbeck.data.archives import is_archive
+from limbeck.data.byte_files import is_address
 from limbeck.data.from_arrays import as_samples
-from limbeck.data.hub import load_hf
-from limbeck.data.idx import FASHION_MNIST, MNIST, load_idx_set
-from limbeck.data.images import image_root, load_image_folder
+from limbeck.data.hub import load_hf, load_tables
+from limbeck.data.image_archives import load_archive
+from limbeck.data.images import load_image_folder
+from limbeck.data.named_sets import CATALOG
 from limbeck.data.npz import load_npz
+from limbeck.data.remote_folders import load_remote_folder
 from limbeck.data.samples import Samples
+from limbeck.data.shards.loading import load_shards
 from limbeck.data.sources import position_chunks
 from limbeck.data.speech import SPEECH_PREFIX, load_speech
-from limbeck.data.splits import Splits, hold_out, require_classes
+from limbeck.data.splits import Splits, hold_out, parts_of, renamed, require_classes
+from limbeck.data.table_files import SUFFIXES
 from limbeck.data.tables import TABLE_SUFFIXES, load_table
 from limbeck.data.video.catalog import CLIP_SETS, ClipOptions, is_clips, load_clips
 from limbeck.errors import DataError, InvalidValue, require_fraction, unknown_name
 
 TEST_FRACTION = 0.2  # of the training samples, held out where data has no test split
 HF_PREFIX = "hf:"
-_CIFAR_MIRROR = "https://www.cs.toronto.edu/~kriz/"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One named data set."""
-
-    summary: str
-    read: Callable[[bool], Splits]  # takes whether it may download
+SHARDS_PREFIX = "shards:"
 
 
 def _require_path(text: str) -> None:
@@ -79,12 +63,14 @@ def load_data(
     cache (``LIMBECK_CACHE``, else the platform's), then downloaded and checked.
 
     Args:
-        name_or_path: a name (see :func:`data_set_names`), an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of
-            one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``, ``validation_labels``,
-            ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of numbers, or
-            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; ``clips:FOLDER``, a folder of clips; or ``speech:FOLDER``,
-            a speech corpus in Kaldi's style, ``speech:an4``, or ``speech:digits``: frames as samples, HMM states as
-            classes; see :func:`load_speech`.
+        name_or_path: a name (see :func:`data_set_names`), an image folder or the address of one, an archive (.tar.gz,
+            .tgz, .tar, .zip) of one, an .npz file with ``inputs`` and ``labels``, perhaps ``validation_inputs``,
+            ``validation_labels``, ``test_inputs``, ``test_labels`` and ``class_names``, a .csv or .parquet table of
+            numbers; or
+            ``hf:FOLDER_OR_NAME``, a Hugging Face data set; ``shards:PATTERN``, tar files in WebDataset's layout
+            (:func:`load_shards`); ``parquet:PATTERN`` or ``arrow:PATTERN``, tables of any size (:func:`load_tables`);
+            ``clips:FOLDER``, a folder of clips; ``speech:FOLDER``, a speech corpus in Kaldi's style, ``speech:an4``,
+            or ``speech:digits``: frames as samples, HMM states as classes (:func:`load_speech`).
         image_size: resize images to this height and width; None leaves them.
         validation_fraction: of the training samples, held out (stratified) where there is no validation split; 0 for
             none.
@@ -116,7 +102,7 @@ def load_data(
     else:
         splits = _load_path(name, image_size, label_column, exif_orientation)
     if image_size is not None and not is_clips(name):
-        resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in _parts(splits)}
+        resized: dict[str, Any] = {part: _resized(samples, image_size) for part, samples in parts_of(splits)}
         splits = dataclasses.replace(splits, **resized)
     if len(splits.train.labelled_positions()):
         require_classes(splits.train, "the training split")
@@ -134,36 +120,23 @@ def data_set_names() -> dict[str, str]:
     return own | {name: summary for name, (summary, _) in CLIP_SETS.items()}
 
 
-def load_archive(
-    path: Path, *, image_size: int | None = None, name: str | None = None, exif_orientation: bool = False
-) -> Splits:
-    """Load an archive that holds an image folder; unpacked and decoded once, then read from the cache.
-
-    Args:
-        path: .tar.gz, .tgz, .tar or .zip.
-        image_size: see :func:`load_image_folder`.
-        name: of the data set; by default the folder's inside.
-        exif_orientation: see :func:`load_image_folder`.
-    Raises:
-        DataError: as ``unpack`` and ``load_image_folder``.
-    """
-    key = archive_key(path)
-    turned = "-exif" if exif_orientation else ""
-    kept = cache_folder() / "decoded" / f"{key}-{image_size or 'as-is'}{turned}.safetensors"
-    splits = read_decoded(kept)
-    if splits is None:
-        root = image_root(unpack(path, cache_folder() / "unpacked"))
-        inner = root.name if root.name != key else path.name.split(".")[0]
-        splits = load_image_folder(root, image_size=image_size, name=inner, exif_orientation=exif_orientation)
-        write_decoded(kept, splits)
-    return splits if name is None else _renamed(splits, name)
-
-
 def _load_path(name: str, image_size: int | None, label_column: str | None, exif_orientation: bool) -> Splits:
     if name.startswith(SPEECH_PREFIX):
         return load_speech(name.removeprefix(SPEECH_PREFIX))
+    if name.startswith(SHARDS_PREFIX):
+        return load_shards(
+            name.removeprefix(SHARDS_PREFIX),
+            image_size=image_size,
+            label_column=label_column,
+            exif_orientation=exif_orientation,
+        )
     if name.startswith(HF_PREFIX):
-        return load_hf(name.removeprefix(HF_PREFIX), label_column=label_column)
+        return load_hf(name.removeprefix(HF_PREFIX), label_column=label_column, image_size=image_size)
+    kind, _, pattern = name.partition(":")
+    if kind in SUFFIXES:
+        return load_tables(kind, pattern, label_column=label_column, image_size=image_size)
+    if is_address(name):
+        return load_remote_folder(name, image_size=image_size, exif_orientation=exif_orientation)
     path = Path(name).expanduser()
     if not path.exists():
         if len(path.parts) > 1 or path.suffix:
@@ -188,70 +161,6 @@ def _load_path(name: str, image_size: int | None, label_column: str | None, exif
         expected="an image folder, an archive (.tar.gz, .tgz, .tar, .zip) of one, an .npz, .csv or .parquet file, "
         "or hf:FOLDER",
     )
-
-
-def _load_cifar(name: str, archives: tuple[CifarArchive, ...], folder_archive: str, may_download: bool) -> Splits:
-    """The first archive that is here, binary or pickled, then a folder of images, else a download of the binary one."""
-    names = [archive.file_name for archive in archives]
-    path = find_file(name, [*names, folder_archive])
-    if path is not None and path.name == folder_archive:
-        splits = load_archive(path, name=name)
-        return dataclasses.replace(splits, notes=(*splits.notes, f"Read from {folder_archive}: JPEG, slightly lossy."))
-    if path is None:
-        if not may_download:
-            raise missing(name, [" or ".join([*names, folder_archive])], reason="download is off")
-        path = download(name, names[0], urls=[_CIFAR_MIRROR + names[0]], md5=archives[0].md5)
-    kept = cache_folder() / "decoded" / f"{archive_key(path)}.safetensors"
-    read = read_decoded(kept)
-    if read is None:
-        read = load_cifar(path, archives[names.index(path.name)], name=name)
-        write_decoded(kept, read)
-    return read
-
-
-def _load_tiny_imagenet(_: bool) -> Splits:
-    """Its labelled ``val`` is the test split; the published test images have no labels."""
-    name = "tiny-imagenet-32"
-    path = find_file(name, [f"{name}.tar.gz", f"{name}.zip"])
-    if path is None:
-        raise missing(name, [f"{name}.tar.gz"], reason="it has no public mirror")
-    splits = load_archive(path, name=name)
-    if splits.test is None:
-        splits = _renamed(dataclasses.replace(splits, test=splits.validation, validation=None), name)
-    return splits
-
-
-CATALOG: dict[str, Entry] = {
-    "digits": Entry(
-        "1,797 handwritten digits, 8x8 grey, 10 classes; comes with scikit-learn",
-        lambda _: _renamed(load_digits(), "digits"),
-    ),
-    "mnist": Entry("70,000 handwritten digits, 28x28 grey, 10 classes", lambda fetch: load_idx_set(MNIST, fetch=fetch)),
-    "fashion-mnist": Entry(
-        "70,000 pieces of clothing, 28x28 grey, 10 classes", lambda fetch: load_idx_set(FASHION_MNIST, fetch=fetch)
-    ),
-    "cifar10": Entry(
-        "60,000 photographs, 32x32 RGB, 10 classes",
-        lambda fetch: _load_cifar("cifar10", (CIFAR10_BINARY, CIFAR10_PICKLED), "cifar10-jpeg.tar.gz", fetch),
-    ),
-    "cifar100": Entry(
-        "60,000 photographs, 32x32 RGB, 100 classes",
-        lambda fetch: _load_cifar("cifar100", (CIFAR100_BINARY, CIFAR100_PICKLED), "cifar100-jpeg.tar.gz", fetch),
-    ),
-    "tiny-imagenet-32": Entry("110,000 photographs, 32x32 RGB, 200 classes; no download", _load_tiny_imagenet),
-}
-
-
-def _parts(splits: Splits) -> list[tuple[str, Samples]]:
-    parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    return [(part, samples) for part, samples in parts if samples is not None]
-
-
-def _renamed(splits: Splits, name: str) -> Splits:
-    renamed: dict[str, Any] = {
-        part: dataclasses.replace(samples, name=f"{name}/{part}") for part, samples in _parts(splits)
-    }
-    return dataclasses.replace(splits, name=name, **renamed)
 
 
 def _resized(samples: Samples, size: int) -> Samples:
@@ -293,4 +202,4 @@ def _with_held_out(splits: Splits, *, validation_fraction: float, seed: int) -> 
         train, validation = hold_out(train, fraction=validation_fraction, seed=seed)
         notes.append(f"{len(validation)} training samples were held out for validation (stratified, seed {seed}).")
     whole = Splits(train, validation, test, name=splits.name, notes=tuple(notes))
-    return _renamed(whole, splits.name)
+    return renamed(whole, splits.name)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from limbeck.data.file_listing import Listing, folders_in
 from limbeck.errors import DataError
@@ -44,7 +47,7 @@ def split_folders(root: Path, what: str) -> dict[str, Path]:
 
 def check_classes(root: Path, listings: dict[str, Listing], what: str) -> list[str]:
     """Return the class folders of the training split in order, or raise what is wrong with them."""
-    classes = sorted(set(listings["train"].classes))
+    classes = sorted(listings["train"].class_folders)
     train_folder = split_folders(root, what)["train"]
     if empty := [folder.name for folder in folders_in(train_folder) if folder.name not in classes]:
         raise DataError(
@@ -58,13 +61,20 @@ def check_classes(root: Path, listings: dict[str, Listing], what: str) -> list[s
             f"{train_folder} has a single class.", received=classes[0], expected="at least two class folders"
         )
     for split, listing in listings.items():
-        if unknown := sorted(set(listing.classes) - set(classes)):
+        if unknown := sorted(set(listing.class_folders) - set(classes)):
             raise DataError(
                 f"The {split} split of {root} has classes that the training split lacks.",
                 received=", ".join(unknown[:10]),
                 expected="the same folders as in train",
             )
     return classes
+
+
+def class_indices(listing: Listing, classes: list[str]) -> np.ndarray[Any, Any]:
+    """Return the class of each file, its place among ``classes``: int64, shape (n,)."""
+    places = {folder: index for index, folder in enumerate(classes)}
+    found: np.ndarray[Any, Any] = np.array([places[folder] for folder in listing.class_folders])[listing.class_of]
+    return found
 
 
 def class_words(root: Path, classes: list[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def read_labels(dataset: Any, *, name: str, label_column: str | None = None) -> 
     """
     if (columns := getattr(dataset, "column_names", None)) is not None:
         label, weight = label_name(columns, label_column, name), weight_name(columns)
-        return tuple(None if one is None else list(dataset[one]) for one in (label, weight))  # type: ignore[return-value]
+        return tuple(None if one is None else _values(dataset[one]) for one in (label, weight))  # type: ignore[return-value]
     if len(dataset) == 0:
         return None, None
     with replayed_random_state() as set_to:
@@ -42,6 +42,11 @@ def read_labels(dataset: Any, *, name: str, label_column: str | None = None) -> 
             set_to(position)
             examples.append(split_item(read_item(dataset, position, name), label_column=label_column, name=name))
     return _column(examples, "label"), _column(examples, "weight")
+
+
+def _values(column: Any) -> list[Any]:
+    """A column as a list: in one slice, for single rows are taken from their table one by one."""
+    return list(column[:])
 
 
 def _targets(dataset: Any) -> Any:

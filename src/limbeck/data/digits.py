@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from limbeck.data.samples import Samples
-from limbeck.data.splits import Splits, hold_out
+from limbeck.data.splits import Splits, hold_out, renamed
 
 FILE = "datasets/data/digits.csv.gz"  # 64 values of 0 .. 16 and the label a line
 
@@ -26,7 +26,7 @@ def load_digits() -> Splits:
     labels = torch.from_numpy(rows[:, -1].astype(np.int64))
     whole = Samples("digits", torch.arange(len(images)), images, labels, tuple("0123456789"))
     train, test = hold_out(whole, fraction=0.2, seed=0)
-    return Splits(train, None, test, name="digits")
+    return renamed(Splits(train, None, test), "digits")
 
 
 def _rows() -> np.ndarray[Any, Any]:

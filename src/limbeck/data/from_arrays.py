@@ -14,12 +14,15 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Subse
 from torch.utils.data.dataloader import default_collate
 
 from limbeck.data.arrays import as_inputs, as_labels
+from limbeck.data.arrow_images import ArrowImages, image_column
 from limbeck.data.checks import Task, numbered_classes
 from limbeck.data.collate import Collate
 from limbeck.data.columns import is_weight, left_out, split_item
 from limbeck.data.data_set_labels import read_labels
 from limbeck.data.data_sets import DatasetInputs, read_item
-from limbeck.data.image_files import EXTENSIONS
+from limbeck.data.encoded_images import EncodedSet
+from limbeck.data.image_decoding import EXTENSIONS
+from limbeck.data.image_inputs import ImageSettings, load_images
 from limbeck.data.images import image_list
 from limbeck.data.loading import ReadSettings
 from limbeck.data.samples import Samples
@@ -76,7 +79,7 @@ def as_samples(
         task: "multi_label" where each label is for itself; see ``Samples``.
         label_column: of a mapping, a data frame or items that are mappings, where it is not called label or target.
         collate: makes a batch of items, for sequences of different lengths: ``pad_collate()`` or a function of yours.
-        image_size: of image paths; see ``load_image_folder``.
+        image_size: of image paths, and of the images of a Hugging Face ``Dataset``; see ``load_image_folder``.
     Returns:
         The samples. ``Samples`` come back with the arguments that are given replaced.
     Raises:
@@ -162,7 +165,13 @@ def _take(data: Any, name: str, *, label_column: str | None, collate: Collate | 
             remedy='take one, data["train"], or all of them with limbeck.data.as_splits(data)',
         )
     if _is_data_set(data):
-        return _take_data_set(data, name, label_column=label_column, collate=collate)
+        taken = _take_data_set(data, name, label_column=label_column, collate=collate)
+        column = None if collate else image_column(data, label_column=label_column, name=name)
+        if column is not None:
+            images = EncodedSet(ArrowImages(data, column, name=name))
+            loaded, on_exif = load_images({"all": images}, ImageSettings(image_size))
+            taken = dataclasses.replace(taken, inputs=loaded["all"], notes=[*taken.notes, *on_exif])
+        return taken
     if isinstance(data, Mapping):
         example = split_item(data, label_column=label_column, name=name)
         notes = _notes_on(data, label_column)

@@ -9,29 +9,68 @@ from typing import Any
 
 from limbeck.data.collate import Collate, pad_collate
 from limbeck.data.from_arrays import as_samples, as_splits
+from limbeck.data.shards.pattern import name_of_files
 from limbeck.data.splits import Splits
-from limbeck.errors import DataError, MissingPackage
+from limbeck.data.table_files import datasets_package, open_tables
+from limbeck.errors import DataError
 
 _PAD_NOTE = "Sequences were padded with 0 and masked by attention_mask."
 
 
-def load_hf(path: str, *, label_column: str | None = None, collate: Collate | None = None) -> Splits:
+def load_hf(
+    path: str, *, label_column: str | None = None, image_size: int | None = None, collate: Collate | None = None
+) -> Splits:
     """Load a Hugging Face data set.
 
     Args:
         path: a folder that ``save_to_disk`` wrote, or a name on the hub, perhaps with a configuration: "glue/sst2".
         label_column: where the label is not called label or target.
+        image_size: of a column of images; see ``load_image_folder``.
         collate: see ``as_samples``; by default data with ``input_ids`` is padded with 0 where the mask is 0.
     Raises:
         DataError: nothing there, no network, or what ``as_samples`` refuses.
         MissingPackage: without the package ``datasets``.
     """
-    data = _load(path)
-    name = Path(path).name
+    return _as_splits(_load(path), Path(path).name, label_column=label_column, image_size=image_size, collate=collate)
+
+
+def load_tables(
+    kind: str,
+    pattern: str,
+    *,
+    label_column: str | None = None,
+    image_size: int | None = None,
+    collate: Collate | None = None,
+) -> Splits:
+    """Load Parquet or Arrow files that do not fit into memory: rows are read by their number, from a mapped file.
+
+    Args:
+        kind: "parquet" or "arrow".
+        pattern: files, ``train-{000..146}.parquet``, ``data/*.arrow``, a folder, or several joined by ``::``; addresses
+            through fsspec. Files with ``train``, ``val`` or ``test`` among the words of their names are of that split.
+        label_column: where the label is not called label or target.
+        image_size: see ``load_image_folder``; of a column of images: {bytes, path}, or bytes.
+        collate: see :func:`load_hf`.
+    Raises:
+        DataError: no file, one that is damaged, or what ``as_samples`` refuses.
+        MissingPackage: without the package ``datasets``.
+    """
+    data = open_tables(kind, pattern)
+    name = name_of_files(pattern)
+    return _as_splits(data, name, label_column=label_column, image_size=image_size, collate=collate)
+
+
+def _as_splits(
+    data: Any, name: str, *, label_column: str | None, image_size: int | None, collate: Collate | None
+) -> Splits:
     columns = data["train"].column_names if isinstance(data, Mapping) and "train" in data else ()
     columns = columns or getattr(data, "column_names", ())
     pads = collate is None and "input_ids" in columns
-    settings: dict[str, Any] = {"label_column": label_column, "collate": pad_collate() if pads else collate}
+    settings: dict[str, Any] = {
+        "label_column": label_column,
+        "image_size": image_size,
+        "collate": pad_collate() if pads else collate,
+    }
     if isinstance(data, Mapping):
         splits = as_splits(data, name=name, **settings)
     else:
@@ -41,12 +80,7 @@ def load_hf(path: str, *, label_column: str | None = None, collate: Collate | No
 
 
 def _load(path: str) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingPackage(
-            "Hugging Face data sets need the package datasets.", remedy="pip install 'limbeck[hf]'"
-        ) from error
+    datasets = datasets_package()
     folder = Path(path).expanduser()
     try:
         if folder.is_dir():

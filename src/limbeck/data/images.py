@@ -10,26 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from limbeck.bounds import memory_limit_bytes, require_image_memory, require_plain_file
-from limbeck.data.class_folders import check_classes, class_words, split_folders
-from limbeck.data.file_listing import Listing, folders_in, ids_of, list_files
-from limbeck.data.image_files import (
-    EXTENSIONS,
-    ImageFiles,
-    decode_all,
-    read_headers,
-    sizes_differ,
-    unreadable,
-)
+from limbeck.bounds import require_plain_file
+from limbeck.data.class_folders import check_classes, class_indices, class_words, split_folders
+from limbeck.data.file_listing import Listing, folders_in, ids_of
+from limbeck.data.image_decoding import EXTENSIONS, ImageSource, unreadable
+from limbeck.data.image_files import ImageFiles
+from limbeck.data.image_inputs import DECODED_LIMIT_BYTES, ImageSettings, load_images
+from limbeck.data.kept_listing import list_or_recall
 from limbeck.data.path_table import PathTable
 from limbeck.data.samples import Samples
 from limbeck.data.sources import RawInputs
 from limbeck.data.splits import Splits
 from limbeck.errors import InvalidValue
 
-DECODED_LIMIT_BYTES = 2 << 30  # up to here a folder's images are decoded once, into memory
 PROBED_HEADERS = 1000  # of the files that are read on demand, evenly spread, to learn their size before training
-_WITH_EXIF = (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".png")
 
 
 def load_image_folder(
@@ -70,18 +64,17 @@ def load_image_folder(
         raise InvalidValue("image_size must be at least 1.", received=image_size)
     name = root.resolve().name if name is None else name
     listings = {
-        split: list_files(folder, EXTENSIONS, what="images") for split, folder in split_folders(root, "images").items()
+        split: list_or_recall(folder, EXTENSIONS, what="images")
+        for split, folder in split_folders(root, "images").items()
     }
     classes = check_classes(root, listings, "images")
-    settings = _Settings(image_size, memory_limit_bytes, exif_orientation)
-    loaded = _load_inputs(listings, settings)
+    settings = ImageSettings(image_size, memory_limit_bytes, exif_orientation)
+    loaded, notes = load_images({split: _FolderSet(listing) for split, listing in listings.items()}, settings)
     shown = class_words(root, classes)
-    indices = {folder: index for index, folder in enumerate(classes)}
     parts: dict[str, Samples] = {}
     for split, listing in listings.items():
-        labels = torch.tensor([indices[folder] for folder in listing.classes])
+        labels = torch.from_numpy(class_indices(listing, classes))
         parts[split] = Samples(f"{name}/{split}", ids_of(listing), loaded[split], labels, shown)
-    notes = _exif_notes(listings, exif_orientation)
     return Splits(parts["train"], parts.get("validation"), parts.get("test"), name=name, notes=notes)
 
 
@@ -97,8 +90,9 @@ def image_list(paths: Sequence[str | Path], image_size: int | None, *, exif_orie
     """
     table = PathTable(str(path) for path in paths)
     sizes = np.array([_num_bytes_of(path) for path in table], dtype=np.int64)
-    listing = Listing(table, table, sizes, [])
-    return _load_inputs({"train": listing}, _Settings(image_size, DECODED_LIMIT_BYTES, exif_orientation))["train"]
+    listing = Listing(table, table, sizes, (), np.empty(0, dtype=np.int32))
+    settings = ImageSettings(image_size, DECODED_LIMIT_BYTES, exif_orientation)
+    return load_images({"train": _FolderSet(listing)}, settings)[0]["train"]
 
 
 def _num_bytes_of(path: str) -> int:
@@ -122,75 +116,27 @@ def image_root(folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class _Settings:
-    image_size: int | None
-    memory_limit_bytes: int
-    exif_orientation: bool
+class _FolderSet:
+    """The files of one split, for :func:`load_images`."""
 
+    listing: Listing
+    num_probed = PROBED_HEADERS
+    can_look_at_all = True
 
-def _load_inputs(listings: dict[str, Listing], settings: _Settings) -> dict[str, RawInputs]:
-    """Decode every split, or prepare to read it on demand; grey only where every image of every split is."""
-    reference, image_size, turn = listings["train"].paths[0], settings.image_size, settings.exif_orientation
-    height, width = _first_size(reference, image_size, turn)
-    require_image_memory(height, width, f"images of {width} x {height}")
-    count = sum(len(listing.paths) for listing in listings.values())
-    if count * 3 * height * width <= min(settings.memory_limit_bytes, memory_limit_bytes()):
-        decoded = {
-            split: decode_all(listing.paths, (3, height, width), image_size, reference=reference, exif_orientation=turn)
-            for split, listing in listings.items()
-        }
-        all_grey = all(is_grey for _, is_grey in decoded.values())
-        return {split: images[:, :1].contiguous() if all_grey else images for split, (images, _) in decoded.items()}
-    for listing in listings.values():
-        probed = _spread(listing.paths)
-        for path, header in zip(probed, read_headers(probed, exif_orientation=turn), strict=True):
-            if image_size is None and (header.height, header.width) != (height, width):
-                raise sizes_differ(reference, (height, width), path, (header.height, header.width))
-    shape = (1 if all(map(_is_grey, listings.values())) else 3, height, width)
-    return {
-        split: ImageFiles(
-            item.paths,
-            item.relative_paths,
-            item.num_bytes.tolist(),
+    def __len__(self) -> int:
+        return len(self.listing.paths)
+
+    def sources(self, positions: list[int]) -> Sequence[ImageSource]:
+        """Return the paths at ``positions``."""
+        return [self.listing.paths[place] for place in positions]
+
+    def on_demand(self, shape: tuple[int, int, int], settings: ImageSettings) -> ImageFiles:
+        """Return the source of these files."""
+        return ImageFiles(
+            self.listing.paths,
+            self.listing.relative_paths,
+            self.listing.num_bytes,
             shape=shape,
-            image_size=image_size,
-            exif_orientation=turn,
+            image_size=settings.image_size,
+            exif_orientation=settings.exif_orientation,
         )
-        for split, item in listings.items()
-    }
-
-
-def _spread(paths: PathTable) -> list[str]:
-    """Up to a thousand of the paths, evenly spread."""
-    found: list[str] = paths[:: max(1, -(-len(paths) // PROBED_HEADERS))]
-    return found
-
-
-def _is_grey(listing: Listing) -> bool:
-    """Whether every image is grey: a coloured one is usually among the first that are looked at."""
-    if not all(header.is_grey for header in read_headers(_spread(listing.paths))):
-        return False
-    return all(read_headers([path])[0].is_grey for path in listing.paths)
-
-
-def _exif_notes(listings: dict[str, Listing], exif_orientation: bool) -> tuple[str, ...]:
-    """What the record says of EXIF orientations: whether they were applied, and how many there are."""
-    if exif_orientation:
-        return ("Images were turned as their EXIF orientation says.",)
-    probed = [
-        path for listing in listings.values() for path in _spread(listing.paths) if path.lower().endswith(_WITH_EXIF)
-    ]
-    turned = sum(header.is_turned for header in read_headers(probed))
-    if not turned:
-        return ()
-    return (
-        f"{turned} of {len(probed)} images looked at have an EXIF orientation that was not applied "
-        "(exif_orientation=True applies it).",
-    )
-
-
-def _first_size(path: str, image_size: int | None, exif_orientation: bool) -> tuple[int, int]:
-    if image_size is not None:
-        return image_size, image_size
-    header = read_headers([path], exif_orientation=exif_orientation)[0]
-    return header.height, header.width

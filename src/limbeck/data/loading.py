@@ -30,7 +30,8 @@ class ReadSettings:
     Args:
         num_workers: processes that make batches; 0 for none.
         prefetch: batches made ahead at most, by each worker, or by a thread where there are no workers; 0 for none.
-        pin_memory: whether batches are put into page-locked memory, where there is an accelerator to copy them to.
+        pin_memory: whether batches are put into page-locked memory, where there is an accelerator to copy them to;
+            batches that are bound for one are without being asked for.
         batch_size: that the data's owner reads it with, as a hint for a recipe; nothing here obeys it.
     Raises:
         InvalidValue: a negative number.
@@ -61,6 +62,7 @@ def iterate_batches(
     prefetch: int | None = None,
     reading: ReadSettings | None = None,
     share: Callable[[Tensor], Tensor] | None = None,
+    bound_for: torch.device | None = None,
 ) -> Iterator[Batch]:
     """Iterate over the batches of one pass.
 
@@ -81,6 +83,8 @@ def iterate_batches(
         prefetch: batches read ahead at most; 0 for no thread; by default that of ``reading``.
         reading: workers and memory; by default what the data came with (a ``DataLoader``'s), else no workers.
         share: of each batch's positions, those that are read here; all where not given.
+        bound_for: where the caller copies the batches: for CUDA, those that are read on demand come in page-locked
+            memory, from where it copies while it computes.
     Raises:
         InvalidValue: batch_size, start_batch or prefetch out of range.
     Example:
@@ -100,13 +104,17 @@ def iterate_batches(
     if share is not None:
         batches = [share(positions) for positions in batches]
 
+    wants_pinned = reading.pin_memory or (bound_for is not None and bound_for.type == "cuda")
+    is_pinned = wants_pinned and samples.device.type == "cpu" and torch.accelerator.is_available()
+
     def make(positions: Tensor) -> Batch:
-        return views.batch(samples, positions, view=view)
+        batch = views.batch(samples, positions, view=view)
+        return batch.pin_memory() if is_pinned else batch
 
     if samples.in_memory and not views.has_transforms:
         return _looked_up(samples, views, batches, view)
     if reading.num_workers > 0 and samples.device.type == "cpu":
-        return _made_by_workers(_BatchMaker(samples, views, batches, view), reading, prefetch)
+        return _made_by_workers(_BatchMaker(samples, views, batches, view), reading.num_workers, prefetch, is_pinned)
     if prefetch == 0 or views.has_transforms or getattr(samples.inputs, "read_view", None) is not None:
         return map(make, batches)
     return _made_ahead(make, batches, prefetch)
@@ -125,14 +133,14 @@ class _BatchMaker(Dataset[Batch]):
         return self.views.batch(self.samples, self.batches[number].clone(), view=self.view)
 
 
-def _made_by_workers(maker: _BatchMaker, reading: ReadSettings, prefetch: int) -> Iterator[Batch]:
+def _made_by_workers(maker: _BatchMaker, num_workers: int, prefetch: int, is_pinned: bool) -> Iterator[Batch]:
     loader = DataLoader(
         maker,
         batch_size=None,  # the maker's items are batches already
         collate_fn=_same,
-        num_workers=min(reading.num_workers, max(1, len(maker))),
+        num_workers=min(num_workers, max(1, len(maker))),
         prefetch_factor=max(1, prefetch),
-        pin_memory=reading.pin_memory and torch.accelerator.is_available(),
+        pin_memory=is_pinned,
         generator=torch.Generator(),  # the workers' seeds are drawn from it, not from the caller's
     )
     iterator = iter(loader)

@@ -23,12 +23,24 @@ class PathTable(Sequence[str]):
 
     def __init__(self, relative_paths: Iterable[str], *, root: str = "") -> None:
         encoded = [path.encode("utf-8", "surrogateescape") for path in relative_paths]
-        self._ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
-        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+        self.ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
+        self.text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self._root = root.rstrip("/") + "/" if root else ""
 
+    @classmethod
+    def of_text(cls, text: Any, ends: Any, *, root: str = "") -> PathTable:
+        """Return the table of paths that follow each other in ``text`` (uint8), each up to its end in ``ends`` (int64).
+
+        Example:
+            >>> PathTable.of_text(np.frombuffer(b"a.pngbc.png", np.uint8), np.array([5, 11]))[1]
+            'bc.png'
+        """
+        table = cls((), root=root)
+        table.text, table.ends = text, ends
+        return table
+
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
@@ -37,8 +49,23 @@ class PathTable(Sequence[str]):
 
     def relative(self, place: int) -> str:
         """Return a path without the root."""
+        return self.encoded(place).decode("utf-8", "surrogateescape")
+
+    def encoded(self, place: int) -> bytes:
+        """Return the bytes of a path without the root."""
         if not -len(self) <= place < len(self):
             raise IndexError(place)
         place %= len(self)
-        start = int(self._ends[place - 1]) if place else 0
-        return self._bytes[start : int(self._ends[place])].tobytes().decode("utf-8", "surrogateescape")
+        start = int(self.ends[place - 1]) if place else 0
+        content: bytes = self.text[start : int(self.ends[place])].tobytes()
+        return content
+
+    def iterate_encoded(self, *, chunk: int = 1 << 16) -> Iterable[bytes]:
+        """Yield the bytes of each path, in order."""
+        start = 0
+        for first in range(0, len(self), chunk):
+            ends = self.ends[first : first + chunk].tolist()
+            text, offset = self.text[start : ends[-1]].tobytes(), start
+            for end in ends:
+                yield text[start - offset : end - offset]
+                start = end

@@ -24,6 +24,7 @@ from limbeck.data.checks import (
     has_positions,
 )
 from limbeck.data.sources import RawInputs, Selected, content_digest, is_in_memory, split_rows
+from limbeck.errors import DataError
 from limbeck.inputs import Inputs, move, named_tensors, num_rows, take_rows
 
 
@@ -226,6 +227,22 @@ class Samples:
             raw=None if self.raw is None else self.raw.take(positions),
             weights=None if self.weights is None else self.weights[positions],
         )
+
+    def positions_of(self, ids: Tensor) -> Tensor:
+        """Return where the samples with these ids are, int64, shape (n,): ``samples.take(samples.positions_of(ids))``.
+
+        Raises:
+            DataError: an id that no sample has.
+        """
+        ids = ids.to(self.device)
+        ranks = torch.searchsorted(self.ids, ids, sorter=self.positions_by_id).clamp_(max=len(self) - 1)
+        positions = self.positions_by_id[ranks]
+        wrong = (self.ids[positions] != ids).nonzero()
+        if len(wrong):
+            raise DataError(
+                f"{self.name} has no sample with the id {int(ids[wrong[0, 0]])}.", expected="ids of its own"
+            )
+        return positions
 
     def labelled_positions(self) -> Tensor:
         """Return the positions with a label, or with one in any row or position of theirs, ascending, int64."""

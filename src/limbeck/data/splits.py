@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +32,20 @@ class Splits:
     test: Samples | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
+
+
+def parts_of(splits: Splits) -> list[tuple[str, Samples]]:
+    """Return the parts that there are, each with its field's name."""
+    parts = (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    return [(part, samples) for part, samples in parts if samples is not None]
+
+
+def renamed(splits: Splits, name: str) -> Splits:
+    """Return the same splits under another name."""
+    parts: dict[str, Any] = {
+        part: dataclasses.replace(samples, name=f"{name}/{part}") for part, samples in parts_of(splits)
+    }
+    return dataclasses.replace(splits, name=name, **parts)
 
 
 def require_classes(samples: Samples, what: str) -> None:

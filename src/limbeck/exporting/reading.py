@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from limbeck.data.columns import ID_NAMES
-from limbeck.data.image_files import EXTENSIONS, decode, decode_all
+from limbeck.data.image_decoding import EXTENSIONS, decode, decode_all
 from limbeck.data.tables import TABLE_SUFFIXES, iterate_table, table_columns
 from limbeck.errors import DataError, MissingPackage
 from limbeck.exporting.opened import Predictor

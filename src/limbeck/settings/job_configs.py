@@ -57,7 +57,7 @@ class SourceSettings:
         str,
         Setting(
             "Data set: digits, mnist, cifar10, an image folder or an archive of one, .npz, .csv, .parquet, hf:PATH, "
-            "clips:FOLDER.",
+            "shards:PATTERN, parquet:PATTERN, arrow:PATTERN, clips:FOLDER.",
             "data",
         ),
     ] = "digits"

@@ -15,8 +15,9 @@ _WIDEST_SPAN = 2**62  # beyond it, differences of ids overflow
 class RankOfId:
     """Looks ranks up, the fastest way that the ids allow: as they are, by a table, or by bisection in a bucket.
 
-    Buckets are equal stretches of the range of ids, 64 ids each on average. Where ids are spread evenly, seven steps
-    find one, in memory that lies together; in any case as many as the largest bucket needs.
+    Buckets are equal stretches of the range of ids, a power of two wide, with 32 to 64 ids each on average. Where ids
+    are spread evenly, six or seven steps find one, in memory that lies together; in any case as many as the largest
+    bucket needs.
 
     Args:
         ids: unique, ascending, int64, shape (n,); may be mapped from a file.
@@ -36,7 +37,7 @@ class RankOfId:
             self._table[ids] = torch.arange(len(ids))
         self._first, self._last = first, last
         self._starts: Tensor | None = None  # of buckets, made at the first look-up
-        self._width, self._num_steps = 1, 0
+        self._shift, self._num_steps = 0, 0
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Return ranks, int64, shape (batch,), on the host; an unknown id becomes no index, or raises IndexError."""
@@ -55,20 +56,20 @@ class RankOfId:
         if self._starts is None:
             self._make_buckets()
         assert self._starts is not None, "made just now"
-        inside = ids.clamp(self._first, self._last)
-        bucket = torch.div(inside - self._first, self._width, rounding_mode="floor")
-        low, high = self._starts[bucket], self._starts[bucket + 1]
-        for _ in range(self._num_steps):
-            middle = torch.div(low + high, 2, rounding_mode="floor")
-            is_below = self._ids[middle.clamp(max=len(self._ids) - 1)] < inside
-            low, high = torch.where(is_below, middle + 1, low).minimum(high), torch.where(is_below, high, middle)
-        ranks = low.clamp(max=len(self._ids) - 1)
-        return torch.where(self._ids[ranks] == ids, ranks, MISSING)
+        inside, most = ids.clamp(self._first, self._last), len(self._ids) - 1
+        bucket = (inside - self._first) >> self._shift
+        below, end = self._starts.index_select(0, bucket) - 1, self._starts.index_select(0, bucket + 1)
+        for power in reversed(range(self._num_steps)):  # ids up to the rank ``below`` are smaller
+            probed = below + (1 << power)
+            is_below = (self._ids.index_select(0, probed.clamp(max=most)) < inside) & (probed < end)
+            below = torch.where(is_below, probed, below)
+        ranks = (below + 1).clamp_(max=most)
+        return torch.where(self._ids.index_select(0, ranks) == ids, ranks, MISSING)
 
     def _make_buckets(self) -> None:
         """Find the rank of each bucket's first id, int64, shape (buckets + 1,), and the steps of a search."""
         span = self._last - self._first
-        self._width = max(1, span * min(_IDS_PER_BUCKET, len(self._ids)) // len(self._ids))
-        edges = self._first + self._width * torch.arange(span // self._width + 1)
+        self._shift = max(1, span * min(_IDS_PER_BUCKET, len(self._ids)) // len(self._ids)).bit_length() - 1
+        edges = self._first + (torch.arange((span >> self._shift) + 1) << self._shift)
         self._starts = torch.cat([torch.searchsorted(self._ids, edges), torch.tensor([len(self._ids)])])
         self._num_steps = int(self._starts.diff().max()).bit_length()

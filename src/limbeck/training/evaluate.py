@@ -50,7 +50,7 @@ def predict(
     own = torch.cat(batches[ranks.number :: ranks.size]) if is_dealt else positions
     rows = []
     with evaluating(model), torch.no_grad(), runtime.autocast():
-        for batch in iterate_batches(samples, views, own, batch_size=batch_size, view=None):
+        for batch in iterate_batches(samples, views, own, batch_size=batch_size, view=None, bound_for=runtime.device):
             inputs = move(batch.inputs, runtime.device, non_blocking=True)
             logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
             rows.append(padded_positions(logits.float(), samples, batch.labels))

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,9 +151,8 @@ class TrainingRun:
         for index in itertools.count(first_pass):
             order = self._positions(samples, index)
             view = index if self.num_views is None else index % self.num_views
-            for batch in iterate_batches(
-                samples, self.views, order, batch_size=size, view=view, start_batch=start, share=share
-            ):
+            way: dict[str, Any] = {"start_batch": start, "share": share, "bound_for": self.runtime.device}
+            for batch in iterate_batches(samples, self.views, order, batch_size=size, view=view, **way):
                 yield self._on_device(batch)
             start = 0
 

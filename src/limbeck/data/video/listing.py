@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck.data.class_folders import check_classes, class_words, split_folders
+from limbeck.data.class_folders import check_classes, class_indices, class_words, split_folders
 from limbeck.data.file_listing import Listing, list_files
 from limbeck.data.video.stored import ClipFile
 from limbeck.errors import DataError
@@ -62,7 +62,7 @@ def list_clips(root: Path, *, split_number: int = 1) -> ListedClips:
     classes = check_classes(root, listings, "clips")
     return ListedClips(
         {split: _clips_of(listing) for split, listing in listings.items()},
-        {split: [classes.index(folder) for folder in listing.classes] for split, listing in listings.items()},
+        {split: class_indices(listing, classes).tolist() for split, listing in listings.items()},
         class_words(root, classes),
     )
 
