@@ -26,7 +26,7 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import check_teacher, count_batches
 from limbeck.training.clock import Clock
-from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
+from limbeck.training.evaluating import EVALUATION_BATCH_SIZE
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult
