@@ -1,4 +1,4 @@
-"""Pages of the site that no one writes by hand: the reference, the examples' files; and links out of docs/ mended.
+"""Pages of the site that no one writes by hand: the reference, examples, files of the root; and links out of docs/.
 
 Hooks of MkDocs (``hooks:`` in mkdocs.yml).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from limbeck.cli.app import app as command_line
 ROOT = Path(__file__).resolve().parent.parent
 NOT_DOCUMENTED = {"limbeck.cli"}  # its commands have a page of their own
 WIDE = {"results.md", "settings.md"}  # pages whose table takes the room of the contents, too
-LINK = re.compile(r"\]\(\.\./examples(?:/(\w+)\.py)?\)")
+PROGRAMS = {"a_loop": "A loop of your own", "torchdistill": "torchdistill", "textbrewer": "TextBrewer", "timm": "timm"}
+ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}  # files of the root that become pages
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\./)*)([^)#:\s]+)((?:#[^)\s]*)?)\)")
 
 
 def packages() -> dict[str, list[str]]:
@@ -40,6 +43,8 @@ def on_config(config: Any) -> Any:
     docs = Path(config["docs_dir"])
     sections = {title: pages for section in config["nav"] for title, pages in section.items()}
     sections["How to"] += _unlisted(docs, sections["How to"])
+    programs = [{f"{title}, side by side": _program_page(name)} for name, title in PROGRAMS.items()]
+    sections["Coming from"] += [*programs, {"With Limbeck": _program_page("limbeck")}]
     sections["Results"] += [_entry(path, docs) for path in sorted((docs / "results").glob("*.md"))]
     sections["Reference"] += [{"limbeck": "reference/limbeck.md"}]
     sections["Reference"] += [{name: f"reference/{name}.md"} for name in packages()]
@@ -56,10 +61,22 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Give wide tables room, and turn links to the examples' files into links to their pages."""
+    """Give wide tables room, and mend links to files outside of docs/."""
     if page.file.src_uri in WIDE:
         page.meta["hide"] = ["toc"]
-    return LINK.sub(lambda found: f"](examples/{found[1]}.md)" if found[1] else "](examples.md)", markdown)
+    folder = posixpath.dirname(page.file.src_uri)
+    return LINK.sub(lambda found: _mended(found, folder), markdown)
+
+
+def _mended(found: re.Match[str], folder: str) -> str:
+    """Return a link as it is within docs/; a link to the page of a file elsewhere; its text alone where it has none."""
+    text, path = found[1], posixpath.normpath(posixpath.join("docs", folder, found[2] + found[3]))
+    if path.startswith("docs/"):
+        return found[0]
+    target = ROOT_PAGES.get(path)
+    if path == "examples" or path.startswith("examples/"):
+        target = path.removesuffix(".py") + ".md"
+    return f"[{text}]({posixpath.relpath(target, folder or '.')}{found[4]})" if target else text
 
 
 def generated() -> dict[str, str]:
@@ -67,10 +84,37 @@ def generated() -> dict[str, str]:
     pages = {f"reference/{name}.md": f"# {name}\n\n::: {name}\n" for name in packages()}
     pages["reference/limbeck.md"] = _front_page()
     pages["reference/commands.md"] = _commands()
+    for name, page in ROOT_PAGES.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        pages[page] = text.replace("](docs/", "](").replace("](SECURITY.md", "](security.md")
     for path in _examples():
-        code = path.read_text(encoding="utf-8")
-        pages[f"examples/{path.stem}.md"] = f"# {_title(path)}\n\n`examples/{path.name}`\n\n```python\n{code}```\n"
+        pages[f"examples/{path.stem}.md"] = f"# {_title(path)}\n\n{_code(path)}"
+    return pages | _programs()
+
+
+def _programs() -> dict[str, str]:
+    """Return the pages of the job that is written with other tools: each beside Limbeck's, and what they share."""
+    folder = ROOT / "examples" / "coming_from"
+    ours = _code(folder / "with_limbeck.py")
+    pages = {_program_page("limbeck"): f"# With Limbeck\n\n{ours}"}
+    for name, title in PROGRAMS.items():
+        theirs = _code(folder / f"with_{name}.py") + "\n" + _code(folder / "evidence.py")
+        columns = "".join(f"<div markdown>\n\n{column}\n</div>\n" for column in (theirs, ours))
+        head = f"---\nhide: [navigation, toc]\n---\n\n# {title}, side by side\n\n"
+        beside = f'<div class="side-by-side" markdown>\n{columns}</div>\n\nBoth import `job.py`, data and networks:\n\n'
+        pages[_program_page(name)] = head + beside + _code(folder / "job.py")
+    for name in ("job", "evidence"):
+        pages[f"examples/coming_from/{name}.md"] = f"# {name}.py\n\n{_code(folder / f'{name}.py')}"
     return pages
+
+
+def _program_page(name: str) -> str:
+    return f"examples/coming_from/with_{name}.md"
+
+
+def _code(path: Path) -> str:
+    name = path.relative_to(ROOT).as_posix()
+    return f"`{name}`\n\n```python\n{path.read_text(encoding='utf-8')}```\n"
 
 
 def _front_page() -> str:

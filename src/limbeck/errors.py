@@ -8,6 +8,27 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "InvalidValue",
+    "JobFailure",
+    "JobsFailed",
+    "LimbeckError",
+    "MissingPackage",
+    "ModelError",
+    "NotConverged",
+    "OutputError",
+    "RankLost",
+    "RecordError",
+    "ShapeMismatch",
+    "StoreError",
+    "TeacherError",
+    "TrainingDiverged",
+    "UnknownName",
+]
+
 
 class LimbeckError(Exception):
     """Something that the user can mend. The command line prints it without a traceback and exits with code 2.

@@ -11,6 +11,17 @@ from typing import TypeVar
 
 from limbeck.errors import InvalidValue
 
+__all__ = [
+    "PairedDifference",
+    "Summary",
+    "common_verdict",
+    "equivalence_bound",
+    "mean_interval",
+    "paired_difference",
+    "summarise",
+    "verdict",
+]
+
 Seed = TypeVar("Seed")
 
 

@@ -52,7 +52,7 @@ def test_blocks_measure_what_the_whole_does(monkeypatch):
     runtime, teacher = Runtime.resolve("cpu"), torch.randn(50, 12)
     found = read_split(network, samples, Views(), runtime=runtime, teacher_logits=teacher)
     once = evaluate(network, samples, Views(), runtime=runtime)
-    monkeypatch.setattr(sys.modules["limbeck.training.evaluate"], "BLOCK_NUMBERS", 12 * 7)  # seven samples
+    monkeypatch.setattr(sys.modules["limbeck.training.evaluating"], "BLOCK_NUMBERS", 12 * 7)  # seven samples
     blocks = read_split(network, samples, Views(), runtime=runtime, teacher_logits=teacher)
     assert blocks.measured.keys() == found.measured.keys()
     for name, (value, unit) in found.measured.items():

@@ -22,7 +22,7 @@ from limbeck.settings import (
     SelfSettings,
     SingleSettings,
     TeacherSettings,
-    documented,
+    with_arguments,
 )
 from limbeck.targets import check_codec_name
 
@@ -195,8 +195,7 @@ def job(
 
         call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
         call.__annotations__ = {}
-        lines = [f"        {name}: {text}" for name, text in documented(declaration)]  # type: ignore[arg-type]
-        call.__doc__ = (run.__doc__ or "").replace("    Returns:", "\n".join(["    Args:", *lines, "    Returns:"]), 1)
+        call.__doc__ = with_arguments(run.__doc__, declaration)  # type: ignore[arg-type]
         return call
 
     return decorate

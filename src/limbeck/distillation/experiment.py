@@ -42,8 +42,12 @@ class Experiment:
         evaluated_split: begins the names of what recipes observe: "test", or "held_out" where training samples are
             evaluated in the test set's place.
         smoke: recipes cut every data set to a small stratified part.
+        config: every setting, for the record.
+        command: what was typed, or the Python call, for the record.
+        started: reading of ``time.perf_counter``, in seconds.
         results: what recipes observe and draw, and the notes of all.
         facts: of every network from the cache, by folder.
+        is_evaluated: whether the test set has been read.
     """
 
     runtime: Runtime
@@ -59,7 +63,7 @@ class Experiment:
     started: float = field(default_factory=time.perf_counter)
     results: Results = field(default_factory=Results)
     facts: dict[str, NetworkFacts] = field(default_factory=dict)
-    is_evaluated: bool = False  # whether the test set has been read
+    is_evaluated: bool = False
 
     @staticmethod
     def of_recipe(

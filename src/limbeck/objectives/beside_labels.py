@@ -77,6 +77,9 @@ class DecoupledDistillation(BesideLabels):
     A sample without a label takes the teacher's likeliest class in its place.
 
     Args:
+        temperature: T > 0.
+        hard_weight: >= 0.
+        soft_weight: > 0.
         target_weight: alpha >= 0, of the label's class against the rest.
         others_weight: beta >= 0, of the other classes among themselves.
         warmup_views: >= 0; the loss of view v, from 0, counts min(v / warmup_views, 1): the first pass has labels alone
@@ -118,6 +121,9 @@ class CorrelationDistillation(BesideLabels):
     """Relations within and between classes (DIST): see :func:`limbeck.losses.inter_class_correlation_loss`.
 
     Args:
+        temperature: T > 0.
+        hard_weight: >= 0.
+        soft_weight: > 0.
         intra_weight: >= 0, of the relation between a batch's examples, a mean over classes; the other relation has
             weight 1. It is of each part of an accumulated step for itself, and left out for a part of one example.
     References:

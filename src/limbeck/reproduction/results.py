@@ -16,6 +16,9 @@ class Results:
 
     Args:
         folder: where the record will stand, for files beside it; None where nothing is to be written.
+        observations: to begin with.
+        figures: likewise.
+        notes: likewise.
     """
 
     folder: Path | None = None

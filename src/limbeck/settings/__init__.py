@@ -21,7 +21,7 @@ from limbeck.settings.jobs import (
     TrainSettings,
 )
 from limbeck.settings.search_settings import SearchSettings
-from limbeck.settings.setting import GROUPS, Argument, Declared, Doc, Setting, declared, documented
+from limbeck.settings.setting import GROUPS, Argument, Declared, Doc, Setting, declared, documented, with_arguments
 from limbeck.settings.train_config import TrainConfig
 
 __all__ = [
@@ -50,4 +50,5 @@ __all__ = [
     "TrainSettings",
     "declared",
     "documented",
+    "with_arguments",
 ]

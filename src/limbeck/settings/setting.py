@@ -8,18 +8,21 @@ value, the row in the docs' table and the argument in Python. Nothing here impor
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from annotated_types import Ge, Gt, Le, Lt
 
 Group = Literal["data", "teacher", "student", "loss", "training", "output", "machine"]
 GROUPS: tuple[Group, ...] = typing.get_args(Group)
+Kind = TypeVar("Kind")
+_SECTION = re.compile(r"^ {4}(?:Returns|Raises|Example|References):$", re.MULTILINE)
 
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
@@ -192,6 +195,26 @@ def documented(kind: type) -> Iterator[tuple[str, str]]:
                     sentences += [f"One of {', '.join(one.choices)}."] if one.choices else []
                     sentences += [f"{one.range_text}."] if one.range_text else []
                 yield field.name, " ".join(sentences)
+
+
+def with_arguments(doc: str | None, kind: type) -> str:
+    """Return a docstring with a section ``Args`` that documents a dataclass's fields, before its first other section.
+
+    Args:
+        doc: as it stands in the source, its sections indented by four spaces.
+        kind: the dataclass of the arguments.
+    """
+    text = doc or ""
+    section = _SECTION.search(text)
+    place = section.start() if section else len(text)
+    lines = "".join(f"        {name}: {said}\n" for name, said in documented(kind))
+    return f"{text[:place]}    Args:\n{lines}{text[place:]}"
+
+
+def arguments_documented(kind: type[Kind]) -> type[Kind]:
+    """Give a dataclass of settings a docstring that documents them; a decorator."""
+    kind.__doc__ = with_arguments(kind.__doc__, kind)
+    return kind
 
 
 def section_of(annotation: Any) -> type[Any] | None:

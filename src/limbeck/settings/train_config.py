@@ -10,12 +10,13 @@ from annotated_types import Ge, Gt
 
 from limbeck.errors import InvalidValue
 from limbeck.settings.checking import check
-from limbeck.settings.setting import Count, Fraction, FractionBelowOne, Positive, Setting
+from limbeck.settings.setting import Count, Fraction, FractionBelowOne, Positive, Setting, arguments_documented
 
 Optimiser = Literal["sgd", "adamw", "lion"]
 Schedule = Literal["constant", "cosine", "exponential", "one_cycle", "step"]
 
 
+@arguments_documented
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of one training run.

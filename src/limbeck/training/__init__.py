@@ -3,7 +3,7 @@
 from limbeck.settings import TrainConfig
 from limbeck.training.checks import count_batches
 from limbeck.training.cohort import CohortResult, fit_cohort
-from limbeck.training.evaluate import evaluate, predict, predict_in_blocks
+from limbeck.training.evaluating import evaluate, predict, predict_in_blocks
 from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
 from limbeck.training.interrupt import TrainingInterrupted

@@ -23,7 +23,7 @@ from limbeck.settings import TrainConfig
 from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.checks import batches_of_pass, check_labels, check_teacher, class_weights_for
-from limbeck.training.evaluate import evaluate
+from limbeck.training.evaluating import evaluate
 from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
 from limbeck.training.kernel_layout import lay_out_kernels

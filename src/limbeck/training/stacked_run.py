@@ -20,7 +20,7 @@ from limbeck.records import EpochRecord
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import count_batches
-from limbeck.training.evaluate import EVALUATION_BATCH_SIZE
+from limbeck.training.evaluating import EVALUATION_BATCH_SIZE
 from limbeck.training.progress import Progress
 from limbeck.training.run import FitResult
 from limbeck.training.runtime import Runtime
