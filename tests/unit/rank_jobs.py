@@ -1,10 +1,12 @@
-"""What the ranks of test_ranks.py do: ``torchrun ... rank_jobs.py JOB OUT``; rank 0 writes what came of it."""
+"""What the ranks of test_ranks.py do; rank 0 writes what came of it."""
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from limbeck.cli import main
 from limbeck.data import Samples, Views, as_samples, augmentations_from
 from limbeck.errors import LimbeckError
 from limbeck.models.dropout import Dropout
@@ -23,6 +26,7 @@ from limbeck.teachers import ModuleTeacher, collect_together
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
 
 NUM_STEPS = 208
+PATIENCE_SECONDS = 120
 
 
 def images(*, seed: int, count: int) -> Samples:
@@ -166,8 +170,14 @@ def message_when(settings: dict) -> str:
     return "nothing was refused"
 
 
+def resumed(out: Path) -> list[dict]:
+    """Go on from where all ranks stopped; return what each of them came to."""
+    shutil.copy(out / "stopped.pt", out / "resumed.pt")
+    return ranks_of_process().gather(described(train(checkpoint=out / "resumed.pt")))
+
+
 def together(out: Path) -> dict:
-    return {job.__name__: job(out) for job in (whole, stopped, store, refused)}
+    return {job.__name__: job(out) for job in (whole, stopped, resumed, store, refused)}
 
 
 def killed(out: Path) -> dict:
@@ -180,15 +190,24 @@ def killed(out: Path) -> dict:
     return described(train(act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.2))
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[2])
-    folder.mkdir(exist_ok=True)
+def run(job: Callable[[Path], dict], out: Path) -> None:
+    """Do a job as one of its ranks."""
+    torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True)  # ranks that wait for each other say where
+    out.mkdir(exist_ok=True)
     try:
-        result = {"whole": whole, "together": together, "killed": killed}[sys.argv[1]](folder)
+        result = job(out)
     except LimbeckError as problem:
         message = message_of(problem)
         if message is not None:
             print(message, file=sys.stderr, flush=True)
         sys.exit(2)
     if rank_number() == 0:
-        (folder / "result.json").write_text(json.dumps(result))
+        (out / "result.json").write_text(json.dumps(result))
+    faulthandler.cancel_dump_traceback_later()
+
+
+def command(*arguments: str) -> None:
+    """Run the command line as one of its ranks."""
+    sys.argv = ["limbeck", *arguments]
+    main()

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import rank_jobs
+from rank_launch import start_ranks
 
 from limbeck.training.share import share_of
 
-LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ROUNDING = 1e-5
 pytestmark = pytest.mark.xdist_group("ranks")  # on one worker, which then launches each job once
 
 
-def launched(num_ranks: int, *arguments: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*LAUNCH, "--nproc-per-node", str(num_ranks), *more, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
-
-
-def job(num_ranks: int, name: str, out: Path, *, more: tuple[str, ...] = ()) -> tuple[dict, str]:
-    done = launched(num_ranks, rank_jobs.__file__, name, str(out), more=more)
-    assert done.returncode == 0, done.stderr
-    return json.loads((out / "result.json").read_text()), done.stderr
+def job(num_ranks: int, what: Callable[[Path], dict], out: Path, *, max_restarts: int = 0) -> tuple[dict, str]:
+    logs = out.with_name(f"{out.name}-logs")
+    code, stderr = start_ranks(num_ranks, rank_jobs.run, what, out, logs=logs, max_restarts=max_restarts)
+    assert code == 0, stderr
+    return json.loads((out / "result.json").read_text()), stderr
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +56,7 @@ def test_shares_are_the_batch_cut_into_pieces_and_their_parts_are_those_of_one_p
 def two(tmp_path_factory):
     """What two ranks did, and their folder."""
     out = tmp_path_factory.mktemp("two")
-    return job(2, "together", out)[0], out
+    return job(2, rank_jobs.together, out)[0], out
 
 
 def check_same(found, expected):
@@ -80,7 +76,7 @@ def test_two_ranks_train_the_network_of_one_process(two, alone):
 
 @pytest.mark.slow
 def test_four_ranks_train_the_network_of_one_process(alone, tmp_path):
-    found, _ = job(4, "whole", tmp_path)
+    found, _ = job(4, rank_jobs.whole, tmp_path / "four")
     check_same(found, alone["whole"])
 
 
@@ -90,6 +86,12 @@ def test_ranks_that_were_stopped_are_gone_on_with_by_one_process(two, alone):
     assert found["stopped"].startswith("student stopped after step")
     resumed = rank_jobs.train(checkpoint=out / "stopped.pt")
     check_same(rank_jobs.described(resumed), alone["whole"])
+
+
+@pytest.mark.slow
+def test_ranks_that_were_stopped_go_on_to_the_same_bits_on_each(two):
+    found, _ = two
+    assert found["resumed"] == 2 * [{name: found["whole"][name] for name in found["resumed"][0]}]
 
 
 @pytest.mark.slow
@@ -116,7 +118,7 @@ def test_what_ranks_cannot_share_is_refused(what, words, two):
 
 @pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_a_restart_goes_on_to_the_same_bits(two, tmp_path):
-    found, stderr = job(2, "killed", tmp_path, more=("--max-restarts", "1"))
+    found, stderr = job(2, rank_jobs.killed, tmp_path / "killed", max_restarts=1)
     assert "rank 0 of 2: Another rank has ended, or does not answer." in stderr
     assert stderr.count("Another rank has ended") == 1
     assert found == {name: two[0]["whole"][name] for name in found}
@@ -124,14 +126,15 @@ def test_a_killed_rank_ends_the_others_and_a_restart_goes_on_to_the_same_bits(tw
 
 @pytest.mark.slow
 def test_the_command_line_trains_on_ranks_and_says_everything_once(tmp_path):
-    data = ("-m", "limbeck", "distill", "--data", "digits", "--teacher", "mlp:widths=16", "--student", "mlp:widths=8")
+    data = ("distill", "--data", "digits", "--teacher", "mlp:widths=16", "--student", "mlp:widths=8")
     flags = (*data, "--epochs", "1", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "run"))
-    wrong = launched(2, *flags, "--batch-size", "33")
-    assert wrong.stderr.count("limbeck: rank") == 1
-    assert "The ranks do not divide a batch." in wrong.stderr
-    assert "exitcode  : 2" in wrong.stderr
+    code, stderr = start_ranks(2, rank_jobs.command, *flags, "--batch-size", "33", logs=tmp_path / "logs")
+    assert code == 2
+    assert stderr.count("limbeck: rank") == 1
+    assert "The ranks do not divide a batch." in stderr
     assert not (tmp_path / "run").exists()
-    done = launched(2, *flags)
+    launched = (*LAUNCH, "-m", "limbeck", *flags)
+    done = subprocess.run(launched, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("report:") == 1
     assert done.stderr.count("distilled-seed0: 21 steps") == 1
