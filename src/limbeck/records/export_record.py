@@ -70,6 +70,7 @@ class ExportRecord:
     environment: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)  # SHA-256 of every other file but the model card
+    settings: dict[str, Any] | None = None  # that the files depend on; None in a record of an earlier release
 
     def sha256_of(self) -> dict[str, str]:
         """Return the SHA-256 of every file that has one, by its path from the folder."""
