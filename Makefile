@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT ?= runs/demo
+OLDEST_PYTHON ?= python3.10
+OLDEST_PIP ?=
+OLDEST_TESTS ?= tests/unit tests/contracts
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Real data for the tests where they lie beside the project; tests that need them are skipped and counted elsewhere.
@@ -11,7 +14,7 @@ ifneq ($(wildcard ../shared/data/.),)
 export LIMBECK_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test quick unit check architecture format docs bench torture clean
+.PHONY: demo test test-oldest quick unit check architecture format docs bench torture audit hashes clean
 
 demo: $(VENV)/installed
 	$(BIN)/limbeck distill --out $(OUT) --overwrite
@@ -19,6 +22,13 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory check
 	$(PYTEST) --durations 10 -r s
+
+# The unit tests with the oldest versions that pyproject.toml allows, in an environment of their own. OLDEST_PYTHON=python3.10
+# and OLDEST_PIP="--index-url https://download.pytorch.org/whl/cpu --extra-index-url https://pypi.org/simple" (builds of
+# torch without CUDA, a tenth of the size) say where they come from; OLDEST_TESTS= which tests.
+test-oldest: $(VENV)/oldest/installed
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(VENV)/oldest/bin/python -m pytest --numprocesses 2 --dist loadgroup --quiet -r s \
+		-m "not slow and not browser" $(OLDEST_TESTS)
 
 quick: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory --jobs 2 check unit
@@ -51,6 +61,14 @@ bench: $(VENV)/installed
 torture: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture
 
+# Known vulnerabilities of the pinned versions; exit code 3 where the service could not be asked.
+audit: $(VENV)/tools/installed
+	$(VENV)/tools/bin/python tools/audit.py
+
+# The hashed list for releases, written again after constraints.txt changed.
+hashes: $(VENV)/tools/installed
+	$(VENV)/tools/bin/python tools/hashed.py
+
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -66,4 +84,18 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable '.[dev]'
 	$(BIN)/python tools/chromium.py
 	$(BIN)/python tools/axe.py
+	touch $@
+
+$(VENV)/tools/installed: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python -m pip install --quiet --disable-pip-version-check pip-audit pip-tools
+	touch $@
+
+$(VENV)/oldest/installed: pyproject.toml tools/oldest.py
+	mkdir -p $(VENV)
+	$(OLDEST_PYTHON) -m venv $(VENV)/oldest
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check packaging tomli
+	$(VENV)/oldest/bin/python tools/oldest.py > $(VENV)/oldest/constraints.txt
+	$(VENV)/oldest/bin/python -m pip install --disable-pip-version-check --constraint $(VENV)/oldest/constraints.txt $(OLDEST_PIP) \
+		--editable . hypothesis pytest pytest-timeout pytest-xdist
 	touch $@

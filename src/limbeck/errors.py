@@ -205,9 +205,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
 
 
 def _is_finite(value: object) -> bool:
-    """Return whether a value is a finite number, and no text."""
+    """Return whether a value is a finite number, and no text or truth value."""
     try:
-        return not isinstance(value, (str, bytes)) and math.isfinite(value)  # type: ignore[arg-type]
+        return not isinstance(value, (str, bytes, bool)) and math.isfinite(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return False
 

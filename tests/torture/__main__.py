@@ -1,39 +1,41 @@
 """The campaign: ``make torture`` for an hour, ``TORTURE=quick`` for two minutes, ``TORTURE=MINUTES`` for as long.
 
-The same seed gives the same attempts, as many as the time allows; ``SEED`` sets another one.
+Attempt n of a part is the same in every campaign of a seed (``SEED``), and each part gets as many as its share of the
+time allows. What was found is kept in ``build/torture-SEED.json`` after every attempt: a campaign that was stopped goes
+on from there when it is given again.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from children import run
-from damage import Damage
+from damage import STOPPED, Damage
+from flat import flat
 from inputs import Inputs
-from jobs import COMMANDS, SMALL, STORE, TEACHER, write_data
+from jobs import MACHINE, MUTUAL, SEARCH, SELF, SMALL, SPECIALISTS, STORE, TAUGHT, TEACHER, write_data
+from numbers_at_ends import numbers
 from report import Part, write_page
+from state import Attempt, Campaign
 from stops import Stops
-from within import jobs, numbers
 
-SHARES = {"kill": 0.22, "cut": 0.16, "fail": 0.12, "damage": 0.18, "inputs": 0.22, "numbers": 0.06}  # of the time
+KEPT = Path(__file__).parents[2] / "build"
+SHARES = {"kill": 0.26, "cut": 0.18, "fail": 0.14, "damage": 0.15, "inputs": 0.2, "numbers": 0.07}  # of the time
 PROMISES = {
-    "kill": "SIGKILL, SIGTERM or SIGINT at a random moment; the same command then ends in the same bytes. In its first "
-    "tenth of a second a process does not listen to signals yet.",
+    "kill": "SIGKILL, SIGTERM or SIGINT at a random moment, to all processes of a job or to one; the same command then "
+    "ends in the same bytes. Exit codes are the documented ones, unless the signal came where Python was not ready.",
     "cut": "Killed at one of its file operations; the same command then ends in the same bytes and leaves "
     "nothing behind.",
     "fail": "From one file operation on every write fails (disk full, input/output error, read-only): exit code 2 with "
     "a message, or 0 where it can do without; with room again the same command ends in the same bytes.",
-    "damage": "Flips, digits, cuts, swaps, additions in files of a run, a store and a stopped run: refused, or the "
-    "same result.",
-    "inputs": "Generated configurations, flags, arrays, archives, images, sounds and weights: a message within 5 s and "
-    "500 MiB, no traceback, no code run, nothing written outside.",
+    "damage": "Flips, digits, cuts, swaps, additions in files of runs, stores, stopped runs, searches, committees and "
+    "exports: refused, or the same result.",
+    "inputs": "Generated configurations, flags, arrays, archives, images, sounds, clips, weights, ONNX files and "
+    "programs: a message within 5 s and 500 MiB, no traceback, no code run, nothing written outside.",
     "numbers": "Infinities, NaN, 1e30, temperatures from 1e-6 to 1e6, one class, one sample, learning rates that "
     "explode.",
     "jobs": "Jobs one after another in one process: memory, descriptors, threads and temporary files stay.",
@@ -42,97 +44,94 @@ PROMISES = {
 
 def warm(folder: Path) -> None:
     """Import once what the children need, by doing once what they do."""
+    import av  # noqa: F401
+    import kaldi_native_fbank  # noqa: F401
+    import onnxruntime  # noqa: F401
+    import onnxscript  # noqa: F401
+    import optuna  # noqa: F401
+    import sklearn.ensemble
+    import sklearn.linear_model
+    import sklearn.pipeline  # noqa: F401
+    import soundfile  # noqa: F401
     import torch
+    import torch.distributed.elastic.rendezvous.c10d_rendezvous_backend
+    import torch.distributed.launcher.api
+    import torch.onnx._internal.exporter._core
 
     import limbeck.commands.cache
     import limbeck.commands.distill
     import limbeck.commands.evaluate
     import limbeck.commands.export
+    import limbeck.commands.reproduce
+    import limbeck.commands.search
     import limbeck.commands.specialists
     import limbeck.commands.train
     import limbeck.commands.verify
+    from limbeck.recipes import load_recipe
 
+    load_recipe("zhang2018-mutual-digits")
     inputs, labels = torch.randn(60, 4), torch.arange(60) % 3
+    settings = {"train": (inputs, labels), "seeds": 1, "device": "cpu", "progress": "silent"}
     recipe = limbeck.TrainConfig(num_epochs=1)
-    limbeck.distill(
-        "mlp:widths=4",
-        "mlp:widths=4",
-        train=(inputs, labels),
-        recipe=recipe,
-        seeds=1,
-        device="cpu",
-        progress="silent",
-        out=folder / "warm",
-    )
+    limbeck.distill("mlp:widths=4", "mlp:widths=4", **settings, recipe=recipe, out=folder / "warm")
 
 
 def prepare(base: Path) -> None:
-    """Fill a folder with data, a teacher, a run, a store and a run that was stopped."""
+    """Fill a folder with data, networks, a store and all that is damaged later."""
     base.mkdir()
     write_data(base)
-    cut = ["distill", "--student", "mlp:widths=4", "--teacher", "mlp:widths=8", *SMALL, "--out"]
-    for arguments in (TEACHER, [*cut, "run"], [*STORE, "--out", "store"], [*cut, "stopped"]):
+    committee = [*SPECIALISTS, *MACHINE, "--data", "data.npz", "--out", "committee"]
+    commands = [TEACHER, [*TAUGHT, "--out", "run"], [*STORE, "--out", "store"], committee]
+    commands += [[*TAUGHT, "--out", "stopped"], [*MUTUAL, "--out", "stopped-mutual"], [*SELF, "--out", "self"]]
+    commands += [[*SEARCH, *SMALL, "--out", "search"], ["export", "run", "--out", "exported"]]
+    for arguments in commands:
         outcome = run(arguments, base)
         if outcome.code:
-            sys.exit(outcome.text)
-    for name in ("record.json", "report.html", "student.safetensors", "model.json"):
-        (base / "stopped" / name).unlink(missing_ok=True)  # as where it is stopped before its end
+            sys.exit(f"limbeck {' '.join(arguments)}: {outcome.text[-2000:]}")
+    for stopped in STOPPED:
+        for name in ("record.json", "report.html", "student.safetensors", "model.json"):
+            (base / stopped / name).unlink(missing_ok=True)  # as where it is stopped before its end
 
 
-def spend(seconds: float, attempt: Callable[[], None]) -> None:
-    """Repeat attempts for so long, at least once."""
-    end = time.perf_counter() + seconds
-    while True:
-        attempt()
-        if time.perf_counter() >= end:
-            return
+def attempts_of(root: Path) -> dict[str, Attempt]:
+    """Return what makes an attempt of each part, once all is there that they need."""
+    base, lone, outside = root / "base", root / "lone", root / "outside"
+    prepare(base)
+    outside.mkdir()
+
+    def clear() -> None:
+        shutil.rmtree(lone, ignore_errors=True)
+        lone.mkdir()
+        write_data(lone)
+
+    stops, damage, inputs = Stops(base), Damage(base), Inputs(lone, outside, clear)
+    return {"kill": stops.kill, "cut": stops.cut, "fail": stops.fail, "damage": damage.attempt,
+            "inputs": inputs.attempt, "numbers": numbers}  # fmt: skip
 
 
 def main() -> int:
-    """Run the campaign, write its page, and return 1 where a promise was broken."""
+    """Run the campaign, or go on with it, write its page, and return 1 where a promise was broken."""
     asked, seed = os.environ.get("TORTURE", "60"), int(os.environ.get("SEED", "0"))
     total = 60 * (2.0 if asked == "quick" else float(asked))
-    start = time.perf_counter()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     root = Path(tempfile.mkdtemp(prefix="limbeck-torture-"))
     os.environ["LIMBECK_CACHE"] = str(root / "cache")
     (root / "temporary").mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(root / "temporary")  # where nobody else leaves files
+    parts = {name: Part(name, promise) for name, promise in PROMISES.items()}
+    campaign = Campaign(KEPT / f"torture-{seed}.json", seed, parts, SHARES)
+    campaign.load()
     try:
         warm(root)
-        base, lone, outside = root / "base", root / "lone", root / "outside"
-        prepare(base)
-        outside.mkdir()
-
-        def clear() -> None:
-            shutil.rmtree(lone, ignore_errors=True)
-            lone.mkdir()
-            write_data(lone)
-
-        stops, damage = Stops(base, random.Random(seed)), Damage(base, random.Random(seed + 1))
-        generated, draw = Inputs(lone, outside, random.Random(seed + 2)), random.Random(seed + 3)
-        for name in COMMANDS:
-            stops.reference(name)
-        parts = {name: Part(name, promise) for name, promise in PROMISES.items()}
-        attempts: dict[str, Callable[[], None]] = {
-            "kill": lambda: stops.kill(parts["kill"]),
-            "cut": lambda: stops.cut(parts["cut"]),
-            "fail": lambda: stops.fail(parts["fail"]),
-            "damage": lambda: damage.attempt(parts["damage"]),
-            "inputs": lambda: generated.attempt(parts["inputs"], clear),
-            "numbers": lambda: numbers(parts["numbers"], draw),
-        }
-        for name, share in SHARES.items():
-            spend(share * total, attempts[name])
-            print(f"{name}: {parts[name].attempts} attempts, {len(parts[name].complaints)} complaints", flush=True)
-        jobs(parts["jobs"], root, 20 if total < 700 else 500 if total > 1800 else 100)
+        campaign.spend(total, attempts_of(root))
+        if not parts["jobs"].attempts:
+            count = 20 if total < 700 else 500 if total > 1800 else 100
+            campaign.attempt("jobs", lambda part, _: flat(part, root, count))
     finally:
         shutil.rmtree(root, ignore_errors=True)
     command = f"TORTURE={asked} make torture" + (f" SEED={seed}" if seed else "")
-    write_page(list(parts.values()), command=command, seconds=time.perf_counter() - start)
-    for part in parts.values():
-        for complaint in part.complaints:
-            print(f"{part.name}: {complaint}")
+    write_page(list(parts.values()), command=command, num_runs=campaign.num_runs)
+    campaign.file.unlink(missing_ok=True)
     return 1 if any(part.complaints for part in parts.values()) else 0
 
 

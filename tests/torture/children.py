@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import random
 import resource
@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faults import Fault
+
 MEMORY_MIB = 500  # more than the process that forks
 SECONDS = 5.0
 DOCUMENTED = (0, 2, 130)
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+POLL_SECONDS = 0.002
+ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it has ended itself
+Target = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Outcome:
         seconds: it took.
         memory_mib: peak beyond what the parent holds.
         operations: file operations that it made.
+        fatal: signals that may have ended it: SIGKILL, or one that was sent where it did not listen.
+        left_running: number of processes that it had started, and that were still there long after it.
     """
 
     code: int
@@ -37,57 +43,102 @@ class Outcome:
     seconds: float
     memory_mib: float
     operations: int = 0
+    fatal: tuple[int, ...] = ()
+    left_running: int = 0
 
     def complaint(self, *, codes: Sequence[int] = DOCUMENTED, seconds: float = SECONDS) -> str:
         """Return what is wrong with this end; "" for nothing."""
-        if self.code not in codes:
+        if self.code not in (*codes, *(-number for number in self.fatal)):
             return f"exit code {self.code}: {self.text[-300:]}"
         if "Traceback" in self.text:
             return f"a traceback: {self.text[-300:]}"
         if self.code == 2 and not self.text.strip():
             return "exit code 2 without a word"
+        if self.left_running:
+            return f"{self.left_running} processes left running"
         if self.seconds > seconds:
             return f"{self.seconds:.1f} s"
         return f"{self.memory_mib:.0f} MiB" if self.memory_mib > MEMORY_MIB else ""
 
 
-@dataclass
-class Fault:
-    """What happens at a command's n-th file operation below a folder: a kill, or an error of the system.
+class Child:
+    """A command of limbeck, or a function, in a forked process of a session of its own.
 
     Args:
-        at: number of the operation, from 1; 0 for none, which counts them.
-        kind: "kill", or the name of an errno such as "ENOSPC"; that error then stays, as a full disk does.
+        arguments: of the command.
+        folder: where it runs; what it prints is kept there.
+        fault: at one of its file operations.
+        target: in place of the command; what it returns is the exit code, None is 0.
+        number: of several at once in one folder.
     """
 
-    at: int = 0
-    kind: str = "kill"
-    count: int = 0
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        fault: Fault | None = None,
+        target: Target | None = None,
+        number: int = 0,
+    ) -> None:
+        self._printed, self._counted = folder / f".printed-{number}", folder / f".counted-{number}"
+        self._base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._start = time.perf_counter()
+        self._fatal = [int(signal.SIGKILL)] if fault is not None and fault.at and fault.kind == "kill" else []
+        self._outcome: Outcome | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _run_and_exit(arguments, folder, fault or Fault(), self._printed, self._counted, target)
 
-    def install(self, folder: Path) -> None:
-        """Watch this process's file operations through Python's audit events."""
-        root = str(folder)
+    @property
+    def seconds(self) -> float:
+        """How long it runs already."""
+        return time.perf_counter() - self._start
 
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            if event == "open":
-                is_ours = isinstance(arguments[2], int) and bool(arguments[2] & WRITING)
-            else:
-                is_ours = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
-            if not is_ours or not os.path.abspath(os.fsdecode(_path(arguments[0]))).startswith(root):
-                return
-            self.count += 1
-            if self.at and self.count >= self.at:
-                if self.kind == "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                number = getattr(errno, self.kind)
-                if event not in ("os.remove", "os.rmdir"):  # which a full disk allows
-                    raise OSError(number, os.strerror(number), arguments[0])
+    def send(self, number: int, *, which: int | None = None) -> None:
+        """Send a signal to it, or to one of the processes that it has started, unless it has ended.
 
-        sys.addaudithook(hook)
+        Args:
+            number: of the signal.
+            which: of its own processes, counted round; None for itself.
+        """
+        if self.poll() is not None:
+            return
+        others = [] if which is None else sorted(_in_session(self.pid))
+        pid = others[(which or 0) % len(others)] if others else self.pid
+        if pid == self.pid and (number == signal.SIGKILL or not _listens(pid, number)):
+            self._fatal.append(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
+    def poll(self) -> Outcome | None:
+        """Return how it ended; None where it has not."""
+        if self._outcome is None:
+            ended, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if ended:
+                self._outcome = self._ended(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+        return self._outcome
 
-def _path(argument: Any) -> Any:
-    return argument if isinstance(argument, (str, bytes, os.PathLike)) else b""
+    def wait(self, timeout: float) -> Outcome:
+        """Wait until it ends; it is killed after ``timeout`` seconds, which its time then tells."""
+        while (outcome := self.poll()) is None:
+            if self.seconds > timeout:
+                os.killpg(self.pid, signal.SIGKILL)
+                timeout = float("inf")
+            time.sleep(POLL_SECONDS)
+        return outcome
+
+    def _ended(self, code: int, peak: int) -> Outcome:
+        seconds = self.seconds
+        text = self._printed.read_text(errors="replace") if self._printed.exists() else ""
+        operations = max((int(path.read_text() or 0) for path in self._counts()), default=0)
+        for path in (self._printed, *self._counts()):
+            path.unlink(missing_ok=True)
+        memory = max(0, peak - self._base) / 1024
+        return Outcome(code, text, seconds, memory, operations, tuple(self._fatal), _end_session(self.pid))
+
+    def _counts(self) -> list[Path]:
+        return list(self._counted.parent.glob(f"{self._counted.name}*"))
 
 
 def run(
@@ -97,75 +148,108 @@ def run(
     fault: Fault | None = None,
     kill: tuple[int, float] | None = None,
     timeout: float = 60.0,
-    target: Callable[[], object] | None = None,
+    target: Target | None = None,
 ) -> Outcome:
     """Run a command of limbeck, or a function, in a forked child whose working folder is ``folder``.
 
     Args:
         arguments: of the command.
-        folder: where it runs; what it prints is kept there.
+        folder: where it runs.
         fault: at one of its file operations.
         kill: a signal, and the seconds after which it is sent.
         timeout: in seconds; it is killed then, and that is told by its time.
         target: in place of the command.
     """
-    printed, counted = folder / ".printed", folder / ".counted"
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    if (pid := os.fork()) == 0:
-        _child(arguments, folder, fault or Fault(), printed, counted, target)
-    sent, deadline = kill is None, start + timeout
-    while True:
-        ended, status, usage = os.wait4(pid, os.WNOHANG)
-        if ended:
-            break
-        now = time.perf_counter()
-        if kill is not None and not sent and now - start >= kill[1]:
-            os.kill(pid, kill[0])
-            sent = True
-        if now > deadline:
-            os.kill(pid, signal.SIGKILL)
-            deadline = float("inf")
-        time.sleep(0.002)
-    code = os.waitstatus_to_exitcode(status)
-    text = printed.read_text(errors="replace") if printed.exists() else ""
-    operations = int(counted.read_text() or 0) if counted.exists() else 0
-    for path in (printed, counted):
-        path.unlink(missing_ok=True)
-    memory = max(0, usage.ru_maxrss - base) / 1024
-    return Outcome(code, text, time.perf_counter() - start, memory, operations)
+    child = Child(arguments, folder, fault=fault, target=target)
+    if kill is not None:
+        wait_until(lambda: child.poll() is not None or child.seconds >= kill[1])
+        child.send(kill[0])
+    return child.wait(timeout)
 
 
-def _child(
-    arguments: Sequence[str],
-    folder: Path,
-    fault: Fault,
-    printed: Path,
-    counted: Path,
-    target: Callable[[], object] | None,
-) -> None:
-    code: Any = 70
+def wait_until(happens: Callable[[], bool]) -> None:
+    """Look again and again until something is so."""
+    while not happens():
+        time.sleep(POLL_SECONDS)
+
+
+def write_count(fault: Fault, file: Path) -> None:
+    """Write how many file operations a process has made, without making them known to its fault."""
+    fault.at, count = 0, fault.count
+    with contextlib.suppress(OSError):
+        file.write_text(str(count))
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Do what the program ``limbeck`` does, in this process; return its exit code."""
+    from limbeck.cli import main
+
+    sys.argv = ["limbeck", *arguments]
     try:
+        main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    return 0
+
+
+def _run_and_exit(
+    arguments: Sequence[str], folder: Path, fault: Fault, printed: Path, counted: Path, target: Target | None
+) -> None:
+    """Be the child: never returns, whatever is raised or sent."""
+    code = 70
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to stop
+        os.setsid()
         os.chdir(folder)
         output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
         random.seed(0)
+        os.environ["TORTURE_COUNTED"] = str(counted)
         fault.install(folder)
         fault.count = 0
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if target is None:
-            from limbeck.cli import main
-
-            sys.argv = ["limbeck", *arguments]
-            main()
+            code = command(arguments)
         else:
-            target()
-            code = 0
-    except SystemExit as ended:
-        code = ended.code or 0
+            code = target() or 0  # type: ignore[assignment]
     except BaseException as error:
         os.write(2, f"Traceback: {type(error).__name__}: {error}".encode())
     finally:
-        fault.at, count = 0, fault.count
-        counted.write_text(str(count))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        write_count(fault, counted)
         os._exit(code if isinstance(code, int) else 70)
+
+
+def _listens(pid: int, number: int) -> bool:
+    """Return whether a process has a handler for a signal just now."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+def _end_session(leader: int) -> int:
+    """Wait for what else runs in a child's session; end what does not end, and return how many those are."""
+    until = time.perf_counter() + ORPHAN_SECONDS
+    while others := _in_session(leader):
+        if time.perf_counter() > until:
+            for pid in others:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            return len(others)
+        time.sleep(0.02)
+    return 0
+
+
+def _in_session(leader: int) -> list[int]:
+    """Return the living processes of a session."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields: list[Any] = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader and fields[0] not in "ZX" and int(folder.name) != leader:
+                    found.append(int(folder.name))
+    return found

@@ -7,22 +7,32 @@ import shutil
 from pathlib import Path
 
 from children import Outcome, run
-from jobs import SMALL
+from jobs import MUTUAL, SMALL, TAUGHT, fingerprint
 from report import Part
 
-READERS: dict[str, list[list[str]]] = {
+EVALUATE = ["--data", "data.npz", "--device", "cpu"]
+STUDENT = ["distill", "--student", "mlp:widths=4", *SMALL, "--out", "next"]
+READERS: dict[str, list[list[str]]] = {  # a folder, and the commands that read it
     "run": [
-        ["evaluate", "run", "--data", "data.npz", "--device", "cpu"],
+        ["evaluate", "run", *EVALUATE],
         ["report", "run"],
-        ["distill", "--student", "mlp:widths=4", "--teacher", "run", *SMALL, "--out", "next"],
+        ["verify", "run"],
+        ["export", "run", "--out", "next"],
+        [*STUDENT, "--teacher", "run"],
     ],
-    "store": [
-        ["verify", "store"],
-        ["distill", "--student", "mlp:widths=4", "--store", "store", *SMALL, "--out", "next"],
+    "store": [["verify", "store"], [*STUDENT, "--store", "store"]],
+    "stopped": [[*TAUGHT, "--out", "stopped"]],
+    "stopped-mutual": [[*MUTUAL, "--out", "stopped-mutual"]],
+    "self": [
+        ["evaluate", "self", *EVALUATE],
+        ["evaluate", "self/exits", *EVALUATE, "--threshold", "0.9"],
+        ["verify", "self"],
     ],
-    "checkpoint": [["distill", "--student", "mlp:widths=4", "--teacher", "mlp:widths=8", *SMALL, "--out", "stopped"]],
+    "search": [["verify", "search"], ["report", "search"], ["evaluate", "search", *EVALUATE]],
+    "exported": [["verify", "exported"], [*STUDENT, "--teacher", "onnx:exported/model.onnx"]],
+    "committee": [["verify", "committee"], ["evaluate", "committee", *EVALUATE]],
 }
-FOLDERS = {"run": "run", "store": "store", "checkpoint": "stopped"}
+STOPPED = ("stopped", "stopped-mutual")
 
 
 def hurt(content: bytes, draw: random.Random) -> tuple[str, bytes]:
@@ -54,25 +64,23 @@ class Damage:
 
     Args:
         base: a folder that holds them and the data.
-        draw: of files and places.
     """
 
-    def __init__(self, base: Path, draw: random.Random) -> None:
-        self.base, self.draw = base, draw
+    def __init__(self, base: Path) -> None:
+        self.base = base
         self.sound: dict[str, str] = {}
 
-    def attempt(self, part: Part) -> None:
+    def attempt(self, part: Part, draw: random.Random) -> None:
         """Damage one file, read its folder, and see that it is refused or that nothing differs."""
-        kind = self.draw.choice(list(READERS))
-        reader = self.draw.choice(READERS[kind])
-        own = FOLDERS[kind]
+        own = draw.choice(list(READERS))
+        reader = draw.choice(READERS[own])
         files = [path for path in sorted((self.base / own).rglob("*")) if path.is_file() and path.suffix != ".lock"]
-        path = self.draw.choice(files).relative_to(self.base)
-        how, changed = hurt((self.base / path).read_bytes(), self.draw)
+        path = draw.choice(files).relative_to(self.base)
+        how, changed = hurt((self.base / path).read_bytes(), draw)
         if changed == (self.base / path).read_bytes():
             part.add("nothing changed")
             return
-        sound = self._result(reader, None, b"")
+        sound = self._result(reader)
         found, outcome = self._read(reader, path, changed)
         complaint = outcome.complaint(codes=(0, 2), seconds=60.0)
         if not complaint and outcome.code == 0 and found != sound:
@@ -81,10 +89,10 @@ class Damage:
         what = f"{' '.join(reader[:2])}, {how} in {path}"
         part.add("not as promised" if complaint else ending, f"{what}: {complaint}" if complaint else "")
 
-    def _result(self, reader: list[str], path: Path | None, changed: bytes) -> str:
+    def _result(self, reader: list[str]) -> str:
         key = " ".join(reader)
         if key not in self.sound:
-            self.sound[key], outcome = self._read(reader, path, changed)
+            self.sound[key], outcome = self._read(reader, None, b"")
             if outcome.code != 0:
                 raise RuntimeError(f"{key}: {outcome.text[-2000:]}")
         return self.sound[key]
@@ -96,8 +104,7 @@ class Damage:
         if path is not None:
             (folder / path).write_bytes(changed)
         outcome = run(reader, folder)
-        written = next((name for name in ("next", "stopped") if name in reader), None)
-        student = folder / (written or "") / "student.safetensors"
+        written = next((name for name in ("next", *STOPPED) if name in reader), None)
         if written is not None:
-            return str(hash(student.read_bytes())) if student.is_file() else "", outcome
+            return repr(fingerprint(folder / written)), outcome
         return outcome.text if reader[0] == "evaluate" else "", outcome

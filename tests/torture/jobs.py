@@ -3,28 +3,61 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-SMALL = ["--epochs", "2", "--seeds", "1", "--device", "cpu", "--progress", "silent", "--data", "data.npz"]
+MACHINE = ["--device", "cpu", "--progress", "silent"]
+SMALL = ["--epochs", "2", "--seeds", "1", *MACHINE, "--data", "data.npz"]
+OUT = ["--out", "out"]
 TEACHER = ["train", "--student", "mlp:widths=8", *SMALL, "--out", "teacher"]
-STORE = ["cache", "--data", "data.npz", "--teacher", "teacher", "--device", "cpu", "--progress", "silent"]
-COMMANDS: dict[str, list[str]] = {
-    "train": ["train", "--student", "mlp:widths=4", *SMALL, "--out", "out"],
-    "distill": ["distill", "--student", "mlp:widths=4", "--teacher", "mlp:widths=8", *SMALL, "--out", "out"],
-    "distill from a network": ["distill", "--student", "mlp:widths=4", "--teacher", "teacher", *SMALL, "--out", "out"],
-    "distill --method mutual": [
-        *["distill", "--method", "mutual", "--student", "mlp:widths=4", "--student", "mlp:widths=5"],
-        *[*SMALL, "--out", "out"],
-    ],
-    "cache": [*STORE, "--shard-bytes", "200", "--out", "out"],
-    "specialists train": [
-        *["specialists", "train", "--generalist", "teacher", "--plan", "plan.yaml", "--epochs", "2"],
-        *["--device", "cpu", "--progress", "silent", "--data", "data.npz", "--out", "out"],
-    ],
+STORE = ["cache", "--data", "data.npz", "--teacher", "teacher", *MACHINE]
+TAUGHT = ["distill", "--student", "mlp:widths=4", "--teacher", "mlp:widths=8", *SMALL]
+MUTUAL = ["distill", "--method", "mutual", "--student", "mlp:widths=4", "--student", "mlp:widths=5", *SMALL]
+SELF = ["distill", "--method", "self", "--student", "mlp:widths=6x5", "--exits", "features.relu1", *SMALL]
+SEARCH = ["search", "--teacher", "teacher", "--student", "mlp:widths=4..8", "--trials", "9", "--winners", "1"]
+SPECIALISTS = ["specialists", "train", "--generalist", "teacher", "--plan", "plan.yaml", "--epochs", "2"]
+REPRODUCE = ["reproduce", "zhang2018-mutual-digits", "--smoke", "--seeds", "1", *MACHINE]
+TINY_REGIME = "regime.recipe.num_epochs=2"
+SHARDS = ["--shard-bytes", "200"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is given once, disturbed, and given again.
+
+    Args:
+        commands: arguments of limbeck; several run at once.
+        num_ranks: processes of torchrun that do the one command together; 1 for no torchrun.
+    """
+
+    commands: list[list[str]] = field(default_factory=list)
+    num_ranks: int = 1
+
+
+def _one(*arguments: str, num_ranks: int = 1) -> Job:
+    return Job([list(arguments)], num_ranks)
+
+
+JOBS: dict[str, Job] = {
+    "train": _one("train", "--student", "mlp:widths=4", *SMALL, *OUT),
+    "distill": _one(*TAUGHT, *OUT),
+    "distill from a network": _one("distill", "--student", "mlp:widths=4", "--teacher", "teacher", *SMALL, *OUT),
+    "distill from a store": _one("distill", "--student", "mlp:widths=4", "--store", "store", *SMALL, *OUT),
+    "distill --fuse": _one(*TAUGHT, "--student", "mlp:widths=3", "--fuse", *OUT),
+    "distill --method mutual": _one(*MUTUAL, *OUT),
+    "distill --method self": _one(*SELF, *OUT),
+    "search": _one(*SEARCH, *SMALL, *OUT),
+    "export": _one("export", "run", *OUT),
+    "reproduce": _one(*REPRODUCE, "--set", TINY_REGIME, "--networks", "out/networks", "--out", "out/record"),
+    "specialists train": _one(*SPECIALISTS, *MACHINE, "--data", "data.npz", *OUT),
+    "cache": _one(*STORE, *SHARDS, *OUT),
+    "cache, three processes": Job([[*STORE, *SHARDS, "--shards", f"{first}::3", *OUT] for first in range(3)]),
+    "torchrun distill": _one(*TAUGHT, *OUT, num_ranks=2),
+    "torchrun cache": _one(*STORE, *SHARDS, *OUT, num_ranks=2),
 }
-SAME = (".safetensors", ".bin", ".pt2")  # files whose bytes a resumed command must give again
+SAME = (".safetensors", ".bin", ".pt2", ".onnx")  # files whose bytes a resumed command must give again
 LEFT_OVER = ("*.partial*", ".overwritten", ".unpacking-*")
 
 
@@ -49,5 +82,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def left_over(folder: Path) -> list[str]:
-    """Return what a finished command should have removed."""
-    return [str(path.relative_to(folder)) for pattern in LEFT_OVER for path in folder.rglob(pattern)]
+    """Return what a finished command should have removed, in its folder or beside it."""
+    found = [path for pattern in LEFT_OVER for path in folder.rglob(pattern)]
+    found += [path for path in folder.parent.glob(".*") if path.name.startswith(f".{folder.name}")]
+    return [str(path.relative_to(folder.parent)) for path in found]

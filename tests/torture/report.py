@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections import Counter
@@ -21,6 +22,8 @@ class Part:
         promise: what must hold, as a sentence.
         counts: how attempts ended.
         complaints: what was not as promised.
+        facts: sentences on what was measured.
+        seconds: that all attempts took.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Part:
     counts: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def attempts(self) -> int:
@@ -41,22 +45,32 @@ class Part:
             self.complaints.append(complaint)
 
 
-def write_page(parts: list[Part], *, command: str, seconds: float) -> None:
-    """Write the page."""
+def write_page(parts: list[Part], *, command: str, num_runs: int) -> None:
+    """Write the page.
+
+    Args:
+        parts: of the campaign.
+        command: that ran it.
+        num_runs: how often it was begun, until its time was spent.
+    """
+    seconds = sum(part.seconds for part in parts)
+    stops = f" It was stopped and gone on with {num_runs - 1} times." if num_runs > 1 else ""
     lines = [
         "# Reliability",
         "",
         "Written by the campaign itself; what it does is in [tests/torture](../tests/torture).",
         "",
         f"`{command}`, {time.strftime('%Y-%m-%d')}: {seconds / 60:.0f} minutes on {platform.machine()}, "
-        f"Python {platform.python_version()}. Other work ran beside it.",
+        f"Python {platform.python_version()}, {os.cpu_count()} cores; other work ran beside it.{stops}",
         "",
-        "| part | attempts | not as promised | how they ended |",
-        "|---|---|---|---|",
+        "| part | attempts | minutes | not as promised | how they ended |",
+        "|---|---|---|---|---|",
     ]
     for part in parts:
         endings = ", ".join(f"{ending}: {count:,}" for ending, count in sorted(part.counts.items()))
-        lines.append(f"| {part.name} | {part.attempts:,} | {len(part.complaints)} | {endings} |")
+        lines.append(
+            f"| {part.name} | {part.attempts:,} | {part.seconds / 60:.1f} | {len(part.complaints)} | {endings} |"
+        )
     for part in parts:
         lines += ["", f"## {part.name}", "", part.promise]
         lines += [f"\n{fact}" for fact in part.facts]

@@ -5,38 +5,42 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from children import Fault, Outcome, run
-from jobs import COMMANDS, fingerprint, left_over
+from children import Child, Outcome, wait_until
+from faults import Fault
+from jobs import JOBS, Job, fingerprint, left_over
+from launching import launch, rank_codes
 from report import Part
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-PATIENCE = 60.0
-STARTING_SECONDS = 0.1  # until a process listens to signals, as any other
+PATIENCE = 120.0
+RANK_CODES = (0, 2, 130)
+TORCHRUN_CODES = (0, 1)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A command that was not disturbed: how it ended, and the bytes that it wrote."""
+    """A job that was not disturbed: how long it took, its file operations, and the bytes that it wrote."""
 
-    outcome: Outcome
+    seconds: float
+    operations: int
     written: dict[str, str]
 
 
 class Stops:
-    """Disturbs commands in copies of a folder that holds what they need.
+    """Disturbs jobs in copies of a folder that holds what they need.
 
     Args:
-        base: a folder with data, plan and teacher.
-        draw: of moments.
+        base: a folder with data, plan, teacher, run and store.
     """
 
-    def __init__(self, base: Path, draw: random.Random) -> None:
-        self.base, self.draw = base, draw
+    def __init__(self, base: Path) -> None:
+        self.base = base
         self.references: dict[str, Reference] = {}
 
     @contextmanager
@@ -51,53 +55,108 @@ class Stops:
             shutil.rmtree(folder, ignore_errors=True)
 
     def reference(self, name: str) -> Reference:
-        """Return how a command ends undisturbed; it is run once.
+        """Return how a job ends undisturbed; it is done once.
 
         Raises:
             RuntimeError: it does not work at all.
         """
         if name not in self.references:
             with self.copy() as folder:
-                outcome = run(COMMANDS[name], folder, fault=Fault(), timeout=PATIENCE)
-                if outcome.code != 0:
-                    raise RuntimeError(f"{name}: {outcome.text[-2000:]}")
-                self.references[name] = Reference(outcome, fingerprint(folder / "out"))
+                outcomes = _start(JOBS[name], folder, Fault())()
+                for outcome in outcomes:
+                    if outcome.code != 0:
+                        raise RuntimeError(f"{name}: {outcome.text[-2000:]}")
+                rank_codes(folder)
+                seconds, operations = max(one.seconds for one in outcomes), max(one.operations for one in outcomes)
+                self.references[name] = Reference(seconds, operations, fingerprint(folder / "out"))
         return self.references[name]
 
-    def kill(self, part: Part) -> None:
-        """Kill a command at a random moment, give it again, and compare."""
-        name, number = self.draw.choice(list(COMMANDS)), self.draw.choice(SIGNALS)
-        moment = self.draw.uniform(0, self.reference(name).outcome.seconds)
+    def kill(self, part: Part, draw: random.Random) -> None:
+        """Kill a job, or one of its processes, at a random moment, give it again, and compare."""
+        name, number = draw.choice(list(JOBS)), draw.choice(SIGNALS)
+        moment, which = draw.uniform(0, self.reference(name).seconds), draw.choice((None, 0, 1, 2))
         with self.copy() as folder:
-            stopped = run(COMMANDS[name], folder, kill=(number, moment), timeout=PATIENCE)
-            died = number == signal.SIGKILL or moment < STARTING_SECONDS
-            codes = (0, 130, -number) if died else (0, 130)
-            self._go_on(part, name, folder, stopped, codes, f"{name}, {number.name} at {moment:.2f} s")
+            outcomes = _start(JOBS[name], folder, Fault(), kill=(number, moment, which))()
+            self._go_on(part, name, folder, outcomes, (0, 130), f"{name}, {number.name} at {moment:.2f} s")
 
-    def cut(self, part: Part) -> None:
-        """Kill a command at one of its file operations, give it again, and compare."""
-        name = self.draw.choice(list(COMMANDS))
-        place = self.draw.randint(1, max(1, self.reference(name).outcome.operations))
+    def cut(self, part: Part, draw: random.Random) -> None:
+        """Kill a job at one of its file operations, give it again, and compare."""
+        name, fault = self._fault(draw, ("kill",))
         with self.copy() as folder:
-            stopped = run(COMMANDS[name], folder, fault=Fault(place), timeout=PATIENCE)
-            self._go_on(part, name, folder, stopped, (0, -9), f"{name}, cut at file operation {place}")
+            outcomes = _start(JOBS[name], folder, fault)()
+            self._go_on(part, name, folder, outcomes, (0,), f"{name}, cut at file operation {fault.at}")
 
-    def fail(self, part: Part) -> None:
-        """Let all writes from one on fail, as on a full or broken disk; then give the command again, and compare."""
-        name, kind = self.draw.choice(list(COMMANDS)), self.draw.choice(("ENOSPC", "EIO", "EROFS"))
-        place = self.draw.randint(1, max(1, self.reference(name).outcome.operations))
+    def fail(self, part: Part, draw: random.Random) -> None:
+        """Let all writes from one on fail, as on a full or broken disk; then give the job again, and compare."""
+        name, fault = self._fault(draw, ("ENOSPC", "EIO", "EROFS"))
         with self.copy() as folder:
-            stopped = run(COMMANDS[name], folder, fault=Fault(place, kind), timeout=PATIENCE)
-            self._go_on(part, name, folder, stopped, (0, 2), f"{name}, {kind} from file operation {place}")
+            outcomes = _start(JOBS[name], folder, fault)()
+            self._go_on(part, name, folder, outcomes, (0, 2), f"{name}, {fault.kind} from file operation {fault.at}")
 
-    def _go_on(self, part: Part, name: str, folder: Path, stopped: Outcome, codes: tuple[int, ...], what: str) -> None:
-        complaint = stopped.complaint(codes=codes, seconds=PATIENCE)
-        again = run(COMMANDS[name], folder, timeout=PATIENCE)
-        if not complaint and again.code != 0:
-            complaint = f"then exit code {again.code}: {again.text[-300:]}"
+    def _fault(self, draw: random.Random, kinds: tuple[str, ...]) -> tuple[str, Fault]:
+        name = draw.choice(list(JOBS))
+        return name, Fault(draw.randint(1, max(1, self.reference(name).operations)), draw.choice(kinds))
+
+    def _go_on(
+        self, part: Part, name: str, folder: Path, stopped: list[Outcome], codes: tuple[int, ...], what: str
+    ) -> None:
+        job = JOBS[name]
+        complaint = next(filter(None, (_complaint(job, one, codes) for one in stopped)), "")
+        complaint = complaint or _complaint_of_ranks(folder)
+        for again in _start(job, folder, Fault())():
+            if not complaint and again.code != 0:
+                complaint = f"then exit code {again.code}: {again.text[-300:]}"
+        rank_codes(folder)
         if not complaint and fingerprint(folder / "out") != self.reference(name).written:
             complaint = "other bytes after going on"
         if not complaint and (rest := left_over(folder / "out")):
             complaint = f"left behind: {', '.join(rest[:3])}"
-        ending = "finished before" if stopped.code == 0 else "went on to the same bytes"
+        was_done = all(outcome.code == 0 for outcome in stopped)
+        ending = "finished before" if was_done else "went on to the same bytes"
         part.add("not as promised" if complaint else ending, f"{what}: {complaint}" if complaint else "")
+
+
+def _start(
+    job: Job, folder: Path, fault: Fault, *, kill: tuple[int, float, int | None] | None = None
+) -> Callable[[], list[Outcome]]:
+    """Start a job, disturb it, and return what waits for its end.
+
+    Args:
+        job: to do.
+        folder: where.
+        fault: of the first of several commands.
+        kill: a signal, when it is sent, and to which of the processes; None for all, or for torchrun, which tells them.
+    """
+    if job.num_ranks > 1:
+        agent = partial(launch, job.commands[0], job.num_ranks, fault)
+        children = [Child([], folder, fault=fault, target=agent)]
+    else:
+        children = [
+            Child(arguments, folder, fault=fault if number == 0 else Fault(), number=number)
+            for number, arguments in enumerate(job.commands)
+        ]
+    if kill is not None:
+        number, moment, which = kill
+        wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
+        if job.num_ranks > 1:
+            children[0].send(number, which=0 if which is None and number == signal.SIGKILL else which)
+        else:
+            for child in children if which is None else [children[which % len(children)]]:
+                child.send(number)
+    return lambda: [child.wait(PATIENCE) for child in children]
+
+
+def _complaint(job: Job, outcome: Outcome, codes: tuple[int, ...]) -> str:
+    """Return what is wrong with how one process ended that may have been disturbed."""
+    if job.num_ranks == 1:
+        return outcome.complaint(codes=codes, seconds=PATIENCE)
+    if "mistake of limbeck" in outcome.text:
+        return f"a traceback: {outcome.text[-300:]}"
+    if outcome.code not in (*TORCHRUN_CODES, *(-number for number in outcome.fatal)):
+        return f"torchrun's exit code {outcome.code}: {outcome.text[-300:]}"
+    return f"{outcome.seconds:.0f} s" if outcome.seconds > PATIENCE else ""
+
+
+def _complaint_of_ranks(folder: Path) -> str:
+    wrong = [code for code in rank_codes(folder) if code not in RANK_CODES]
+    return f"ranks with exit codes {wrong}" if wrong else ""

@@ -15,7 +15,7 @@ from torch import nn
 
 import limbeck
 from limbeck.data import Samples, Splits, as_samples, pad_collate
-from limbeck.errors import DataError, InvalidValue, ModelError, OutputError
+from limbeck.errors import DataError, InvalidValue, ModelError, OutputError, RecordError
 from limbeck.exporting.deployed import resized
 from limbeck.exporting.parity import measure_parity
 from limbeck.exporting.smaller import calibration_positions
@@ -245,9 +245,27 @@ def test_a_calibration_set_of_one_class_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_same_export_again_is_the_one_that_is_there(tmp_path):
+    samples = images(9)
+    network, out = saved(mlp(samples), samples), tmp_path / "onnx"
+    record = limbeck.export(network, splits(samples), out=out)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert limbeck.export(network, splits(samples), out=out) == record
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["onnx"]
+    with pytest.raises(OutputError, match=r"tolerance 0.001\n(.*\n)*.*tolerance 0.5"):
+        limbeck.export(network, splits(samples), out=out, tolerance=0.5)
+    with pytest.raises(OutputError, match=f"network {record.fingerprint[:8]}"):
+        limbeck.export(saved(build("mlp:widths=5", input_shape=(1, 8, 8), num_classes=3, seed=2), samples),
+                       splits(samples), out=out)  # fmt: skip
+    (out / "model.onnx").write_bytes((out / "model.onnx").read_bytes() + b"x")
+    with pytest.raises(RecordError, match="is not what was exported"):
+        limbeck.export(network, splits(samples), out=out)
+
+
 def test_an_export_is_replaced_only_when_asked(tmp_path, exported):
     out, _, network, samples = exported
-    with pytest.raises(OutputError, match="holds an export"):
+    with pytest.raises(OutputError, match="holds an export of another kind"):
         limbeck.export(network, splits(samples), out=out)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds something else"):

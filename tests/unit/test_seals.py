@@ -13,11 +13,21 @@ from damage import damaged
 
 from limbeck.data import Samples, Views
 from limbeck.data import speech as speech_module
+from limbeck.data.video.listing import list_clips
 from limbeck.distillation import costs as costs_module
-from limbeck.errors import DataError, RecordError, StoreError
+from limbeck.distillation.committee import read_committee
+from limbeck.distillation.run_directory import RunDirectory
+from limbeck.errors import DataError, OutputError, RecordError, StoreError
+from limbeck.exporting.source import exported_from
 from limbeck.models import add_exits, build
 from limbeck.records import check_listing, list_files, read_sealed_json, sealed_text, write_listing
-from limbeck.records.export_record import ExportedFile, ExportRecord, check_exported, export_to_json
+from limbeck.records.export_record import (
+    ExportedFile,
+    ExportRecord,
+    check_exported,
+    export_to_json,
+    read_export,
+)
 from limbeck.searching.journal import SealedJournal, check_journal
 from limbeck.speech import Aligned
 from limbeck.speech.alignment import checked_lines, write_alignments
@@ -152,7 +162,15 @@ def test_an_exported_file_that_changed_is_refused(tmp_path):
     file = ExportedFile("float32", path.name, list_files(tmp_path)[path.name], 4, 1, 0.0, 0.0, 0, None, 0.0)
     empty = dict.fromkeys((one.name for one in dataclasses.fields(ExportRecord)), "")
     numbers = dict.fromkeys(("tolerance", "max_lost", "seconds_per_sample_batch1", "seconds_per_sample_batch64"), 0.5)
-    lists = {"class_names": [], "inputs": [], "environment": {}, "notes": [], "others": {}, "normalise": None}
+    lists = {
+        "class_names": [],
+        "inputs": [],
+        "environment": {},
+        "notes": [],
+        "others": {},
+        "normalise": None,
+        "settings": None,
+    }
     record = ExportRecord(**{**empty, **numbers, **lists, "num_parameters": 1, "accuracy": None, "files": [file]})
     (tmp_path / "export.json").write_text(export_to_json(record))
     check_exported(path)
@@ -188,3 +206,18 @@ def test_clips_that_changed_are_decoded_again(tmp_path, monkeypatch, caplog):
     (folder / "motion.npy").unlink()
     with pytest.raises(OSError, match="motion"):
         stored.check_clips(folder)
+
+
+def test_bytes_that_are_no_text_any_more_are_told_wherever_text_is_read(tmp_path):
+    for name in ("record.json", "config.yaml", "committee.json", "export.json", "trainlist01.txt", ".limbeck-run"):
+        (tmp_path / name).write_bytes(b"{\xff")
+    with pytest.raises(RecordError, match=r"record\.json cannot be read"):
+        exported_from(tmp_path)
+    with pytest.raises(RecordError, match=r"committee\.json cannot be read"):
+        read_committee(tmp_path)
+    with pytest.raises(RecordError, match=r"export\.json cannot be read"):
+        read_export(tmp_path)
+    with pytest.raises(OutputError, match="a finished run of another configuration"):
+        RunDirectory.check(tmp_path, config={"data": "digits"})
+    with pytest.raises(DataError, match=r"trainlist01\.txt"):
+        list_clips(tmp_path)

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 import limbeck
 from limbeck.commands import search as command
@@ -18,7 +19,9 @@ from limbeck.reports.searches import headline_of
 from limbeck.searching import job as search_job
 from limbeck.searching.candidates import expanded
 from limbeck.searching.front import answer_of, chosen_of_front, front_of, winners_of
-from limbeck.searching.study import CandidateStudy, open_storage
+from limbeck.searching.journal import SealedJournal
+from limbeck.searching.study import CandidateStudy, Storage
+from limbeck.searching.trying import Trials
 from limbeck.settings import SearchSettings, TrainConfig
 
 pytest.importorskip("optuna")
@@ -99,17 +102,60 @@ def test_a_stopped_search_goes_on_without_training_anything_again(tmp_path, monk
     assert sum(point.num_trials for point in again.found.points) == 6
 
 
+@pytest.mark.parametrize("num_trained", [4, 5])
+def test_a_search_that_was_stopped_finds_what_it_would_have_found(num_trained, found, tmp_path, monkeypatch):
+    _, whole = found
+    train, calls = Trials._train, iter(range(num_trained))
+
+    def stopping(*arguments, **settings):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return train(*arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trials, "_train", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run", num_trials=9)
+    again = run(tmp_path / "run", num_trials=9)
+    assert again.found.points == whole.found.points
+    assert again.found.answer == whole.found.answer
+    assert_close(again.run.student.state_dict(), whole.run.student.state_dict(), rtol=0, atol=0)
+
+
+def test_a_journal_keeps_what_happens_together_or_nothing_of_it(tmp_path):
+    def logs():
+        return list(SealedJournal(tmp_path / "journal").read_logs(0))
+
+    journal = SealedJournal(tmp_path / "journal")
+    journal.append_logs([{"op": 1}])
+
+    def stopped():
+        with journal.together():
+            journal.append_logs([{"op": 2}])
+            assert len(list(journal.read_logs(0))) == 2  # whoever is within sees it
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert logs() == [{"op": 1}]
+    with journal.together():
+        journal.append_logs([{"op": 3}])
+        assert len(logs()) == 1
+        journal.append_logs([{"op": 4}])
+    assert [log["op"] for log in logs()] == [1, 3, 4]
+
+
 def test_what_was_running_when_it_stopped_is_tried_again_first(tmp_path):
     settings = SearchSettings()
-    study = CandidateStudy("mlp", settings, open_storage(tmp_path))
+    study = CandidateStudy("mlp", settings, Storage(tmp_path).of_optuna)
     first = study.ask(2)[1]
-    study = CandidateStudy("mlp", settings, open_storage(tmp_path))
+    study = CandidateStudy("mlp", settings, Storage(tmp_path).of_optuna)
     assert study.num_done == 0
     assert first.values in [trial.values for trial in study.ask(2)]
 
 
 def test_settings_of_one_pass_share_their_learning_rate():
-    study = CandidateStudy("mlp", SearchSettings(), open_storage(None))
+    study = CandidateStudy("mlp", SearchSettings(), Storage(None).of_optuna)
     trials = study.ask(4)
     assert len({trial.values["learning_rate"] for trial in trials}) == 1
     assert len({trial.values["temperature"] for trial in trials}) == 4
@@ -118,13 +164,13 @@ def test_settings_of_one_pass_share_their_learning_rate():
 
 def test_what_is_not_tuned_stays_as_it_was_given():
     settings = SearchSettings(tune="temperature", hard_weight=0.3, soft_weight=0.7)
-    values = [trial.values for trial in CandidateStudy("mlp", settings, open_storage(None)).ask(3)]
+    values = [trial.values for trial in CandidateStudy("mlp", settings, Storage(None).of_optuna).ask(3)]
     assert {one["hard_weight"] for one in values} == {0.3}
     assert {one["learning_rate"] for one in values} == {0.05}
 
 
 def test_a_trial_below_the_median_is_dropped_early():
-    study = CandidateStudy("mlp", SearchSettings(), open_storage(None))
+    study = CandidateStudy("mlp", SearchSettings(), Storage(None).of_optuna)
     for accuracy in (0.8, 0.7, 0.9, 0.8):
         (trial,) = study.ask(1)
         assert not study.is_pruned(trial, accuracy, epoch=5)

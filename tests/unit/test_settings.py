@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -106,6 +107,12 @@ def test_the_docs_table_is_the_declared_one():
         ({"seeds": 0}, InvalidValue, ["seeds"]),
         ({"num_views": 2}, InvalidValue, ["num_views", "augmentations"]),
         ({"recipe": TrainConfig, "hard_weight": "much"}, InvalidValue, ["hard_weight", "much"]),
+        ({"temperature": "4"}, InvalidValue, ["temperature", "'4'", "a valid number"]),
+        ({"temperature": True}, InvalidValue, ["temperature", "True"]),
+        ({"num_labelled": 2.0}, InvalidValue, ["num_labelled", "2.0", "a valid integer"]),
+        ({"fuse": "no"}, InvalidValue, ["fuse", "'no'", "True or False"]),
+        ({"teacher_weights": ["1", "2"]}, InvalidValue, ["teacher_weights", "'1'"]),
+        ({"seeds": "2"}, InvalidValue, ["seeds", "'2'", "a valid integer or a list"]),
     ],
 )
 def test_python_checks_by_the_same_declaration(values, kind, words):
@@ -121,6 +128,16 @@ def test_one_text_stands_for_a_list_of_one_and_lists_become_tuples():
     assert settings.teacher_weights == (1.0, 2.0)
     assert settings.seed_numbers == (3, 5)
     assert DistillSettings(seeds=2).seed_numbers == (0, 1)
+
+
+def test_numbers_of_arrays_and_tensors_are_numbers():
+    settings = DistillSettings(
+        temperature=np.float32(2.5), seeds=range(2), view_seed=np.int64(3), hard_weight=torch.tensor(0.5),
+        soft_weight=1, teacher_weights=np.array([1, 3]), fuse=np.bool_(True),
+    )  # fmt: skip
+    assert (settings.temperature, settings.seeds, settings.view_seed, settings.hard_weight) == (2.5, (0, 1), 3, 0.5)
+    assert isinstance(settings.soft_weight, float)
+    assert (settings.teacher_weights, settings.fuse) == ((1.0, 3.0), True)
 
 
 def test_seeds_are_a_number_or_a_list_on_the_command_line_too():

@@ -164,7 +164,8 @@ def free_folder(stem: str, config_text: str) -> Path:
         if not path.exists():
             return path
         config = path / "config.yaml"
-        if config.exists() and not (path / "record.json").exists() and config.read_text("utf-8") == config_text:
+        is_stopped = config.exists() and not (path / "record.json").exists()
+        if is_stopped and config.read_text("utf-8", errors="replace") == config_text:
             return path
         number += 1
 

@@ -43,6 +43,8 @@ class Normalise:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
+            if any(isinstance(value, (str, bytes, bool)) for value in getattr(self, name)):
+                raise InvalidValue(f"{name} holds a text.", received=getattr(self, name), expected="numbers")
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         finite = all(math.isfinite(value) for value in self.mean + self.std)
         if not self.mean or len(self.mean) != len(self.std) or not finite or min(self.std) <= 0:

@@ -10,10 +10,11 @@ from typing import Any
 from torch import nn
 
 from limbeck.distillation.specialist_task import TrainedSpecialist, as_specialist, load_specialist
-from limbeck.errors import ModelError, RecordError
+from limbeck.errors import ModelError
 from limbeck.models import SavedModel, load_model, save_model
 from limbeck.pooling import require_num_top_classes
 from limbeck.records import decode_record, encode_record, write_text
+from limbeck.records.files import read_text
 from limbeck.teachers import SpecialistsTeacher
 
 COMMITTEE_FILE = "committee.json"
@@ -96,10 +97,7 @@ def read_committee(folder: Path) -> Committee:
         RecordError: no whole ``committee.json``.
     """
     path = folder / COMMITTEE_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"Cannot read {path}.", received=str(error)) from error
+    text = read_text(path)
     return decode_record(Committee, text, what="committee", format_name=FORMAT, version=VERSION, source=str(path))
 
 

@@ -174,7 +174,7 @@ def _check_free(path: Path, config: str) -> None:
         return
     if not (path / CONFIG_FILE).exists():
         return  # it was stopped before it wrote anything else
-    found = (path / CONFIG_FILE).read_text(encoding="utf-8")
+    found = (path / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
     is_finished = (path / RECORD_FILE).exists()
     if found == config and is_finished:
         raise FinishedRun(path)

@@ -14,6 +14,7 @@ from limbeck.distillation.arguments import job
 from limbeck.errors import InvalidValue, OutputError
 from limbeck.exporting.deployed import INPUT_NAME
 from limbeck.exporting.files import FileWriter
+from limbeck.exporting.finished import Asked, described, finished_export
 from limbeck.exporting.hub_folder import library_of
 from limbeck.exporting.program import AXES
 from limbeck.exporting.pushing import push_folder
@@ -51,6 +52,7 @@ def export(settings: ExportJob) -> ExportRecord:
 
     Every file is run beside the network on all samples of the split. float32 is refused where a logit differs by more
     than ``tolerance``, float16 and int8 where more than ``max_lost`` of the accuracy is lost; then nothing is written.
+    The same export given again writes nothing: it proves the files that are there, and returns their record.
 
     Returns:
         The record, which lies beside the files as ``export.json``.
@@ -58,6 +60,7 @@ def export(settings: ExportJob) -> ExportRecord:
         ModelError: a network that cannot be exported, or a file that differs.
         DataError: data that do not fit the network.
         OutputError: a folder that cannot be written or holds something else.
+        RecordError: files of this very export that were changed.
         FolderInUse: another process exports into it.
         MissingPackage: onnx, onnxscript or onnxruntime is not installed.
     """
@@ -72,11 +75,15 @@ def export(settings: ExportJob) -> ExportRecord:
     exported = exported_from(settings.student, factory=settings.factory)
     splits = splits_for(exported, settings.data, settings.loading or {})
     samples = split_of(splits, settings.split)
-    out = _free_folder(exported, settings)
+    out = _folder(exported, settings)
     make_folder(out.parent)
     with FolderLock(out.with_name(f".{out.name}.lock"), guards=out, is_removed=True):
         remove_stale(out.parent, out.name)
-        record = _in_place(_free_folder(exported, settings), exported, splits, samples, settings)
+        asked = Asked(exported.saved.fingerprint, splits.name or samples.name, described(settings))
+        record = finished_export(out, asked, overwrite=settings.overwrite)
+        if record is None:
+            record = _in_place(out, exported, splits, samples, settings)
+        _redraw_run(out, exported)
     if settings.push:
         push_folder(out, settings.push, private=settings.private)
     return record
@@ -94,10 +101,14 @@ def _in_place(out: Path, exported: Exported, splits: Splits, samples: Samples, s
         _put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return record
+
+
+def _redraw_run(out: Path, exported: Exported) -> None:
+    """Draw a run's report again with the table of these files, where they lie in its folder."""
     run_folder = exported.folder if exported.run is not None else None
     if run_folder is not None and out.parent.resolve() == (run_folder / EXPORTS_FOLDER).resolve():
-        redraw_report(run_folder)  # with the table of these files
-    return record
+        redraw_report(run_folder)
 
 
 def _card_facts(exported: Exported, settings: ExportJob) -> CardFacts:
@@ -141,28 +152,18 @@ def _written(folder: Path, exported: Exported, splits: Splits, samples: Samples,
         files=files,
         environment=environment_facts(Runtime.resolve("cpu", "fp32")),
         notes=writer.notes,
+        settings=described(settings),
         others={name: digest for name, digest in list_files(folder).items() if name not in {one.file for one in files}},
     )
 
 
-def _free_folder(exported: Exported, settings: ExportJob) -> Path:
-    """Return where to write: an empty or missing folder, or an export that may be replaced."""
+def _folder(exported: Exported, settings: ExportJob) -> Path:
+    """Return where to write."""
     if settings.out is not None:
-        out = Path(settings.out)
-    elif exported.folder is not None:
-        out = exported.folder / EXPORTS_FOLDER / settings.to
-    else:
-        raise InvalidValue("An export needs a folder.", expected="out=FOLDER: the network comes from no run's folder")
-    if out.is_dir() and not any(out.iterdir()):
-        return out
-    if out.exists() and not ((out / EXPORT_FILE).is_file() and settings.overwrite):
-        is_export = (out / EXPORT_FILE).is_file()
-        raise OutputError(
-            f"{out} holds {'an export' if is_export else 'something else'}.",
-            expected="an empty or missing folder",
-            remedy="choose another --out" + (", or add --overwrite to replace it" if is_export else ""),
-        )
-    return out
+        return Path(settings.out)
+    if exported.folder is not None:
+        return exported.folder / EXPORTS_FOLDER / settings.to
+    raise InvalidValue("An export needs a folder.", expected="out=FOLDER: the network comes from no run's folder")
 
 
 def _put_in_place(partial: Path, out: Path) -> None:

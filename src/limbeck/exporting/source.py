@@ -13,6 +13,7 @@ from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE
 from limbeck.errors import DataError, LimbeckError, ModelError
 from limbeck.models import SavedModel, fingerprint, load_factory, load_model
 from limbeck.records import RunRecord, from_json
+from limbeck.records.files import read_text as read_written
 from limbeck.settings.yaml_text import read_text, read_yaml
 
 LOADING = ("image_size", "label_column", "exif_orientation", "validation_fraction", "split_seed")
@@ -59,7 +60,7 @@ def exported_from(student: str | Path | RunResult | SavedModel, *, factory: str 
             f"There is no folder {folder}.", expected="a folder that limbeck saved a network in, such as a run's"
         )
     path = folder / RECORD_FILE
-    run = from_json(path.read_text(encoding="utf-8"), source=str(path)) if path.is_file() else None
+    run = from_json(read_written(path), source=str(path)) if path.is_file() else None
     return Exported(load_model(folder, factory=load_factory(factory) if factory else None), folder, run)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck.errors import RecordError
 from limbeck.records.codec import decode_record, encode_record
-from limbeck.records.files import hash_file
+from limbeck.records.files import hash_file, read_text
 from limbeck.records.notebook import html_table, mean_text
 
 EXPORT_FORMAT = "limbeck-export"
@@ -70,6 +70,7 @@ class ExportRecord:
     environment: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)  # SHA-256 of every other file but the model card
+    settings: dict[str, Any] | None = None  # that the files depend on; None in a record of an earlier release
 
     def sha256_of(self) -> dict[str, str]:
         """Return the SHA-256 of every file that has one, by its path from the folder."""
@@ -130,11 +131,7 @@ def read_export(folder: Path) -> ExportRecord:
         RecordError: it cannot be read, or as :func:`export_from_json`.
     """
     path = folder / EXPORT_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"Cannot read {path}.", received=str(error)) from error
-    return export_from_json(text, source=str(path))
+    return export_from_json(read_text(path), source=str(path))
 
 
 def check_exported(path: Path) -> None:

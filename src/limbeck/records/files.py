@@ -16,7 +16,7 @@ import time
 import uuid
 from pathlib import Path
 
-from limbeck.errors import OutputError
+from limbeck.errors import OutputError, RecordError
 
 PARTIAL = re.compile(r"\.partial-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}$")
 FOREIGN_SECONDS = 7 * 24 * 3600  # a partial of another machine that nobody has touched for so long is left over
@@ -72,6 +72,18 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that a job wrote.
+
+    Raises:
+        RecordError: it cannot be read, or is no text in UTF-8 any more.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read.", received=str(error)) from error
 
 
 def remedy_of(error: OSError) -> str:

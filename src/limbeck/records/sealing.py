@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import RecordError
+from limbeck.records.files import read_text
 
 SEAL = "sha256"
 
@@ -80,11 +81,7 @@ def read_sealed_json(
     Raises:
         RecordError: a file that cannot be read, is not whole, was changed, or is of another format or version.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read.", received=str(error)) from error
-    content = parse_finite(text, source=str(path))
+    content = parse_finite(read_text(path), source=str(path))
     if isinstance(content, dict) and unsealed is not None and content.keys() == set(unsealed):
         return content
     if not isinstance(content, dict) or SEAL not in content:

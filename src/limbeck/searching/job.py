@@ -28,7 +28,7 @@ from limbeck.records.search_record import SEARCH_FILE, Point, SearchRecord, sear
 from limbeck.reports import plot_search, write_report
 from limbeck.searching.candidates import Candidate, candidates_of
 from limbeck.searching.front import answer_of, chosen_of_front, front_of, winners_of
-from limbeck.searching.study import CandidateStudy, open_storage, require_optuna
+from limbeck.searching.study import CandidateStudy, Storage, require_optuna
 from limbeck.searching.trying import Trials
 from limbeck.settings import Doc, SearchSettings
 from limbeck.teachers import Teacher
@@ -121,9 +121,9 @@ def search(settings: SearchJob) -> SearchResult:
     prepared = prepare_teachers(sources, experiment, settings)
     teacher_accuracy = _teacher_accuracy(prepared, experiment)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
-    storage = open_storage(experiment.directory.path)
-    studies = [CandidateStudy(candidate.name, settings, storage) for candidate in candidates]
-    trials = Trials(_for_trials(experiment), settings, target_source.teacher, candidates, studies, started)
+    storage = Storage(experiment.directory.path)
+    studies = [CandidateStudy(candidate.name, settings, storage.of_optuna) for candidate in candidates]
+    trials = Trials(_for_trials(experiment), settings, target_source.teacher, candidates, studies, storage, started)
     trials.run()
     points = _points(candidates, studies)
     front = front_of(points)

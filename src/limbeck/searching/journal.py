@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +31,52 @@ class SealedJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._logs = list(_read(path)) if path.exists() else []
+        self._waiting: list[str] | None = None
         self._append([])
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is appended within at its end, all in one piece; nothing of it where it is left early."""
+        self._waiting = []
+        try:
+            yield
+            self._append(self._waiting)
+        finally:
+            self._waiting = None
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield what was appended, from a number on."""
         yield from self._logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append, and bring it to the disk."""
+        """Append, and bring it to the disk, within :meth:`together` at the end of that."""
         plain = [json.loads(json.dumps(log)) for log in logs]
-        self._append([json.dumps({**log, "sha256": seal_of(log)}, separators=(",", ":")) for log in plain])
+        lines = [json.dumps({**log, "sha256": seal_of(log)}, separators=(",", ":")) for log in plain]
+        if self._waiting is None:
+            self._append(lines)
+        else:
+            self._waiting += lines
         self._logs += plain
 
     def _append(self, lines: list[str]) -> None:
         try:
-            with open(self._path, "ab") as file:
+            with open(self._path, "ab", buffering=0) as file:
                 if file.tell() and not (content := self._path.read_bytes()).endswith(b"\n"):
                     file.truncate(content.rfind(b"\n") + 1)
-                file.write("".join(f"{line}\n" for line in lines).encode())
-                file.flush()
+                _write_whole(file, "".join(f"{line}\n" for line in lines).encode())
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(
                 f"Cannot write {self._path}.", received=error.strerror, expected="a writable folder with free space"
             ) from error
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    """Write all of it, or take back what there was room for."""
+    start = file.seek(0, os.SEEK_END)
+    if file.write(content) != len(content):
+        file.truncate(start)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def check_journal(path: Path) -> int:

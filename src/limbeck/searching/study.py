@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from limbeck.settings import SearchSettings
 TEMPERATURES = (1.0, 12.0)
 HARD_WEIGHTS = (0.0, 0.6)
 RATE_FACTOR = 4.0  # learning rates from the recipe's / 4 to 4 times the recipe's
+GROUP_NUMBER = "group"  # the attribute of a trial that keeps the number of its group
 STARTUP_TRIALS = 4  # that are never pruned, and drawn at random
 
 
@@ -43,7 +45,8 @@ class Tried:
 class CandidateStudy:
     """Optuna's study of one candidate.
 
-    Trials that were running when a search was stopped are tried again first; what they had trained is in the cache.
+    What is drawn depends on the trials that are there, not on when the study was opened: a search that goes on draws
+    what it would have drawn. Trials that an earlier release left running are tried again first.
 
     Args:
         name: of the candidate.
@@ -61,13 +64,11 @@ class CandidateStudy:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
         )
-        done = len(self._study.trials)
-        seed = (zlib.crc32(name.encode()) + done) % 2**31
-        self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed)
+        self._name = name
         for trial in self._study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             self._study.enqueue_trial(trial.params)
-        if not done:
+        if not self._study.trials:
             self._study.enqueue_trial(self._start())
 
     @property
@@ -87,17 +88,33 @@ class CandidateStudy:
         """The most accurate on validation, of equals the one of lowest NLL; None before the first."""
         return min(self.tried, key=lambda one: (-one.accuracy, one.nll), default=None)
 
-    def ask(self, count: int) -> list[Trial]:
-        """Return so many settings that share their learning rate, and so can be trained in one pass."""
+    def ask(self, count: int, *, group: int = 0) -> list[Trial]:
+        """Return so many settings that share their learning rate, and so can be trained in one pass.
+
+        Args:
+            count: how many.
+            group: the number of this question among those of the whole search, which is kept.
+        """
         trials: list[Trial] = []
+        seed = (zlib.crc32(self._name.encode()) + len(self._study.trials)) % 2**31
+        self._study.sampler = self._optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed
+        )
         for _ in range(count):
             if trials and "learning_rate" in self._settings.tune:
                 waiting = self._study.get_trials(deepcopy=False, states=(self._optuna.trial.TrialState.WAITING,))
                 if not waiting:
                     self._study.enqueue_trial({"learning_rate": trials[0].values["learning_rate"]})
             asked = self._study.ask()
+            asked.set_user_attr(GROUP_NUMBER, group)
             trials.append(Trial(asked, self._all(self._suggested(asked))))
         return trials
+
+    @property
+    def last_group(self) -> int:
+        """The number of the last group that was asked for here; -1 before the first."""
+        numbers = (trial.user_attrs.get(GROUP_NUMBER, -1) for trial in self._study.get_trials(deepcopy=False))
+        return max(numbers, default=-1)
 
     def is_pruned(self, trial: Trial, accuracy: float, *, epoch: int) -> bool:
         """Report an early result; return whether the setting is below the median of the others there, and dropped."""
@@ -140,12 +157,25 @@ class CandidateStudy:
         return values if whole else {name: value for name, value in values.items() if name in own.tune}
 
 
-def open_storage(folder: Path | None) -> Any:
-    """Return Optuna's storage: a journal in the run's folder, or memory where there is none."""
-    optuna = require_optuna()
-    if folder is None:
-        return optuna.storages.InMemoryStorage()
-    return optuna.storages.JournalStorage(SealedJournal(folder / SEARCH_JOURNAL))
+class Storage:
+    """Where Optuna keeps a search: a journal in the run's folder, or memory where there is none.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        optuna = require_optuna()
+        self._journal = None if folder is None else SealedJournal(folder / SEARCH_JOURNAL)
+        self.of_optuna: Any = (
+            optuna.storages.InMemoryStorage()
+            if self._journal is None
+            else optuna.storages.JournalStorage(self._journal)
+        )
+
+    def together(self) -> AbstractContextManager[None]:
+        """Keep all that happens within, or nothing where it does not come to its end."""
+        return nullcontext() if self._journal is None else self._journal.together()
 
 
 def require_optuna() -> Any:

@@ -11,7 +11,7 @@ from limbeck.distillation import Experiment, TrainedNetwork
 from limbeck.errors import InvalidValue, ModelError
 from limbeck.objectives import Objective, named_objective
 from limbeck.searching.candidates import Candidate
-from limbeck.searching.study import CandidateStudy, Trial, Tried
+from limbeck.searching.study import CandidateStudy, Storage, Trial, Tried
 from limbeck.settings import SearchSettings, TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.stacked_networks import check_stackable
@@ -32,6 +32,7 @@ class Trials:
         teacher: gives soft targets, collected once for all.
         candidates: cheapest first.
         studies: one for each.
+        storage: that the studies are kept in.
         started: when the budget began, by ``time.monotonic``.
     """
 
@@ -40,28 +41,39 @@ class Trials:
     teacher: Teacher
     candidates: Sequence[Candidate]
     studies: Sequence[CandidateStudy]
+    storage: Storage
     started: float
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # of one whole training, by candidate
 
     def run(self) -> None:
         """Try settings, candidate after candidate, until the trials or the budget are spent.
 
-        Every candidate gets one group first; then those that no cheaper one equals get more.
+        Every candidate gets one group first; then those that no cheaper one equals get more. A group is kept when all
+        of it has been tried; a search that was stopped goes on after the last one that was kept, with the candidate
+        whose turn it then was.
 
         Raises:
             InvalidValue: a budget that was spent before one candidate was trained.
         """
+        first = self._next_candidate()
         while self._num_left() > 0:
             before = self._num_left()
-            for candidate, study in zip(self.candidates, self.studies, strict=True):
+            for candidate, study in list(zip(self.candidates, self.studies, strict=True))[first:]:
                 if self._num_left() <= 0 or (study.num_done and self._is_beaten(candidate, study)):
                     continue
                 if self._is_late(candidate):
                     self._require_one()
                     return
-                self._try_group(candidate, study, min(GROUP, self._num_left()))
-            if self._num_left() == before:
+                with self.storage.together():
+                    self._try_group(candidate, study, min(GROUP, self._num_left()))
+            if self._num_left() == before and first == 0:
                 return  # every candidate that is not beaten has been tried out
+            first = 0
+
+    def _next_candidate(self) -> int:
+        """Return the place of the candidate after the one that was tried last; 0 after the last, and at the start."""
+        last = [study.last_group for study in self.studies]
+        return 0 if max(last) < 0 else (last.index(max(last)) + 1) % len(last)
 
     def best_of(self, candidate: Candidate) -> Tried | None:
         """Return the best setting of a candidate."""
@@ -84,7 +96,8 @@ class Trials:
 
     def _try_group(self, candidate: Candidate, study: CandidateStudy, count: int) -> None:
         stacks = self._can_stack(candidate)
-        trials = study.ask(count if stacks else 1)
+        group = 1 + max(other.last_group for other in self.studies)
+        trials = study.ask(count if stacks else 1, group=group)
         early = max(1, self.settings.recipe.num_epochs // EARLY_FRACTION)
         if early < self.settings.recipe.num_epochs:
             networks = self._train(candidate, trials, num_epochs=early, stacked=stacks)

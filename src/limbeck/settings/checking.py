@@ -1,4 +1,7 @@
-"""Checks values against their declarations, with pydantic: the same rules for Python, files and flags."""
+"""Checks values against their declarations, with pydantic: the same ranges for Python, files and flags.
+
+Flags are text, and so may a file's values be: "4" stands for 4 there. In Python a text is no number.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from limbeck.errors import InvalidValue, LimbeckError, UnknownName, unknown_name
 from limbeck.settings.setting import GROUPS, Setting, alternatives, choices_of, fields_of, is_sequence, section_of
+
+_EXPECTED = {"sequence_str": "a list", "bool_type": "True or False"}  # by pydantic's kind of finding
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -39,7 +44,9 @@ def model_of(kind: type) -> type[BaseModel]:
 
 
 def check(settings: Any) -> None:
-    """Check every declared field of a frozen dataclass; lists become tuples, numbers the declared type.
+    """Check every declared field of a frozen dataclass; lists become tuples, whole numbers floats where declared.
+
+    Numbers of numpy and torch are taken as such. Nothing else is converted: a text is no number, a number no switch.
 
     Raises:
         InvalidValue: a value of another type or out of its range.
@@ -61,7 +68,7 @@ def checked(name: str, value: Any, annotation: Any, setting: Setting) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _adapter(annotation, setting).validate_python(value)
+        return _adapter(annotation, setting).validate_python(_plain(value), strict=True)
     except ValidationError as error:
         raise explained(name, annotation, error.errors()) from None
 
@@ -78,6 +85,10 @@ def explained(name: str, annotation: Any, findings: Sequence[Any]) -> LimbeckErr
 
 def expectation(finding: Any) -> str:
     """Return what one of pydantic's findings says should have been there."""
+    if finding["type"] == "is_instance_of" and finding["ctx"]["class"] == "Sequence":
+        return "a list"
+    if finding["type"] in _EXPECTED:
+        return _EXPECTED[finding["type"]]
     return str(finding["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
 
 
@@ -105,6 +116,15 @@ def _lenient(annotation: Any, setting: Setting) -> Any:
         return [part.strip() for part in value.split(setting.separator) if part.strip()]
 
     return Annotated[annotation, BeforeValidator(split)]
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of numpy and torch as Python's own, also within a list, and a range as a list."""
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return list(value) if isinstance(value, range) else value
 
 
 def _frozen(value: Any) -> Any:

@@ -10,6 +10,7 @@ from limbeck.data.downloads import cache_folder, find_file, missing
 from limbeck.data.video.listing import ListedClips
 from limbeck.data.video.stored import ClipFile
 from limbeck.errors import DataError
+from limbeck.speech.lexicon import read_lines
 
 ARCHIVE = "grid-s1-mouth.tar.gz"
 FRAMES_A_SECOND, UNITS_A_FRAME = 25, 1000
@@ -81,9 +82,5 @@ def word_span(lines: list[str], place: int) -> tuple[float, float]:
 
 def _word_of(root: Path, clip_id: str, place: int) -> ClipFile:
     path = root / "clips" / f"{clip_id}.mp4"
-    try:
-        lines = (root / "align" / f"{clip_id}.align").read_text("utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{clip_id} has no alignment.", received=error.strerror, expected="align/ID.align") from error
-    start, end = word_span(lines, place)
+    start, end = word_span(read_lines(root / "align" / f"{clip_id}.align"), place)
     return ClipFile(str(path), f"{clip_id}.mp4", os.stat(path).st_size, start, end)

@@ -10,6 +10,7 @@ from limbeck.data.class_folders import check_classes, class_indices, class_words
 from limbeck.data.file_listing import Listing, list_files
 from limbeck.data.video.stored import ClipFile
 from limbeck.errors import DataError
+from limbeck.speech.lexicon import read_lines
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg")
 _HMDB_PARTS = {"1": "train", "2": "test"}  # 0: neither
@@ -85,7 +86,7 @@ def _ucf_lines(folder: Path, number: int) -> dict[str, list[str]]:
     for split, stem in (("train", "trainlist"), ("test", "testlist")):
         path = folder / f"{stem}{number:02d}.txt"
         if path.is_file():
-            found[split] = [line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()]
+            found[split] = [line.split()[0] for line in read_lines(path)]
     return found
 
 
@@ -94,7 +95,7 @@ def _hmdb_lines(folder: Path, number: int) -> dict[str, list[str]]:
     suffix = f"_test_split{number}.txt"
     for path in sorted(folder.glob(f"*{suffix}")):
         class_name = path.name.removesuffix(suffix)
-        for line in path.read_text("utf-8").splitlines():
+        for line in read_lines(path):
             words = line.split()
             if len(words) == 2 and words[1] in _HMDB_PARTS:
                 found[_HMDB_PARTS[words[1]]].append(f"{class_name}/{words[0]}")
