@@ -23,9 +23,9 @@ test: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory check
 	$(PYTEST) --durations 10 -r s
 
-# The unit tests with the oldest versions that pyproject.toml allows, in an environment of their own. OLDEST_PYTHON=python3.10
-# and OLDEST_PIP="--index-url https://download.pytorch.org/whl/cpu --extra-index-url https://pypi.org/simple" (builds of
-# torch without CUDA, a tenth of the size) say where they come from; OLDEST_TESTS= which tests.
+# The unit tests with the oldest versions that pyproject.toml allows, in an environment of their own. OLDEST_PYTHON is the
+# interpreter, OLDEST_PIP further options of pip (an index of torch's builds without CUDA, a tenth of the size), OLDEST_TESTS
+# which tests.
 test-oldest: $(VENV)/oldest/installed
 	OMP_NUM_THREADS=1 PYTHONPATH=src $(VENV)/oldest/bin/python -m pytest --numprocesses 2 --dist loadgroup --quiet -r s \
 		-m "not slow and not browser" $(OLDEST_TESTS)
