@@ -7,7 +7,7 @@ OUT ?= runs/demo
 OLDEST_PYTHON ?= python3.10
 OLDEST_PIP ?=
 OLDEST_TESTS ?= tests/unit tests/contracts
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 # Real data for the tests where they lie beside the project; tests that need them are skipped and counted elsewhere.
 ifneq ($(wildcard ../shared/data/.),)
@@ -27,7 +27,7 @@ test: $(VENV)/installed-dev
 # interpreter, OLDEST_PIP further options of pip (an index of torch's builds without CUDA, a tenth of the size), OLDEST_TESTS
 # which tests.
 test-oldest: $(VENV)/oldest/installed
-	OMP_NUM_THREADS=1 PYTHONPATH=src $(VENV)/oldest/bin/python -m pytest --numprocesses 2 --dist loadgroup --quiet -r s \
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(VENV)/oldest/bin/python -m pytest --numprocesses 3 --dist loadgroup --quiet -r s \
 		-m "not slow and not browser" $(OLDEST_TESTS)
 
 quick: $(VENV)/installed-dev

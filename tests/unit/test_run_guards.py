@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -96,3 +97,8 @@ def test_a_run_in_which_nobody_reports_ends_and_names_what_had_begun(runs):
     assert code == 70, shown
     assert "FAILED: no test reported anything for 15 s" in shown
     assert "::test_in_question" in shown.rpartition("Not finished: ")[2]
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="not distributed")
+def test_a_group_of_tests_goes_to_one_worker(request):
+    assert request.node.nodeid.endswith("@run guards"), "this pytest and this pytest-xdist do not fit together"
