@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TEMPERATURE, HARD_WEIGHT, SOFT_WEIGHT = 4.0, 0.1, 0.9
-SEEDS, NUM_EPOCHS, BATCH_SIZE, LEARNING_RATE = range(5), 30, 50, 0.02
+SEEDS, NUM_EPOCHS, BATCH_SIZE, LEARNING_RATE = range(5), 100, 50, 0.02
 
 Part = tuple[Tensor, Tensor]  # images (n, 1, 8, 8) from 0 to 1, labels (n,)
 
@@ -31,7 +31,7 @@ def student_network() -> nn.Module:
 
 
 def trained_teacher(images: Tensor, labels: Tensor) -> nn.Module:
-    """Return a trained network of 150,000 parameters, with dropout."""
+    """Return a trained network of 112,810 parameters, with dropout."""
     torch.manual_seed(0)
     wide = nn.Sequential(nn.Linear(64, 300), nn.ReLU(), nn.Dropout(), nn.Linear(300, 300), nn.ReLU(), nn.Dropout())
     network = nn.Sequential(nn.Flatten(), wide, nn.Linear(300, 10))

@@ -52,3 +52,14 @@ def test_lines_are_those_that_the_page_counts():
     assert told == counted
     sums = re.findall(r"coming_from/with_(?!limbeck)\w+\.py\) \| (\d+) \| (\d+) \|", page)
     assert [int(whole) - int(own) for own, whole in sums] == [int(counted["evidence"])] * 4
+
+
+def test_the_readme_is_short_and_counts_the_same_lines():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    (told,) = (line for line in lines if line.startswith("| [lines for one job"))
+    counted = {path.stem: code_lines(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.py")}
+    others = [
+        counted[f"with_{name}"] + counted["evidence"] for name in ("a_loop", "torchdistill", "textbrewer", "timm")
+    ]
+    assert [int(cell) for cell in told.split("|")[2:-1]] == [counted["with_limbeck"], *others]

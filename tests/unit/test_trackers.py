@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import sys
 from types import SimpleNamespace
 
@@ -46,6 +48,14 @@ def wandb(monkeypatch):
     return put
 
 
+others_warnings = pytest.mark.filterwarnings("ignore")  # what trackers warn of is theirs
+
+
+def epochs_of(folder):
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return [event for event in events if event["event"] == "epoch"]
+
+
 def train(out, **settings):
     draw = torch.Generator().manual_seed(0)
     inputs = torch.rand(60, 4, generator=draw)
@@ -59,9 +69,7 @@ def test_every_epoch_goes_to_the_tracker(tmp_path, wandb):
     train(tmp_path / "run", log="wandb")
     assert [call[0] for call in fake.calls] == ["init", "log", "log", "log", "finish"]
     assert fake.calls[0][1]["name"] == "run"
-    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
-    epochs = [event for event in events if event["event"] == "epoch"]
-    for call, event in zip(fake.calls[1:4], epochs, strict=True):
+    for call, event in zip(fake.calls[1:4], epochs_of(tmp_path / "run"), strict=True):
         assert call[1]["student-seed0/train/total"] == pytest.approx(event["train"]["total"])
         assert call[1]["student-seed0/validation/accuracy"] == event["validation"]["accuracy"]
         assert call[1]["student-seed0/step"] == event["step"]
@@ -126,6 +134,68 @@ def test_tensorboard_writes_into_the_runs_folder(tmp_path):
     read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     read.Reload()
     assert len(read.Scalars("student-seed0/validation/accuracy")) == 3
+
+
+@pytest.mark.slow
+@others_warnings
+def test_wandb_itself_gets_every_epoch(tmp_path, monkeypatch):
+    for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    wandb = pytest.importorskip("wandb")
+    logged, finish = {}, wandb.finish
+
+    def finishing():
+        logged.update(dict(wandb.run.summary), steps=wandb.run.step, name=wandb.run.name)
+        finish()
+
+    monkeypatch.setattr(wandb, "finish", finishing)
+    train(tmp_path / "run", log="wandb")
+    wandb.teardown()
+    last = epochs_of(tmp_path / "run")[-1]
+    assert (logged["name"], logged["steps"]) == ("run", 3)
+    assert logged["student-seed0/step"] == last["step"]
+    assert logged["student-seed0/train/total"] == pytest.approx(last["train"]["total"])
+    assert [path.stat().st_size > 0 for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")] == [True]
+
+
+@pytest.mark.slow
+@others_warnings
+def test_wandb_itself_without_a_login_ends_before_anything_is_trained(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    wandb = pytest.importorskip("wandb")
+    with pytest.raises(InvalidValue, match="wandb cannot begin a run"):
+        train(tmp_path / "run", log="wandb")
+    wandb.teardown()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@others_warnings
+def test_mlflow_itself_gets_metrics_by_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow = pytest.importorskip("mlflow")
+    train(tmp_path / "run", log="mlflow")
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs([client.get_experiment_by_name("limbeck").experiment_id])
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
+    assert run.data.params["network"] == "mlp:widths=4"
+    history = client.get_metric_history(run.info.run_id, "student-seed0/train/total")
+    logged = [(metric.step, metric.value) for metric in history]
+    assert logged == [(epoch["step"], epoch["train"]["total"]) for epoch in epochs_of(tmp_path / "run")]
+
+
+@pytest.mark.slow
+@others_warnings
+def test_trackio_itself_gets_every_epoch(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    pytest.importorskip("trackio")
+    train(tmp_path / "run", log="trackio")
+    with contextlib.closing(sqlite3.connect(tmp_path / "trackio" / "limbeck.db")) as database:
+        rows = database.execute("SELECT run_name, metrics FROM metrics ORDER BY step").fetchall()
+    logged = [(name, json.loads(metrics)["student-seed0/train/total"]) for name, metrics in rows]
+    assert logged == [("run", pytest.approx(epoch["train"]["total"])) for epoch in epochs_of(tmp_path / "run")]
 
 
 def test_none_is_imported_unasked():

@@ -118,7 +118,7 @@ def tracked(
                 f"{name} cannot begin a run.",
                 received=f"{type(error).__name__}: {str(error)[:300]}",
                 expected="a tracker that is set up: its login, its server",
-                remedy=f"log in to {name} first, or leave --log {name} out",
+                remedy=f"log in to {name} or set up its server first, or leave --log {name} out",
             ) from error
     return TrackedProgress(shown, trackers) if trackers else shown
 
