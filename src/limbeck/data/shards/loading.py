@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck.data.arrays import as_labels
 from limbeck.data.byte_files import ByteFiles
 from limbeck.data.checks import UNLABELLED, numbered_classes
-from limbeck.data.encoded_images import EncodedSet
+from limbeck.data.encoded_images import EncodedSet, identities_of
 from limbeck.data.image_decoding import EncodedImage
 from limbeck.data.image_inputs import ImageSettings, load_images
 from limbeck.data.path_table import PathTable
@@ -62,10 +62,7 @@ class ShardImages:
 
     def identities(self, positions: Tensor) -> list[bytes]:
         """Return key and size of each image."""
-        sizes = self._sizes[positions.numpy()].tolist()
-        return [
-            b"%b\0%d" % (self.keys.encoded(place), size) for place, size in zip(positions.tolist(), sizes, strict=True)
-        ]
+        return identities_of(self.keys, self._sizes, positions)
 
 
 def load_shards(
