@@ -121,6 +121,15 @@ def test_words_and_json_are_labels(tmp_path):
     assert samples.labels.tolist() == [0, 1] * 3
 
 
+def test_words_that_look_like_numbers_are_words(tmp_path):
+    files = []
+    for number, label in enumerate(["1_0", "2_0", "-1", "1_0"]):
+        files += [(f"{number}.png", png(number)), (f"{number}.cls", label.encode())]
+    samples = on_demand(write_tar(tmp_path / "x.tar", files))
+    assert samples.class_names == ("1_0", "2_0")
+    assert samples.labels.tolist() == [0, 1, -1, 0]
+
+
 def test_shards_without_any_label_are_unlabelled(tmp_path):
     samples = on_demand(write_tar(tmp_path / "x.tar", [(f"{number}.png", png(number)) for number in range(4)]))
     assert samples.labels.tolist() == [-1] * 4

@@ -65,7 +65,8 @@ def index_shard(path: str, *, label_column: str | None = None) -> ShardIndex:
         return _index_of(kept, path, stamp)
     with opened(path) as file:
         index = _read_index(file, path, stamp, label_column)
-    if is_address(path) or has_settled(int(stamp[1]), now_seconds=now):
+    tells_versions = json.loads(stamp[1]) != {} if is_address(path) else has_settled(int(stamp[1]), now_seconds=now)
+    if tells_versions:
         keep(kept_path, {"file": path, "stamp": json.dumps(stamp)}, _tensors(index), format_name=FORMAT)
     return index
 
