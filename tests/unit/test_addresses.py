@@ -12,6 +12,7 @@ import torch
 from shard_files import picture, png, samples_of, write_tar
 
 from limbeck.data import ReadSettings, Views, iterate_batches, load_data, load_image_folder, load_shards
+from limbeck.data.byte_files import stamp_of
 from limbeck.data.remote_folders import load_remote_folder
 from limbeck.errors import DataError, MissingPackage
 
@@ -154,6 +155,7 @@ def test_an_index_of_a_server_is_kept_while_the_file_is_the_same(server, cache):
     sent.clear()
     assert load_shards(f"{address}/x.tar", memory_limit_bytes=0).train.ids.equal(first.ids)
     assert all(0 < size < 200 for size in sent)  # single images that are looked at, not the file
+    assert "Last-Modified" in stamp_of(f"{address}/x.tar")[1]
     write_tar(folder / "x.tar", samples_of(0, 30))
     fsspec.filesystem("http").dircache.clear()
     assert len(load_shards(f"{address}/x.tar", memory_limit_bytes=0).train) == 30

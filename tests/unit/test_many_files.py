@@ -12,6 +12,8 @@ from PIL import Image
 
 from limbeck.data import Views, iterate_batches, kept_listing, load_image_folder
 from limbeck.data.file_listing import list_files
+from limbeck.data.grey_files import is_grey_file, is_grey_head
+from limbeck.data.image_decoding import read_headers
 from limbeck.errors import DataError
 
 NUM_CLASSES, FILES_OF_CLASS = 10, 120
@@ -153,3 +155,28 @@ def test_a_resumed_epoch_does_not_read_what_is_behind_it(folder, monkeypatch):
     assert torch.cat(rest).equal(samples.ids[order][700:])
     assert len(read) == 500
     assert set(read) == {samples.inputs.paths[place] for place in order[700:].tolist()}
+
+
+PNG_MODES = ["L", "RGB", "P", "1", "LA", "RGBA", "I;16"]
+OTHERS = ["jpeg", "bmp", "jpeg with much before it"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [*((mode, "png") for mode in PNG_MODES), *((mode, other) for mode in ("L", "RGB") for other in OTHERS)],
+)
+def test_the_first_bytes_tell_as_pillow_does_whether_an_image_is_grey(tmp_path, mode, format):
+    kind, _, much = format.partition(" ")
+    path = tmp_path / f"x.{kind}"
+    settings = {"exif": b"Exif\0\0" + bytes(9000)} if much else {}
+    Image.new(mode, (5, 4)).save(path, **settings)
+    assert is_grey_file(str(path)) == read_headers([str(path)])[0].is_grey
+    assert (is_grey_head(path.read_bytes()[:4096]) is None) == (kind == "bmp" or bool(much))
+
+
+def test_a_coloured_file_among_very_many_grey_ones_is_found(folder):
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        Image.new("L" if number != 777 else "RGB", (4, 4)).save(path)
+    assert on_demand(folder).input_shape == (3, 4, 4)
+    Image.new("L", (4, 4)).save(sorted(folder.rglob("*.png"))[777])
+    assert on_demand(folder).input_shape == (1, 4, 4)

@@ -11,6 +11,7 @@ import torch
 from shard_files import samples_of, write_tar
 from torch import nn
 
+import limbeck
 from limbeck.data import Batch, ReadSettings, Views, epoch_order, iterate_batches, load_shards
 from limbeck.data.shards.loading import ShardImages
 from limbeck.objectives import HardLabels
@@ -113,3 +114,25 @@ def test_batches_bound_for_an_accelerator_are_pinned(samples, monkeypatch, setti
     ways = {"batch_size": 10, "view": None, "reading": settings, "bound_for": bound_for}
     assert sum(map(len, iterate_batches(samples, Views(), order, **ways))) == 30
     assert bool(pinned) == expected
+
+
+@pytest.mark.slow
+def test_a_job_on_shards_gives_what_the_same_data_in_memory_give(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    for split, start, count in (("train", 0, 60), ("val", 60, 15), ("test", 75, 15)):
+        write_tar(tmp_path / "set" / f"{split}.tar", samples_of(start, count))
+    found = []
+    for limit, num_workers in ((0, 2), (1 << 30, None)):
+        result = limbeck.distill(
+            "mlp:widths=8",
+            ["mlp:widths=12"],
+            load_shards(str(tmp_path / "set"), memory_limit_bytes=limit),
+            recipe=limbeck.TrainConfig(num_epochs=2, batch_size=16),
+            seeds=1,
+            num_workers=num_workers,
+            progress="silent",
+        )
+        measured = [one for one in result.record.measurements if one.name in ("errors", "nll", "kl_to_teacher")]
+        found.append(sorted(map(repr, measured)))
+    assert len(found[0]) > 5
+    assert found[0] == found[1]

@@ -12,12 +12,13 @@ import pytest
 import torch
 from shard_files import picture, png, samples_of, write_tar
 
+from limbeck.commands.proving import prove
 from limbeck.data import ReadSettings, Views, iterate_batches, load_data, load_image_folder, load_shards
 from limbeck.data import byte_files as byte_files_module
 from limbeck.data.shards import index as index_module
 from limbeck.data.shards.pattern import expand_braces, files_by_split, files_of
 from limbeck.data.shards.tar_members import iterate_members
-from limbeck.errors import DataError
+from limbeck.errors import DataError, RecordError
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +121,15 @@ def test_words_and_json_are_labels(tmp_path):
     assert samples.labels.tolist() == [0, 1] * 3
 
 
+def test_words_that_look_like_numbers_are_words(tmp_path):
+    files = []
+    for number, label in enumerate(["1_0", "2_0", "-1", "1_0"]):
+        files += [(f"{number}.png", png(number)), (f"{number}.cls", label.encode())]
+    samples = on_demand(write_tar(tmp_path / "x.tar", files))
+    assert samples.class_names == ("1_0", "2_0")
+    assert samples.labels.tolist() == [0, 1, -1, 0]
+
+
 def test_shards_without_any_label_are_unlabelled(tmp_path):
     samples = on_demand(write_tar(tmp_path / "x.tar", [(f"{number}.png", png(number)) for number in range(4)]))
     assert samples.labels.tolist() == [-1] * 4
@@ -170,6 +180,19 @@ def test_a_damaged_index_is_made_again(shards, cache, caplog):
         path.write_bytes(path.read_bytes()[:-3])
     assert on_demand(shards).fingerprint == first.fingerprint
     assert "was damaged: it is made again" in caplog.text
+
+
+def test_kept_indices_are_proven_with_the_cache(shards, cache):
+    for path in shards.iterdir():
+        age(path)
+    on_demand(shards)
+    assert {check.verdict for check in prove(cache)} == {"index of a tar file, as written"}
+    path = next((cache / "shards").iterdir())
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=path.name):
+        list(prove(cache))
 
 
 def test_a_shard_that_changes_under_a_run_is_refused(shards):

@@ -14,7 +14,10 @@ from limbeck.bounds import require_plain_file
 from limbeck.errors import DataError, LimbeckError, MissingPackage
 
 MAX_OPEN = 64  # files that one process holds open for reading
-_VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "sha256")
+_VERSION_KEYS = (  # what file systems call the tag or time of a file
+    "ETag", "etag", "Content-MD5", "Digest", "sha256",
+    "mtime", "Last-Modified", "LastModified", "last_modified", "created",
+)  # fmt: skip
 
 
 def is_address(path: str) -> bool:

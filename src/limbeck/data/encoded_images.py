@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from limbeck.data.image_decoding import EncodedImage, decode_all, open_rgb, read_headers
 from limbeck.data.image_inputs import ImageSettings
+from limbeck.data.path_table import PathTable
 from limbeck.errors import DataError
 
 NUM_PROBED = 256  # images that are read before training to learn their size
@@ -33,6 +35,12 @@ class EncodedFiles(Protocol):
     def identities(self, positions: Tensor) -> Sequence[bytes]:
         """Return what tells each file's content from another's, without reading it: a name or number, and its size."""
         ...
+
+
+def identities_of(keys: PathTable, sizes: np.ndarray[Any, Any], positions: Tensor) -> list[bytes]:
+    """Return key and size of each file at ``positions``."""
+    chosen = sizes[positions.numpy()].tolist()
+    return [b"%b\0%d" % (keys.encoded(place), size) for place, size in zip(positions.tolist(), chosen, strict=True)]
 
 
 class EncodedSet:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from limbeck.bounds import memory_limit_bytes, require_image_memory
+from limbeck.data.grey_files import is_grey_file
 from limbeck.data.image_decoding import ImageHeader, ImageSource, decode_all, read_headers, sizes_differ
 from limbeck.data.sources import InputSource, RawInputs, position_chunks
 
@@ -115,7 +116,7 @@ def _is_grey(images: ImageSet, probe: _Probe) -> bool:
         return False
     if not images.can_look_at_all:
         return True
-    return all(read_headers(images.sources([place]))[0].is_grey for place in range(len(images)))
+    return all(is_grey_file(images.sources([place])[0]) for place in range(len(images)))
 
 
 def _exif_notes(probes: list[_Probe], settings: ImageSettings) -> tuple[str, ...]:

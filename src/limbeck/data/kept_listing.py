@@ -14,19 +14,16 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from limbeck.data.downloads import cache_folder
 from limbeck.data.file_listing import Listing, composed, ids_of, list_files
 from limbeck.data.path_table import PathTable
-from limbeck.data.sealed_tensors import Kept, keep, read_kept
+from limbeck.data.sealed_tensors import Kept, arrays_of, has_settled, keep, read_kept, tensors_of
 from limbeck.records import tell_remade
 
 FORMAT = "limbeck-listing 1"
 KEPT_FROM_FILES = 50_000  # smaller folders are listed in less than a second
-SETTLED_SECONDS = 2.0  # a folder that changed so recently may change again within one tick of its clock
 
 
 def list_or_recall(folder: Path, extensions: tuple[str, ...], *, what: str) -> Listing:
@@ -49,7 +46,8 @@ def list_or_recall(folder: Path, extensions: tuple[str, ...], *, what: str) -> L
         tell_remade(f"The list of files of {folder}", why="older than the folder")
     started = time.time()
     listing = list_files(folder, extensions, what=what)
-    if len(listing.paths) >= KEPT_FROM_FILES and int(listing.folder_times.max()) < (started - SETTLED_SECONDS) * 1e9:
+    is_settled = has_settled(int(listing.folder_times.max()), now_seconds=started)
+    if len(listing.paths) >= KEPT_FROM_FILES and is_settled:
         listing = dataclasses.replace(listing, known_ids=ids_of(listing))
         keep(path, _described(listing, where), _tensors(listing), format_name=FORMAT)
     return listing
@@ -60,28 +58,27 @@ def _described(listing: Listing, where: str) -> dict[str, str]:
 
 
 def _tensors(listing: Listing) -> dict[str, Tensor]:
-    arrays = {
-        "paths.text": listing.paths.text,
-        "paths.ends": listing.paths.ends,
-        "num_bytes": listing.num_bytes,
-        "class_of": listing.class_of,
-        "ids": ids_of(listing).numpy(),
-        "folders.text": listing.folders.text,
-        "folders.ends": listing.folders.ends,
-        "folder_times": listing.folder_times,
-    }
-    return {key: torch.from_numpy(np.require(array, requirements="W")) for key, array in arrays.items()}
+    return tensors_of(
+        {
+            **listing.paths.arrays("paths"),
+            **listing.folders.arrays("folders"),
+            "num_bytes": listing.num_bytes,
+            "class_of": listing.class_of,
+            "ids": ids_of(listing).numpy(),
+            "folder_times": listing.folder_times,
+        }
+    )
 
 
 def _listing_of(kept: Kept, folder: str) -> Listing | None:
     """Return the listing that was kept, mapped from its file; None where a folder is another than then."""
     described, tensors = kept
-    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
-    folders = PathTable.of_text(arrays["folders.text"], arrays["folders.ends"])
+    arrays = arrays_of(kept)
+    folders = PathTable.from_arrays(arrays, "folders")
     times = arrays["folder_times"].tolist()
     if any(_time_of(os.path.join(folder, one)) != known for one, known in zip(folders, times, strict=True)):
         return None
-    paths = PathTable.of_text(arrays["paths.text"], arrays["paths.ends"], root=folder)
+    paths = PathTable.from_arrays(arrays, "paths", root=folder)
     return Listing(
         paths,
         composed(paths),

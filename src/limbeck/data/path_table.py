@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,20 @@ class PathTable(Sequence[str]):
         table = cls((), root=root)
         table.text, table.ends = text, ends
         return table
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any], name: str, *, root: str = "") -> PathTable:
+        """Return the table that :meth:`arrays` took apart."""
+        return cls.of_text(arrays[f"{name}.text"], arrays[f"{name}.ends"], root=root)
+
+    def arrays(self, name: str) -> dict[str, Any]:
+        """Return what the table consists of, under names that begin with ``name``.
+
+        Example:
+            >>> {key: array.tolist() for key, array in PathTable(["a", "bc"]).arrays("keys").items()}
+            {'keys.text': [97, 98, 99], 'keys.ends': [1, 3]}
+        """
+        return {f"{name}.text": self.text, f"{name}.ends": self.ends}
 
     def __len__(self) -> int:
         return len(self.ends)

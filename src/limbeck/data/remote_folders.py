@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.data.byte_files import filesystem_of, read_addresses, trouble_told
 from limbeck.data.class_folders import SPLIT_FOLDERS
-from limbeck.data.encoded_images import EncodedSet
+from limbeck.data.encoded_images import EncodedSet, identities_of
 from limbeck.data.file_listing import composed
 from limbeck.data.image_decoding import EXTENSIONS, EncodedImage
 from limbeck.data.image_inputs import ImageSettings, load_images
@@ -44,10 +44,7 @@ class RemoteImages:
 
     def identities(self, positions: Tensor) -> list[bytes]:
         """Return path and size of each file."""
-        sizes = self.sizes[positions.numpy()].tolist()
-        return [
-            b"%b\0%d" % (self.keys.encoded(place), size) for place, size in zip(positions.tolist(), sizes, strict=True)
-        ]
+        return identities_of(self.keys, self.sizes, positions)
 
 
 def load_remote_folder(

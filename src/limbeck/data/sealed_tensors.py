@@ -12,12 +12,16 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from limbeck.errors import DataError
 from limbeck.records import partial_path, remove_stale, tell_remade
 
+SETTLED_SECONDS = 2.0  # what changed so recently may change again within one tick of its clock
 _SEAL = "sha256"
 Kept = tuple[dict[str, str], dict[str, Tensor]]  # metadata and tensors
 
@@ -58,6 +62,21 @@ def read_kept(path: Path, *, format_name: str, earlier: Collection[str] = ()) ->
     except (DataError, OSError) as error:
         tell_remade(path, why=getattr(error, "received", None) or "damaged")
         return None
+
+
+def has_settled(changed_ns: int, *, now_seconds: float) -> bool:
+    """Return whether a time of change is long enough ago for the next change to have another."""
+    return changed_ns < (now_seconds - SETTLED_SECONDS) * 1e9
+
+
+def tensors_of(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
+    """Return arrays as tensors, those that cannot be written copied."""
+    return {name: torch.from_numpy(np.require(array, requirements="W")) for name, array in arrays.items()}
+
+
+def arrays_of(kept: Kept) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the tensors of a file as arrays, still mapped from it."""
+    return {name: tensor.numpy() for name, tensor in kept[1].items()}
 
 
 def keep(path: Path, described: Mapping[str, str], tensors: Mapping[str, Tensor], *, format_name: str) -> None:

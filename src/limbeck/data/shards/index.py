@@ -18,12 +18,11 @@ from limbeck.data.columns import label_name
 from limbeck.data.downloads import cache_folder
 from limbeck.data.image_decoding import EXTENSIONS
 from limbeck.data.path_table import PathTable
-from limbeck.data.sealed_tensors import Kept, keep, read_kept
+from limbeck.data.sealed_tensors import Kept, arrays_of, has_settled, keep, read_kept, tensors_of
 from limbeck.data.shards.tar_members import Member, iterate_members
 from limbeck.errors import DataError
 
 FORMAT = "limbeck-shard-index 1"
-SETTLED_SECONDS = 2.0  # a file that changed so recently may change again within one tick of its clock
 _MOST_LABEL_BYTES = 1 << 20
 
 
@@ -66,7 +65,8 @@ def index_shard(path: str, *, label_column: str | None = None) -> ShardIndex:
         return _index_of(kept, path, stamp)
     with opened(path) as file:
         index = _read_index(file, path, stamp, label_column)
-    if is_address(path) or int(stamp[1]) < (now - SETTLED_SECONDS) * 1e9:
+    tells_versions = json.loads(stamp[1]) != {} if is_address(path) else has_settled(int(stamp[1]), now_seconds=now)
+    if tells_versions:
         keep(kept_path, {"file": path, "stamp": json.dumps(stamp)}, _tensors(index), format_name=FORMAT)
     return index
 
@@ -205,24 +205,11 @@ def _sample_error(path: str, key: str, what: str, expected: str, *, received: st
 
 
 def _tensors(index: ShardIndex) -> dict[str, torch.Tensor]:
-    arrays = {
-        "keys.text": index.keys.text,
-        "keys.ends": index.keys.ends,
-        "labels.text": index.labels.text,
-        "labels.ends": index.labels.ends,
-        "offsets": index.offsets,
-        "sizes": index.sizes,
-    }
-    return {key: torch.from_numpy(np.require(array, requirements="W")) for key, array in arrays.items()}
+    tables = {**index.keys.arrays("keys"), **index.labels.arrays("labels")}
+    return tensors_of({**tables, "offsets": index.offsets, "sizes": index.sizes})
 
 
 def _index_of(kept: Kept, path: str, stamp: tuple[int, str]) -> ShardIndex:
-    arrays = {key: tensor.numpy() for key, tensor in kept[1].items()}
-    return ShardIndex(
-        path,
-        stamp,
-        PathTable.of_text(arrays["keys.text"], arrays["keys.ends"]),
-        arrays["offsets"],
-        arrays["sizes"],
-        PathTable.of_text(arrays["labels.text"], arrays["labels.ends"]),
-    )
+    arrays = arrays_of(kept)
+    keys, labels = PathTable.from_arrays(arrays, "keys"), PathTable.from_arrays(arrays, "labels")
+    return ShardIndex(path, stamp, keys, arrays["offsets"], arrays["sizes"], labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.arrays import as_labels
 from limbeck.data.byte_files import ByteFiles
 from limbeck.data.checks import UNLABELLED, numbered_classes
-from limbeck.data.encoded_images import EncodedSet
+from limbeck.data.encoded_images import EncodedSet, identities_of
 from limbeck.data.image_decoding import EncodedImage
 from limbeck.data.image_inputs import ImageSettings, load_images
 from limbeck.data.path_table import PathTable
@@ -24,6 +24,7 @@ from limbeck.data.splits import Splits
 from limbeck.errors import DataError
 
 SUFFIX = ".tar"
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 class ShardImages:
@@ -62,10 +63,7 @@ class ShardImages:
 
     def identities(self, positions: Tensor) -> list[bytes]:
         """Return key and size of each image."""
-        sizes = self._sizes[positions.numpy()].tolist()
-        return [
-            b"%b\0%d" % (self.keys.encoded(place), size) for place, size in zip(positions.tolist(), sizes, strict=True)
-        ]
+        return identities_of(self.keys, self._sizes, positions)
 
 
 def load_shards(
@@ -152,29 +150,32 @@ def _ids(images: ShardImages) -> Tensor:
 
 def _labels(texts: dict[str, PathTable], images: dict[str, ShardImages]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Class indices by split, and the classes' names: numbers as they are, words in alphabetical order."""
-    words = {split: np.array(list(table)) for split, table in texts.items()}
-    if all(bool((part == "").all()) for part in words.values()):
-        return {split: torch.full((len(part),), UNLABELLED) for split, part in words.items()}, ()
-    for split, part in words.items():
-        if len(missing := np.flatnonzero(part == "")):
+    codes: dict[str, int] = {}  # of each text that is there, over all splits
+    coded = {split: _coded(table, codes) for split, table in texts.items()}
+    if not any(codes):
+        return {split: torch.full((len(part),), UNLABELLED) for split, part in coded.items()}, ()
+    for split, part in coded.items():
+        if len(missing := np.flatnonzero(part == codes.get("", -1))):
             raise DataError(
                 f"The sample {images[split].where(int(missing[0]))} has no label.",
                 received=f"{len(missing)} such sample(s) of {len(part)}",
                 expected="a .cls file, or a .json with a label, beside each image",
                 remedy="add it; -1 in .cls stands for an unknown class",
             )
-    try:
-        numbers = {split: torch.from_numpy(part.astype(np.int64)) for split, part in words.items()}
-    except (ValueError, OverflowError):
-        class_names = tuple(sorted({str(word) for part in words.values() for word in np.unique(part)} - {"-1"}))
-        return {split: _word_labels(part, class_names, split) for split, part in words.items()}, class_names
-    count = sum(map(len, numbers.values()))
-    largest = max(int(part.max()) for part in numbers.values())
-    return numbers, numbered_classes(largest, num_labels=count, name="the shards")
+    if all(_WHOLE_NUMBER.fullmatch(text) for text in codes):
+        values = np.array([int(text) for text in codes], dtype=np.int64)
+        count = sum(map(len, coded.values()))
+        class_names = numbered_classes(int(values.max()), num_labels=count, name="the shards")
+    else:
+        class_names = tuple(sorted(set(codes) - {str(UNLABELLED)}))
+        places = {word: place for place, word in enumerate(class_names)}
+        values = np.array([places.get(text, UNLABELLED) for text in codes], dtype=np.int64)
+    return {split: torch.from_numpy(values[part]) for split, part in coded.items()}, class_names
 
 
-def _word_labels(words: np.ndarray[Any, Any], class_names: tuple[str, ...], split: str) -> Tensor:
-    labels = torch.full((len(words),), UNLABELLED)
-    known = torch.from_numpy(words != "-1")
-    labels[known] = as_labels(words[known.numpy()], int(known.sum()), class_names, split)[0]
-    return labels
+def _coded(table: PathTable, codes: dict[str, int]) -> np.ndarray[Any, Any]:
+    """Each text's number in the order in which texts were first met, int32; new ones are added to ``codes``."""
+    found = np.empty(len(table), dtype=np.int32)
+    for place, text in enumerate(table.iterate_encoded()):
+        found[place] = codes.setdefault(text.decode("utf-8", "surrogateescape"), len(codes))
+    return found
