@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+_uses: list[Path] = []
+
 
 def write(folder: Path, text: str) -> None:
     (folder / "text").write_text(text)
@@ -60,6 +62,12 @@ def note_time(folder: Path) -> None:
     begun = time.time()
     time.sleep(0.3)
     (folder / "text").write_text(f"{os.getpid()} {begun} {time.time()}")
+
+
+def note_use(folder: Path) -> None:
+    """Note this process, and which of its calls of this function this is."""
+    _uses.append(folder)
+    (folder / "text").write_text(f"{os.getpid()} {len(_uses)}")
 
 
 def work_until_stopped(folder: Path) -> None:

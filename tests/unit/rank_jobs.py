@@ -26,7 +26,7 @@ from limbeck.teachers import ModuleTeacher, collect_together
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
 
 NUM_STEPS = 208
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 
 def images(*, seed: int, count: int) -> Samples:
@@ -80,6 +80,7 @@ def train(
     samples: Samples | None = None,
     objective: Objective | None = None,
     batch_size: int = 16,
+    compiles: bool = False,
     act: Callable[[int], None] = lambda call: None,
     **settings,
 ) -> FitResult:
@@ -97,7 +98,7 @@ def train(
         validation=images(seed=1, count=1400),
         views=Views(augmentations_from(["jitter:1", "mixup:0.2"]), seed=3),
         seed=3,
-        runtime=Runtime.resolve("cpu", "fp32", takes_ranks=True),
+        runtime=Runtime.resolve("cpu", "fp32", takes_ranks=True, compiles=compiles),
         **settings,
     )
 
@@ -176,8 +177,13 @@ def resumed(out: Path) -> list[dict]:
     return ranks_of_process().gather(described(train(checkpoint=out / "resumed.pt")))
 
 
+def compiled(out: Path) -> dict:
+    """Train through torch.compile."""
+    return described(train(compiles=True))
+
+
 def together(out: Path) -> dict:
-    return {job.__name__: job(out) for job in (whole, stopped, resumed, store, refused)}
+    return {job.__name__: job(out) for job in (whole, stopped, resumed, compiled, store, refused)}
 
 
 def killed(out: Path) -> dict:

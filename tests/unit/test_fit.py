@@ -66,10 +66,9 @@ def run(*, checkpoint=None, cut_at=None, recipe=RECIPE, events=None, **settings)
         validation=images(seed=1, count=20),
         views=Views(augmentations=augmentations_from(["jitter:1", "mixup:0.5"]), seed=0),
         seed=5,
-        runtime=CPU,
         checkpoint=checkpoint,
         events=events,
-        **settings,
+        **{"runtime": CPU, **settings},
     )
 
 

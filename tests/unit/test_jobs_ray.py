@@ -18,8 +18,12 @@ import threading
 import time
 from pathlib import Path
 
+import mortal_teacher
 import pytest
+import torch
 
+from limbeck.commands import cache
+from limbeck.commands.collecting import Collection
 from limbeck.errors import InvalidValue, JobsFailed, MissingPackage
 from limbeck.jobs import Job, RayRunner, run_jobs, runner_from
 from limbeck.jobs.ray_driver import running_here
@@ -186,6 +190,40 @@ def test_every_runner_makes_the_same_bytes(job_functions, tmp_path):
         for name in ("weights.safetensors", "threads")
     ]
     assert weights[:2] == weights[2:]
+
+
+def test_a_collection_by_actors_is_the_plain_one_to_the_byte_though_one_dies(job_functions, tmp_path, capsys):
+    teacher = mortal_teacher.mortal()
+    teacher.number += secrets.randbelow(2**62)
+    torch.save(teacher.state_dict(), tmp_path / "weights.pt")
+    mortal_teacher.fuse(int(teacher.number)).touch()
+    flags = {"data": "digits", "device": "cpu", "num_threads": 1}
+    flags["teachers"] = [f"mortal_teacher:mortal@{tmp_path / 'weights.pt'}"]
+
+    def collected(runner):
+        collection = Collection(codec="dense16", batch_size=64, shard_bytes=4000, runner=runner)
+        folder = tmp_path / runner
+        arguments = {"file": None, "assignments": (), "collection": collection, "progress": "plain"}
+        assert cache.run(flags=flags, out=folder, **arguments)["finished"]
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+        return {path.relative_to(folder): path.read_bytes() for path in files}
+
+    assert collected("ray") == collected("serial")
+    said = capsys.readouterr().err
+    assert said.count("failed: ") == 1  # the shard that was lost
+    assert said.count("begins again") == 1
+    assert said.count(": done in") == 7
+
+
+def test_actors_keep_what_a_job_has_loaded(job_functions, tmp_path):
+    jobs = [Job(f"job{number}", "0a", job_functions.note_use) for number in range(6)]
+    outcomes = run_jobs(jobs, tmp_path, runner=RayRunner(keeps_workers=True))
+    uses = [(outcome.folder / "text").read_text().split() for outcome in outcomes]
+    processes = {process for process, _ in uses}
+    assert len(processes) <= 2  # of two CPUs
+    for process in processes:
+        own = sorted(int(count) for number, count in uses if number == process)
+        assert own == list(range(1, len(own) + 1))
 
 
 def test_what_cannot_be_sent_is_a_failure(job_functions, tmp_path):

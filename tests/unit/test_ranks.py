@@ -75,6 +75,11 @@ def test_two_ranks_train_the_network_of_one_process(two, alone):
 
 
 @pytest.mark.slow
+def test_two_ranks_train_it_through_the_compiler(two, alone):
+    check_same(two[0]["compiled"], alone["whole"])
+
+
+@pytest.mark.slow
 def test_four_ranks_train_the_network_of_one_process(alone, tmp_path):
     found, _ = job(4, rank_jobs.whole, tmp_path / "four")
     check_same(found, alone["whole"])

@@ -35,6 +35,7 @@ class OneOf(click.Choice[str]):
 
 ConfigFile = Annotated[Path | None, Argument("YAML file with settings; flags override it.")]
 ProgressChoice = Annotated[ProgressName, Setting("How progress is shown.", "output")]
+RunnerChoice = Annotated[str, Setting("Where jobs run: serial, processes:N, ray, or ray://HOST:PORT.", "machine")]
 Assignments = Annotated[
     Sequence[str],
     Setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from limbeck.cli.flags import AsJson, Assignments, ProgressChoice
+from limbeck.cli.flags import AsJson, Assignments, ProgressChoice, RunnerChoice
 from limbeck.cli.running import given, print_result, stopping_cleanly
 from limbeck.settings import Setting
 
@@ -83,10 +83,7 @@ def train(
         Setting("Number of the generalist's most probable classes that select specialists.", "student"),
     ] = 1,
     seed: Annotated[int, Setting("Seed of order and dropout.", "training")] = 0,
-    jobs: Annotated[
-        str,
-        Setting("Where jobs run: serial, processes:N, ray, or ray://HOST:PORT.", "machine"),
-    ] = "serial",
+    jobs: RunnerChoice = "serial",
     progress: ProgressChoice = "auto",
     assignments: Assignments = (),
     as_json: AsJson = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import click
 
-from limbeck.cli.flags import AsJson, Assignments, ProgressChoice
+from limbeck.cli.flags import AsJson, Assignments, ProgressChoice, RunnerChoice
 from limbeck.cli.running import print_result, stopping_cleanly
 from limbeck.errors import LimbeckError
 from limbeck.ranks.launched import rank_number
@@ -38,15 +38,17 @@ def cache(
         str | None,
         Setting("Shards that this process collects, A:B or A:B:STEP (0::2 and 1::2 for two).", "machine", unset="all"),
     ] = None,
+    runner: RunnerChoice = "serial",
     progress: ProgressChoice = "auto",
     assignments: Assignments = (),
     as_json: AsJson = False,
 ) -> None:
     """Collect trained teachers' soft targets of the training set into a store, once."""
     from limbeck.commands import cache as command
+    from limbeck.commands.collecting import Collection
     from limbeck.commands.collection_summary import as_text
 
-    collection = command.Collection(
+    collection = Collection(
         codec=codec,
         max_kl=max_kl,
         num_views=views,
@@ -54,6 +56,7 @@ def cache(
         batch_size=batch_size,
         shard_bytes=shard_bytes,
         shards=shards,
+        runner=runner,
     )
     with stopping_cleanly():
         result = command.run(

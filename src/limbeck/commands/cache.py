@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limbeck.commands.collecting import Collection, Request, collect_by_jobs, open_request
 from limbeck.commands.collection_summary import break_even, counted, summarise
-from limbeck.commands.networks import trained_teacher
-from limbeck.commands.settings import prepare
-from limbeck.data import Normalise, Views, augmentations_from
+from limbeck.data import Samples
 from limbeck.distillation.target_source import showing_collection
 from limbeck.errors import ConfigError, InvalidValue
 from limbeck.ranks.group import Ranks
-from limbeck.settings import DistillConfig
-from limbeck.targets import Plan
+from limbeck.targets import Plan, TargetStore
+from limbeck.targets.layout import MANIFEST
 from limbeck.targets.writer import shard_is_complete
 from limbeck.teachers import CollectionProgress, collect, collect_together, prepare_collection
-from limbeck.training import Runtime, progress_for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collection:
-    """How the outputs are kept; see ``limbeck.teachers.collect``."""
-
-    codec: str = "auto"
-    max_kl: float = 0.02
-    num_views: int | None = None  # None: the clean view alone
-    view_seed: int = 0
-    batch_size: int = 512
-    shard_bytes: int = 256 << 20
-    shards: str | None = None  # "A:B" or "A:B:STEP" of the plan's, for one of several processes; None: all
+from limbeck.training import progress_for
 
 
 class CollectionInterrupted(KeyboardInterrupt):
@@ -57,36 +43,18 @@ def run(
 ) -> dict[str, Any]:
     """Collect as the flags and the file say; return what was collected and what it cost, JSON-able."""
     _check_views(flags, collection)
-    prepared = prepare(DistillConfig, file=file, flags=flags, assignments=assignments)
-    config, splits, normalise = prepared.config, prepared.splits, prepared.normalise
-    runtime = Runtime.resolve(
-        config.device, "fp32" if config.precision == "auto" else config.precision, takes_ranks=True
-    )
-    ranks = runtime.ranks
-    _check_shards(collection, ranks)
+    request = Request(file, flags, tuple(assignments), collection, takes_ranks=True)
+    opened = open_request(request)
+    config, teacher, samples, views = opened.config, opened.teacher, opened.samples, opened.views
+    arguments, ranks = opened.arguments, opened.runtime.ranks
+    _check_shares(collection, ranks)
     display = progress_for(progress if ranks.is_first else "silent")
-    teacher = trained_teacher(
-        config,
-        from_command_line="teachers" in flags,
-        train=splits.train,
-        normalise=normalise,
-        device=runtime.device,
-    )
-    views = views_for(config.augmentations, normalise, collection)
-    arguments: dict[str, Any] = {
-        "num_views": collection.num_views,
-        "codec": collection.codec,
-        "max_kl": collection.max_kl,
-        "batch_size": collection.batch_size,
-        "precision": runtime.precision,
-        "shard_bytes": collection.shard_bytes,
-    }
     plan: Plan | None = None
     digest = ""
     reached: CollectionProgress | None = None
     try:
-        display.say(f"{out}: {teacher.name} on {len(splits.train):,} samples of {config.data}")
-        plan, digest = ranks.from_first(lambda: prepare_collection(teacher, splits.train, views, out, **arguments))
+        display.say(f"{out}: {teacher.name} on {len(samples):,} samples of {config.data}")
+        plan, digest = ranks.from_first(lambda: prepare_collection(teacher, samples, views, out, **arguments))
         shards = chosen_shards(collection.shards, num_shards=plan.num_shards)
         display.say(_describe(plan, out, digest))
         with showing_collection(display) as show:
@@ -96,32 +64,34 @@ def run(
                 reached = done
                 show(done)
 
-            if ranks.size == 1:
-                store = collect(teacher, splits.train, views, out, **arguments, shards=shards, progress=report)
+            if collection.runner != "serial":
+                begun = time.perf_counter()
+                wanted = range(plan.num_shards) if shards is None else shards
+                count = collect_by_jobs(
+                    request, out, plan, digest, shards=wanted, threads_per_job=config.num_threads,
+                    device=config.device, say=display.say,
+                )  # fmt: skip
+                reached = CollectionProgress(count, count, time.perf_counter() - begun) if count else None
+                store = _sealed(out, plan, samples)
+            elif ranks.size == 1:
+                store = collect(teacher, samples, views, out, **arguments, shards=shards, progress=report)
             else:
-                store = collect_together(teacher, splits.train, views, out, **arguments, ranks=ranks, progress=report)
+                store = collect_together(teacher, samples, views, out, **arguments, ranks=ranks, progress=report)
     except KeyboardInterrupt:
         raise CollectionInterrupted(out, plan, digest) from None
     num_complete = _num_complete(out, plan, digest)
     if ranks.size == 1 and store is None and num_complete == plan.num_shards:  # other processes have ended since
-        store = collect(teacher, splits.train, views, out, **arguments, shards=shards)
+        store = collect(teacher, samples, views, out, **arguments, shards=shards)
     result = summarise(plan, out, num_complete=num_complete, progress=reached)
     if store is not None and ranks.is_first:
         result["num_bytes"] = store.num_bytes
         result["break_even"] = break_even(
-            store, teacher, splits.train, views, batch_size=config.recipe.batch_size, progress=reached
+            store, teacher, samples, views, batch_size=config.recipe.batch_size, progress=reached
         )
     if config.augmentations and collection.num_views is None:
         given = " ".join(config.augmentations)
         result["notes"].append(f"The clean view is kept. For a student that sees {given}, give --views N.")
     return result
-
-
-def views_for(augmentations: Sequence[Any], normalise: Normalise | None, collection: Collection) -> Views:
-    """Return the views that are kept: the clean one alone, or augmented ones that can be shown again."""
-    if collection.num_views is None:
-        return Views(normalise=normalise)
-    return Views(augmentations_from(augmentations), normalise, collection.view_seed)
 
 
 def chosen_shards(text: str | None, *, num_shards: int) -> list[int] | None:
@@ -159,14 +129,22 @@ def _check_views(flags: dict[str, Any], collection: Collection) -> None:
         )
 
 
-def _check_shards(collection: Collection, ranks: Ranks) -> None:
-    if collection.shards is not None and ranks.size > 1:
+def _check_shares(collection: Collection, ranks: Ranks) -> None:
+    given = f"--shards {collection.shards}" if collection.shards is not None else f"--runner {collection.runner}"
+    if given != "--runner serial" and ranks.size > 1:
         raise ConfigError(
             "Ranks share out all shards.",
-            received=f"--shards {collection.shards}, {ranks.size} ranks",
+            received=f"{given}, {ranks.size} ranks",
             expected="either",
-            remedy="leave --shards out",
+            remedy=f"leave {given.split()[0]} out",
         )
+
+
+def _sealed(folder: Path, plan: Plan, samples: Samples) -> TargetStore | None:
+    """Return the store if it is whole: then whoever was last has sealed it."""
+    if not (folder / MANIFEST).exists():
+        return None
+    return TargetStore.open(folder, samples=samples, class_names=plan.class_names, verify="sizes")
 
 
 def _num_complete(folder: Path, plan: Plan, digest: str) -> int:

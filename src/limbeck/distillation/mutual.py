@@ -25,6 +25,7 @@ from limbeck.models import fingerprint
 from limbeck.objectives import HardLabels
 from limbeck.records import Comparison
 from limbeck.teachers import EnsembleTeacher, ModuleTeacher, Teacher
+from limbeck.training.compiler import refuse_compiler
 
 
 @job(MutualJob)
@@ -68,6 +69,7 @@ def distill_mutual(settings: MutualJob) -> RunResult:
         "students": [network.name for network in networks],
         "teachers": [source.name for source in sources],
     }
+    refuse_compiler(settings.compile)
     experiment = open_run(data, settings, names=names, function="distill_mutual")
     numbered = enumerate(networks, start=1)
     students = {f"student {k}": data.build(one, seed=settings.seed_numbers[0]) for k, one in numbered}

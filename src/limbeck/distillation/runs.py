@@ -46,7 +46,7 @@ def open_run(
         OutputError: a folder that cannot be used.
     """
     config, progress = settings.description(names), settings.progress
-    runtime = Runtime.resolve(settings.device, settings.precision, takes_ranks=takes_ranks)
+    runtime = Runtime.resolve(settings.device, settings.precision, takes_ranks=takes_ranks, compiles=settings.compile)
     path, ranks = Path(settings.out) if settings.out else None, runtime.ranks
     _check_ranks(data, settings, config, ranks)
     directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite, ranks=ranks)

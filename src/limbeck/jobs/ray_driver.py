@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from limbeck.errors import InvalidValue, LimbeckError
-from limbeck.jobs.work import Report, bound_threads, perform
+from limbeck.jobs.ray_hands import Actors, Start, Tasks
+from limbeck.jobs.work import Report
 
-GRACE_SECONDS = 30.0  # that a job has to end its step and write its checkpoint
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 0.1  # between two looks at new commands while tasks run
 OBJECT_STORE_BYTES = 100 * 2**20  # reports are small; outputs go to folders
@@ -35,21 +35,16 @@ class Connection:
         threads_per_job: CPUs that a task reserves.
         num_cpus: of a Ray that has to be started.
         program: the file that the user runs; tasks find the modules beside it.
+        keeps_workers: whether jobs go to actors, which keep in memory what a job has loaded for the next.
+        takes_gpus: whether a task or actor reserves a GPU where the cluster has any.
     """
 
     address: str | None
     threads_per_job: int
     num_cpus: int
     program: str
-
-
-@dataclass(frozen=True)
-class Start:
-    """Command: begin an attempt at a job, pickled by cloudpickle."""
-
-    name: str
-    packed: bytes
-    root: str
+    keeps_workers: bool = False
+    takes_gpus: bool = False
 
 
 def serve() -> None:
@@ -69,7 +64,7 @@ def serve() -> None:
         return
     try:
         _send(replies, None)
-        _Driver(ray, connection.threads_per_job, replies).run(_queued(commands))
+        _Driver(ray, replies, _hands(ray, connection)).run(_queued(commands))
     finally:
         ray.shutdown()
 
@@ -110,31 +105,42 @@ def connect(connection: Connection) -> Any:
     return ray
 
 
+def _hands(ray: Any, connection: Connection) -> Tasks | Actors:
+    """Return what does the jobs of a connection."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    num_gpus = 1 if connection.takes_gpus and any(node.get("GPU", 0) >= 1 for node in nodes) else 0
+    if connection.keeps_workers:
+        return Actors(ray, connection.threads_per_job, num_gpus, nodes)
+    return Tasks(ray, connection.threads_per_job, num_gpus)
+
+
 @dataclass
 class _Driver:
-    """Tasks that run, by their future."""
+    """Attempts that run, by their future."""
 
     ray: Any
-    threads_per_job: int
     replies: BinaryIO
+    hands: Tasks | Actors
     running: dict[Any, tuple[str, float]] = field(default_factory=dict)  # name of the job, when it began
 
     def run(self, commands: queue.Queue[Start | None]) -> None:
         """Do as told until the commands end."""
-        task = self.ray.remote(_work)
         try:
             while True:
                 command = self._next(commands)
                 if isinstance(command, Start):
-                    options = {"name": command.name, "num_cpus": self.threads_per_job, "max_retries": 0}
-                    future = task.options(**options).remote(command.packed, command.root, self.threads_per_job)
-                    self.running[future] = command.name, time.perf_counter()
+                    self._begin(self.hands.take(command))
                 elif command is None:
                     return
                 else:
                     self._report()
         finally:
-            self._interrupt()
+            running, self.running = list(self.running), {}
+            self.hands.stop(running)
+
+    def _begin(self, begun: list[tuple[Any, Start]]) -> None:
+        for future, start in begun:
+            self.running[future] = start.name, time.perf_counter()
 
     def _next(self, commands: queue.Queue[Start | None]) -> Start | str | None:
         """Return a command, None at their end, or "none yet" where tasks run that may have ended."""
@@ -147,37 +153,17 @@ class _Driver:
         ended, _ = self.ray.wait(list(self.running), num_returns=1, timeout=LOOK_SECONDS)
         for future in ended:
             name, begun = self.running.pop(future)
+            is_lost = False
             try:
                 report = self.ray.get(future)
             except self.ray.exceptions.LocalRayletDiedError:
                 self.running.clear()
                 raise  # nothing runs any more: the next attempt begins with another Ray
             except self.ray.exceptions.RayError as error:
+                is_lost = True
                 report = Report(time.perf_counter() - begun, type(error).__name__, str(error).strip())
             _send(self.replies, (name, report))
-
-    def _interrupt(self) -> None:
-        """Interrupt every task as Ctrl-C would; end what goes on nevertheless."""
-        running, self.running = list(self.running), {}
-        try:
-            for future in running:
-                self.ray.cancel(future)
-            if running:
-                self.ray.wait(running, num_returns=len(running), timeout=GRACE_SECONDS)
-        finally:
-            for future in running:
-                self.ray.cancel(future, force=True)
-
-
-def _work(packed: bytes, root: str, num_threads: int) -> Report:
-    """What a task does: unpack the job after the threads are bounded, do it, report."""
-    clock = time.perf_counter()
-    try:
-        bound_threads(num_threads)
-        job = importlib.import_module("ray").cloudpickle.loads(packed)
-    except Exception as error:
-        return Report(time.perf_counter() - clock, type(error).__name__, str(error))
-    return perform(job, Path(root))
+            self._begin(self.hands.ended(future, is_lost=is_lost))
 
 
 def _queued(commands: BinaryIO) -> queue.Queue[Start | None]:

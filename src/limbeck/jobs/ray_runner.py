@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from limbeck.errors import InvalidValue, LimbeckError, MissingPackage
 from limbeck.jobs.job import Job
-from limbeck.jobs.ray_driver import GRACE_SECONDS, Connection, Start, host_and_port
+from limbeck.jobs.ray_driver import Connection, host_and_port
+from limbeck.jobs.ray_hands import GRACE_SECONDS, Start
 from limbeck.jobs.work import Report, count_cpus
 
 START = "from limbeck.jobs.ray_driver import serve; serve()"
@@ -33,16 +34,20 @@ class RayRunner:
 
     Args:
         address: ``ray://HOST:PORT`` of a cluster's client server; None for this machine.
+        keeps_workers: do attempts by actors, which keep in memory what a job has loaded for the next; closing ends them
+            without asking.
+        takes_gpus: reserve a GPU for each attempt where the cluster has any.
 
     Raises:
         MissingPackage: Ray is not installed.
         InvalidValue: an address without a host or a port.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, *, keeps_workers: bool = False, takes_gpus: bool = False) -> None:
         if importlib.util.find_spec("ray") is None:
             raise MissingPackage("Ray is not installed.", remedy="pip install 'limbeck[ray]'")
         self.address = address
+        self._way = {"keeps_workers": keeps_workers, "takes_gpus": takes_gpus}
         if address is not None:
             host_and_port(address)
         self._threads = 1
@@ -102,7 +107,8 @@ class RayRunner:
     def _connected(self) -> _DriverProcess:
         driver = _DriverProcess()
         num_cpus = max(count_cpus(), self._threads)
-        driver.send(Connection(self.address or _used_here(), self._threads, num_cpus, os.path.abspath(sys.argv[0])))
+        address, program = self.address or _used_here(), os.path.abspath(sys.argv[0])
+        driver.send(Connection(address, self._threads, num_cpus, program, **self._way))
         try:
             refusal = driver.receive()
         except (EOFError, OSError) as error:

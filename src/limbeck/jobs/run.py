@@ -44,8 +44,13 @@ class JobOutcome:
         return self.num_attempts == 0
 
 
-def runner_from(text: str) -> Runner:
+def runner_from(text: str, *, keeps_workers: bool = False, takes_gpus: bool = False) -> Runner:
     """Return the runner of a text: ``serial``, ``processes``, ``processes:4``, ``ray``, ``ray://host:10001``.
+
+    Args:
+        text: the runner.
+        keeps_workers: as :class:`RayRunner` takes it; of no meaning to the others.
+        takes_gpus: likewise.
 
     Raises:
         UnknownName: another name.
@@ -57,7 +62,7 @@ def runner_from(text: str) -> Runner:
         2
     """
     if text.startswith("ray://"):
-        return RayRunner(text)
+        return RayRunner(text, keeps_workers=keeps_workers, takes_gpus=takes_gpus)
     name, separator, count = text.partition(":")
     if name not in RUNNERS:
         raise unknown_name("runner of jobs", name, RUNNERS)
@@ -65,7 +70,7 @@ def runner_from(text: str) -> Runner:
         expected = {"serial": "serial", "processes": "processes:N, N >= 1", "ray": "ray, or ray://HOST:PORT"}[name]
         raise InvalidValue(f"The runner {name} does not take {count!r}.", received=text, expected=expected)
     if name == "ray":
-        return RayRunner()
+        return RayRunner(keeps_workers=keeps_workers, takes_gpus=takes_gpus)
     return ProcessesRunner(int(count) if count else None) if name == "processes" else SerialRunner()
 
 

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from limbeck.errors import ModelError
 from limbeck.inputs import Inputs
 from limbeck.models.calling import training_outputs
-from limbeck.models.dropout import dropout_mask
-from limbeck.models.synced_norm import SyncedBatchNorm
+from limbeck.models.dropout import draws_mask
+from limbeck.models.synced_norm import synced_batch_norm
 from limbeck.ranks.group import Ranks
 
 _MASKS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)  # what they do to ones is their mask
@@ -53,8 +53,8 @@ class WholeBatch(TorchFunctionMode):
             )
         if func is F.scaled_dot_product_attention and _argument(args, given, 4, "dropout_p", 0.0) > 0:
             return self._attention(*args, **given)
-        if func is dropout_mask:
-            return self._draw(args[0], lambda whole: dropout_mask(whole, args[1]))
+        if draws_mask(func):
+            return self._draw(args[0], lambda whole: func(whole, args[1]))
         if func is Tensor.bernoulli_:  # stochastic depth
             return args[0].copy_(self._draw(args[0], lambda whole: whole.bernoulli_(*args[1:], **given)))
         return func(*args, **given)
@@ -115,8 +115,7 @@ class WholeBatch(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        apply: Callable[..., tuple[Tensor, ...]] = SyncedBatchNorm.apply
-        normalised, mean, variance, count = apply(inputs, weight, bias, eps, self.ranks)
+        normalised, mean, variance, count = synced_batch_norm(inputs, weight, bias, eps, self.ranks)
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
                 unbiased = variance * (count / (count - 1))

@@ -61,6 +61,9 @@ class RunSettings:
         ),
     ] = None
     precision: ForwardPrecision = "auto"
+    compile: Annotated[
+        bool, Setting("Take training's steps through torch.compile: the same up to rounding.", "machine")
+    ] = False
     log: Annotated[
         Sequence[TrackerName],
         Setting("Tracker that gets every epoch, beside events.jsonl; repeat for more.", "output", unset="none"),

@@ -27,6 +27,7 @@ from limbeck.teachers import PooledTargets, Teacher
 from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
 from limbeck.training.checks import check_apart, count_batches
 from limbeck.training.cohort_progress import MeanProgress
+from limbeck.training.compiler import refuse_compiler
 from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
@@ -119,6 +120,7 @@ def fit_cohort(
     check_cohort(students, recipes)
     refuse_ranks()
     runtime, views = runtime or Runtime.resolve(), views or Views()
+    refuse_compiler(runtime.compiles)
     teacher = teacher if objective.teacher_weight > 0 else None
     shown = MeanProgress(progress or SilentProgress(), num_networks=len(students))
     runs = [

@@ -28,6 +28,7 @@ def training_identity(
     num_steps: int,
     precision: str,
     order: BalancedOrder | None = None,
+    compiles: bool = False,
 ) -> dict[str, str]:
     """Return what must be equal for two runs of ``fit`` to be the same run, name by name.
 
@@ -47,7 +48,8 @@ def training_identity(
         "teacher": teacher.fingerprint if teacher else "none",
         "precision": precision,
     }
-    return decided if order is None else {**decided, "order": repr(order)}
+    ordered = {} if order is None else {"order": repr(order)}
+    return decided | ordered | ({"compiled": "yes"} if compiles else {})
 
 
 def settings_that_differ(settings: Any) -> str:

@@ -22,6 +22,7 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
 from limbeck.training.checks import batches_of_pass
+from limbeck.training.compiled import CompiledStep
 from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.progress import Progress, SilentProgress
@@ -158,22 +159,28 @@ def _saved(run: TrainingRun) -> dict[str, Any] | None:
 
 def _do_step(run: TrainingRun, batch: Batch) -> None:
     counts, share = run.count(batch), run.share()
+    compiled = run.compiled if share.num_samples == run.full_batch_size else None
+    backward = run.objective.backward if compiled is None else compiled.backward
     losses = []
     for bounds in share.parts:
         part = batch if len(share.parts) == 1 else batch.part(bounds.start, bounds.end)
         with run.runtime.autocast():
             targets = run.ask_teacher(part)
-            outputs = _outputs(run, part, bounds) if share.is_divided else training_outputs(run.student, part.inputs)
+            outputs = _outputs(run, part, bounds if share.is_divided else None, compiled)
         outputs, targets, rows = valid_rows(outputs, targets, part)
-        losses.append(
-            run.objective.backward(outputs, targets, rows, counts=counts, scale=run.state.updates.scaler.scale)
-        )
+        losses.append(backward(outputs, targets, rows, counts=counts, scale=run.state.updates.scaler.scale))
     run.take_step(losses, counts, num_samples=share.num_samples)
 
 
-def _outputs(run: TrainingRun, part: Batch, bounds: Part) -> Any:
-    """Return a rank's outputs of its rows of a part, which all ranks make together."""
-    whole = WholeBatch(run.ranks, first=bounds.first, count=len(part), total=bounds.total)
+def _outputs(run: TrainingRun, part: Batch, bounds: Part | None, compiled: CompiledStep | None) -> Any:
+    """Return the outputs of a part, or of a rank's rows of one that all ranks make together, within ``bounds``."""
+    whole = None
+    if bounds is not None:
+        whole = WholeBatch(run.ranks, first=bounds.first, count=len(part), total=bounds.total)
+    if compiled is not None:
+        return compiled.outputs(part.inputs, whole)
+    if whole is None:
+        return training_outputs(run.student, part.inputs)
     outputs = whole_batch_outputs(run.student, part.inputs, whole, is_checked=run.draws_by_rows)
     run.draws_by_rows = True
     return outputs

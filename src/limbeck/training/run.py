@@ -23,6 +23,7 @@ from limbeck.settings import TrainConfig
 from limbeck.targets import SoftTargets
 from limbeck.teachers import Teacher
 from limbeck.training.checks import batches_of_pass, check_labels, check_teacher, class_weights_for
+from limbeck.training.compiled import CompiledStep
 from limbeck.training.evaluating import evaluate
 from limbeck.training.event_log import EventLog
 from limbeck.training.identity import training_identity
@@ -97,6 +98,8 @@ class TrainingRun:
         self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
         self.class_weights = class_weights_for(self.recipe, self.train, self.runtime.device)
+        self.full_batch_size = self.recipe.batch_size if self.order else min(self.recipe.batch_size, len(self.train))
+        self.compiled = CompiledStep(self.student, self.objective) if self.runtime.compiles else None
         self.num_steps = self.recipe.num_epochs * self.steps_per_epoch
         self.state = TrainingState(
             self.student,
@@ -121,6 +124,7 @@ class TrainingRun:
             num_steps=self.num_steps,
             precision=self.runtime.precision,
             order=self.order,
+            compiles=self.runtime.compiles,
         )
 
     def begin(self) -> None:

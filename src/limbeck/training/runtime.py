@@ -17,6 +17,7 @@ from limbeck.errors import InvalidValue, unknown_name
 from limbeck.ranks.group import ALONE, Ranks, ranks_of_process
 from limbeck.ranks.launched import local_rank, num_ranks, refuse_ranks
 from limbeck.settings.jobs import PRECISIONS
+from limbeck.training.compiler import require_compiler
 from limbeck.version import __version__
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -30,14 +31,18 @@ class Runtime:
         device: where the networks live.
         precision: "fp32", "bf16" or "fp16": of autocast; weights stay float32.
         ranks: the processes that train one network together; this one alone where torchrun did not start several.
+        compiles: whether ``fit`` takes its steps through torch.compile.
     """
 
     device: torch.device
     precision: str
     ranks: Ranks = field(default=ALONE, compare=False)
+    compiles: bool = False
 
     @staticmethod
-    def resolve(device: str = "auto", precision: str = "auto", *, takes_ranks: bool = False) -> Runtime:
+    def resolve(
+        device: str = "auto", precision: str = "auto", *, takes_ranks: bool = False, compiles: bool = False
+    ) -> Runtime:
         """Choose device and precision, and join the ranks that torchrun started.
 
         auto device: CUDA, then MPS, then CPU; each rank takes a GPU of its own. auto precision: bf16 on CUDA where the
@@ -46,7 +51,7 @@ class Runtime:
         Raises:
             UnknownName: another precision.
             InvalidValue: a device that torch does not know or that is not there; fp16 on the CPU; one of several ranks
-                where ``takes_ranks`` is off: each would do the whole job.
+                where ``takes_ranks`` is off: each would do the whole job; ``compiles`` where nothing can compile.
         """
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
@@ -57,9 +62,11 @@ class Runtime:
             precision = "bf16" if chosen.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
         if precision == "fp16" and chosen.type == "cpu":
             raise InvalidValue("fp16 is not for the CPU.", received="fp16 on cpu", expected="fp32 or bf16")
+        if compiles:
+            require_compiler(chosen)
         if num_ranks() > 1 and chosen.type == "cuda":
             torch.cuda.set_device(chosen)
-        return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE)
+        return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE, compiles)
 
     @property
     def random_devices(self) -> list[torch.device]:
@@ -131,6 +138,7 @@ def environment_facts(runtime: Runtime) -> dict[str, Any]:
         "device": _device_name(runtime.device),
         "precision": runtime.precision,
         "num_threads": torch.get_num_threads(),
+        **({"compiled": True} if runtime.compiles else {}),
         **({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {}),
     }
 

@@ -18,6 +18,7 @@ from limbeck.ranks.launched import refuse_ranks
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import check_teacher, count_batches
+from limbeck.training.compiler import refuse_compiler
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
@@ -95,6 +96,7 @@ def fit_stacked(
     num_networks = len(students)
     refuse_ranks()
     runtime = runtime or Runtime.resolve()
+    refuse_compiler(runtime.compiles)
     if runtime.precision == "fp16":
         raise InvalidValue(
             "Networks that train in one pass cannot use fp16.", received="fp16", expected="fp32 or bf16",
