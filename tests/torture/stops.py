@@ -139,7 +139,7 @@ def _start(
         number, moment, which = kill
         wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
         if job.num_ranks > 1:
-            children[0].send(number, which=0 if which is None and number == signal.SIGKILL else which)
+            children[0].send(number, which=which)
         else:
             for child in children if which is None else [children[which % len(children)]]:
                 child.send(number)
