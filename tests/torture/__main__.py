@@ -35,7 +35,8 @@ PROMISES = {
     "damage": "Flips, digits, cuts, swaps, additions in files of runs, stores, stopped runs, searches, committees and "
     "exports: refused, or the same result.",
     "inputs": "Generated configurations, flags, arrays, archives, images, sounds, clips, weights, ONNX files and "
-    "programs: a message within 5 s and 500 MiB, no traceback, no code run, nothing written outside.",
+    "programs: a message within 5 s of a processor's time and 500 MiB, no traceback, no code run, nothing written "
+    "outside.",
     "numbers": "Infinities, NaN, 1e30, temperatures from 1e-6 to 1e6, one class, one sample, learning rates that "
     "explode.",
     "jobs": "Jobs one after another in one process: memory, descriptors, threads and temporary files stay.",

@@ -19,6 +19,7 @@ from faults import Fault
 MEMORY_MIB = 500  # more than the process that forks
 SECONDS = 5.0
 DOCUMENTED = (0, 2, 130)
+WAITING = 6  # times as long a command may take by the clock as by a processor's time, beside other work
 POLL_SECONDS = 0.002
 ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it has ended itself
 Target = Callable[[], object]
@@ -31,7 +32,8 @@ class Outcome:
     Args:
         code: exit code, negative for a signal.
         text: what it printed, standard error included.
-        seconds: it took.
+        seconds: it took by the clock.
+        busy_seconds: that a processor worked for it, which other work on the machine does not lengthen.
         memory_mib: peak beyond what the parent holds.
         operations: file operations that it made.
         fatal: signals that may have ended it: SIGKILL, or one that was sent where it did not listen.
@@ -41,6 +43,7 @@ class Outcome:
     code: int
     text: str
     seconds: float
+    busy_seconds: float
     memory_mib: float
     operations: int = 0
     fatal: tuple[int, ...] = ()
@@ -56,8 +59,8 @@ class Outcome:
             return "exit code 2 without a word"
         if self.left_running:
             return f"{self.left_running} processes left running"
-        if self.seconds > seconds:
-            return f"{self.seconds:.1f} s"
+        if self.busy_seconds > seconds or self.seconds > WAITING * seconds:
+            return f"{self.busy_seconds:.1f} s of work, {self.seconds:.1f} s by the clock"
         return f"{self.memory_mib:.0f} MiB" if self.memory_mib > MEMORY_MIB else ""
 
 
@@ -116,7 +119,7 @@ class Child:
         if self._outcome is None:
             ended, status, usage = os.wait4(self.pid, os.WNOHANG)
             if ended:
-                self._outcome = self._ended(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+                self._outcome = self._ended(os.waitstatus_to_exitcode(status), usage)
         return self._outcome
 
     def wait(self, timeout: float) -> Outcome:
@@ -128,14 +131,14 @@ class Child:
             time.sleep(POLL_SECONDS)
         return outcome
 
-    def _ended(self, code: int, peak: int) -> Outcome:
-        seconds = self.seconds
+    def _ended(self, code: int, usage: resource.struct_rusage) -> Outcome:
+        seconds, busy = self.seconds, usage.ru_utime + usage.ru_stime
         text = self._printed.read_text(errors="replace") if self._printed.exists() else ""
         operations = max((int(path.read_text() or 0) for path in self._counts()), default=0)
         for path in (self._printed, *self._counts()):
             path.unlink(missing_ok=True)
-        memory = max(0, peak - self._base) / 1024
-        return Outcome(code, text, seconds, memory, operations, tuple(self._fatal), _end_session(self.pid))
+        memory = max(0, usage.ru_maxrss - self._base) / 1024
+        return Outcome(code, text, seconds, busy, memory, operations, tuple(self._fatal), _end_session(self.pid))
 
     def _counts(self) -> list[Path]:
         return list(self._counted.parent.glob(f"{self._counted.name}*"))

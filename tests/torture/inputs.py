@@ -10,7 +10,7 @@ import odd_data
 import odd_media
 import odd_networks
 import odd_text
-from children import SECONDS, run
+from children import SECONDS, WAITING, run
 from report import Part
 
 TRAINING_SECONDS = 20.0  # where an input is taken and trained on
@@ -38,7 +38,7 @@ class Inputs:
         generator = GENERATORS[part.attempts % len(GENERATORS)]
         self.clear()
         arguments = generator(self.folder, draw)
-        outcome = run(arguments, self.folder, timeout=20.0)
+        outcome = run(arguments, self.folder, timeout=TRAINING_SECONDS * WAITING)
         complaint = outcome.complaint(codes=(0, 2), seconds=SECONDS if outcome.code else TRAINING_SECONDS)
         if (self.folder / "ran-code").exists() or (Path("/tmp") / TORN).exists() or any(self.outside.iterdir()):
             complaint = "code was run, or a file written outside"

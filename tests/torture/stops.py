@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from children import Child, Outcome, wait_until
+from children import WAITING, Child, Outcome, wait_until
 from faults import Fault
 from jobs import JOBS, Job, fingerprint, left_over
 from launching import launch, rank_codes
@@ -139,11 +139,11 @@ def _start(
         number, moment, which = kill
         wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
         if job.num_ranks > 1:
-            children[0].send(number, which=0 if which is None and number == signal.SIGKILL else which)
+            children[0].send(number, which=which)
         else:
             for child in children if which is None else [children[which % len(children)]]:
                 child.send(number)
-    return lambda: [child.wait(PATIENCE) for child in children]
+    return lambda: [child.wait(WAITING * PATIENCE) for child in children]
 
 
 def _complaint(job: Job, outcome: Outcome, codes: tuple[int, ...]) -> str:
@@ -154,7 +154,7 @@ def _complaint(job: Job, outcome: Outcome, codes: tuple[int, ...]) -> str:
         return f"a traceback: {outcome.text[-300:]}"
     if outcome.code not in (*TORCHRUN_CODES, *(-number for number in outcome.fatal)):
         return f"torchrun's exit code {outcome.code}: {outcome.text[-300:]}"
-    return f"{outcome.seconds:.0f} s" if outcome.seconds > PATIENCE else ""
+    return f"{outcome.seconds:.0f} s" if outcome.seconds > WAITING * PATIENCE else ""
 
 
 def _complaint_of_ranks(folder: Path) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from limbeck.distillation.run_directory import MARK, MARKER, RunDirectory
 from limbeck.models import build, save_model
+from limbeck.ranks.group import end_with_parent
 from limbeck.records import (
     FolderInUse,
     FolderLock,
@@ -200,3 +202,26 @@ def test_names_for_half_written_files_fit_and_are_cleared_by_name_alone(tmp_path
     for left, name in zip((2, 1, 0), names, strict=True):
         remove_stale(tmp_path, name)
         assert len(list(tmp_path.iterdir())) == len(names) + left
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems cannot")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
+def test_a_rank_whose_agent_was_killed_is_told_to_stop():
+    ready, told = os.pipe(), os.pipe()
+    agent = os.fork()
+    if agent == 0:
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, lambda *_: (os.write(told[1], b"stopped"), os._exit(0)))
+            end_with_parent()
+            os.write(ready[1], b"x")
+            time.sleep(30)
+            os._exit(1)
+        time.sleep(30)
+        os._exit(1)
+    os.close(told[1])
+    assert os.read(ready[0], 1) == b"x"
+    os.kill(agent, signal.SIGKILL)
+    os.waitpid(agent, 0)
+    assert os.read(told[0], 7) == b"stopped"
+    for descriptor in (*ready, told[0]):
+        os.close(descriptor)

@@ -7,11 +7,14 @@ import json
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch.testing import assert_close
 
 import limbeck
+from limbeck.cli.app import app
 from limbeck.commands import search as command
 from limbeck.data import Splits, load_data
+from limbeck.distillation import result as result_module
 from limbeck.errors import DataError, InvalidValue
 from limbeck.records import Measurement, RunRecord
 from limbeck.records.search_record import Point
@@ -120,6 +123,18 @@ def test_a_search_that_was_stopped_finds_what_it_would_have_found(num_trained, f
     assert again.found.points == whole.found.points
     assert again.found.answer == whole.found.answer
     assert_close(again.run.student.state_dict(), whole.run.student.state_dict(), rtol=0, atol=0)
+
+
+def test_a_search_that_was_stopped_at_its_record_is_finished_by_the_same_call(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(result_module, "to_json", lambda record: pytest.fail("stopped"))
+        with pytest.raises(pytest.fail.Exception):
+            run(tmp_path / "run", num_trials=2, seeds=1)
+    assert not (tmp_path / "run" / "record.json").exists()
+    assert (tmp_path / "run" / "search.json").is_file()
+    again = run(tmp_path / "run", num_trials=2, seeds=1)
+    assert (tmp_path / "run" / "record.json").is_file()
+    assert again.found.answer in html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
 
 
 def test_a_journal_keeps_what_happens_together_or_nothing_of_it(tmp_path):
@@ -253,5 +268,11 @@ def test_the_command_searches_with_the_presets_teachers(tmp_path):
         progress="silent", command="limbeck search",
     )  # fmt: skip
     assert (folder / "search.json").is_file()
-    assert "mlp:widths=4" in command.as_text(result)
+    assert "mlp:widths=4" in command.as_text(result.found)
     assert limbeck.load_model(folder).spec == result.found.chosen
+    shown = CliRunner().invoke(app(), ["search", "--data", "digits", "--student", "mlp:widths=4..8", "--teacher",
+                                       "mlp:widths=32", "--epochs", "2", "--seeds", "0,1", "--trials", "2", "--out",
+                                       str(folder), "--progress", "silent"])  # fmt: skip
+    assert shown.exit_code == 0, shown.output
+    assert "holds this run" in shown.stderr
+    assert result.found.answer in shown.stdout

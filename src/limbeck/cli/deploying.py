@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import click
 
 from limbeck.cli.flags import AsJson, Assignments, ConfigFile, ProgressChoice
-from limbeck.cli.running import command_line, print_result, show, stopping_cleanly
+from limbeck.cli.running import command_line, print_result, show, show_finished, stopping_cleanly
 from limbeck.settings import Argument, Setting
 from limbeck.settings.job_configs import ImageSize, Threads
 
@@ -54,13 +54,26 @@ def search(
 ) -> None:
     """Find the smallest student that is good enough: accuracy against size or latency, winners on fresh seeds."""
     from limbeck.commands import search as command
+    from limbeck.distillation.run_directory import FinishedRun
+    from limbeck.reports.reading import read_search
 
-    with stopping_cleanly():
-        result, folder = command.run(
-            file=config, flags=flags, assignments=assignments, **run_flags, progress=progress, command=command_line()
-        )
-    show(result.run.record, folder)
-    click.echo("\n" + command.as_text(result))
+    try:
+        with stopping_cleanly():
+            result, folder = command.run(
+                file=config,
+                flags=flags,
+                assignments=assignments,
+                **run_flags,
+                progress=progress,
+                command=command_line(),
+            )
+    except FinishedRun as finished:
+        found = read_search(finished.path, show_finished(finished.path))
+    else:
+        show(result.run.record, folder)
+        found = result.found
+    if found is not None:
+        click.echo("\n" + command.as_text(found))
 
 
 def export(

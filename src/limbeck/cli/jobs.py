@@ -6,11 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
-
 from limbeck.cli.flags import Assignments, ConfigFile, ProgressChoice
-from limbeck.cli.running import command_line, show, stopping_cleanly
-from limbeck.ranks.launched import rank_number
+from limbeck.cli.running import command_line, show, show_finished, stopping_cleanly
 
 DISTILL_EXAMPLES = """
 Examples:
@@ -61,18 +58,12 @@ def train(
 
 
 def _run_and_show(run: Callable[..., tuple[Any, Path]], **settings: Any) -> None:
-    from limbeck.distillation.run_directory import RECORD_FILE, FinishedRun
-    from limbeck.reports import read_record
+    from limbeck.distillation.run_directory import FinishedRun
 
     try:
         with stopping_cleanly():
             result, folder = run(**settings, command=command_line())
-    except FinishedRun as finished:  # a script that gives the command until it succeeds is told that it has
-        record = read_record(finished.path / RECORD_FILE)
-        if rank_number() == 0:
-            click.echo(
-                f"{finished.path} holds this run, finished {record.created}; --overwrite runs it again", err=True
-            )
-        show(record, finished.path)
+    except FinishedRun as finished:
+        show_finished(finished.path)
         return
     show(result.record, folder)

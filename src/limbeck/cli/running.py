@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from limbeck.cli.exit_codes import EXIT_INTERRUPTED
 from limbeck.ranks.launched import rank_number
+
+if TYPE_CHECKING:
+    from limbeck.records import RunRecord
 
 
 @contextmanager
@@ -57,6 +60,17 @@ def show(record: Any, folder: Path) -> None:
         console.print(summary_table(record) if isinstance(record, RunRecord) else reproduction_table(record))
         console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
     click.echo(captured.get(), nl=False)
+
+
+def show_finished(folder: Path) -> RunRecord:
+    """Show the very run that a folder holds already: a script that gives a command until it succeeds is told so."""
+    from limbeck.reports import read_record
+
+    record = read_record(folder)
+    if rank_number() == 0:
+        click.echo(f"{folder} holds this run, finished {record.created}; --overwrite runs it again", err=True)
+    show(record, folder)
+    return record
 
 
 def print_result(result: Any, *, as_json: bool, as_text: Callable[[Any], str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck.commands.networks import named_teachers, student_source
 from limbeck.commands.settings import prepare, with_teacher_epochs
+from limbeck.records.search_record import SearchRecord
 from limbeck.reports.searches import candidates_text
 from limbeck.searching import SearchResult, search
 from limbeck.searching.candidates import expanded
@@ -38,6 +39,6 @@ def run(
     return search(teachers, students=students, **arguments), arguments["out"]
 
 
-def as_text(result: SearchResult) -> str:
+def as_text(found: SearchRecord) -> str:
     """Return the candidates and the answer for a terminal."""
-    return f"{candidates_text(result.found)}\n\n{result.found.answer}"
+    return f"{candidates_text(found)}\n\n{found.answer}"

@@ -11,6 +11,7 @@ from torch import nn
 from limbeck.distillation.run_directory import CONFIG_FILE, MARK, MARKER, RECORD_FILE, REPORT_FILE, dump_config
 from limbeck.models import save_model
 from limbeck.records import RunRecord, make_folder, to_json, write_text
+from limbeck.records.search_record import SEARCH_FILE, SearchRecord, search_to_json
 from limbeck.reports import plot_run, summary_html, summary_text, write_report
 
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ class RunResult:
         """Return the table of the networks, the paired difference and the verdict, as plain text."""
         return summary_text(self.record)
 
-    def save(self, directory: str | Path) -> Path:
-        """Write student, record and report into a folder; the record comes last but for the report drawn from it.
+    def save(self, directory: str | Path, *, search: SearchRecord | None = None) -> Path:
+        """Write student, record and report into a folder; the record comes last.
 
+        Args:
+            directory: the folder.
+            search: what a search found, which is written beside the record and shown in the report.
         Raises:
             OutputError: the folder cannot be written.
         """
@@ -68,6 +72,8 @@ class RunResult:
         )
         if not (path / CONFIG_FILE).exists():
             write_text(path / CONFIG_FILE, dump_config(self.record.config))
-        write_report(self.record, path / REPORT_FILE)
+        if search is not None:
+            write_text(path / SEARCH_FILE, search_to_json(search))
+        write_report(self.record, path / REPORT_FILE, search=search)
         write_text(path / RECORD_FILE, to_json(self.record))
         return path

@@ -22,6 +22,7 @@ from limbeck.distillation.splits import JobData
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.ranks.group import Ranks
 from limbeck.records import Comparison, DarkKnowledge, EarlyExitRecord, Measurement, NetworkRecord, RunRecord
+from limbeck.records.search_record import SearchRecord
 from limbeck.reproduction import Results
 from limbeck.settings import TrainSettings
 from limbeck.training import Progress, Runtime, SilentProgress, environment_facts, progress_for
@@ -132,8 +133,12 @@ def finish_run(
     dark: Sequence[DarkKnowledge] = (),
     comparisons: Sequence[Comparison] = (),
     early_exits: Sequence[EarlyExitRecord] = (),
+    search_of: Callable[[RunRecord], SearchRecord] | None = None,
 ) -> RunResult:
-    """Choose the network to deploy by validation, make the record, and write both where there is a folder."""
+    """Choose the network to deploy by validation, make the record, and write both where there is a folder.
+
+    ``search_of`` makes of the record what a search found: it is written before the record, with which a run is whole.
+    """
     chosen, normalise, path = chosen_of(candidates), experiment.normalise, experiment.directory.path
     record = RunRecord(
         kind=kind,
@@ -160,7 +165,7 @@ def finish_run(
         normalise=asdict(normalise) if normalise else None,
     )
     if path is not None and experiment.directory.is_written:
-        result.save(path)
+        result.save(path, search=None if search_of is None else search_of(record))
         experiment.directory.end()
     if isinstance(experiment.progress, TrackedProgress):
         experiment.progress.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 
@@ -92,6 +94,7 @@ class ProcessRanks(Ranks):
     """
 
     def __init__(self) -> None:
+        end_with_parent()
         if not dist.is_initialized():
             with _answered():
                 store = PrefixStore(meeting_name(), agent_store())
@@ -154,6 +157,14 @@ def ranks_of_process() -> Ranks:
         RankLost: the others cannot be reached.
     """
     return ProcessRanks() if num_ranks() > 1 else ALONE
+
+
+def end_with_parent() -> None:
+    """Let the system send this process a SIGTERM when the one that started it ends, however it ends; Linux alone.
+
+    Torchrun ends its ranks where it can. Killed, it cannot, and they would go on by themselves, with the folder locked.
+    """
+    torch.multiprocessing._prctl_pr_set_pdeathsig(signal.SIGTERM)  # type: ignore[attr-defined]
 
 
 def _backend() -> str:

@@ -17,15 +17,15 @@ from limbeck.distillation import Experiment, NetworkCache, NetworkSource, RunRes
 from limbeck.distillation.arguments import Teachers, TrainData, job
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
-from limbeck.distillation.run_directory import REPORT_FILE, TRIALS_FOLDER
+from limbeck.distillation.run_directory import TRIALS_FOLDER
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.target_source import choose_target_source, open_store
 from limbeck.errors import DataError, TeacherError
 from limbeck.objectives import objective_of_labels
-from limbeck.records import Comparison, write_text
-from limbeck.records.search_record import SEARCH_FILE, Point, SearchRecord, search_to_json
-from limbeck.reports import plot_search, write_report
+from limbeck.records import Comparison, RunRecord
+from limbeck.records.search_record import Point, SearchRecord
+from limbeck.reports import plot_search
 from limbeck.searching.candidates import Candidate, candidates_of
 from limbeck.searching.front import answer_of, chosen_of_front, front_of, winners_of
 from limbeck.searching.study import CandidateStudy, Storage, require_optuna
@@ -228,6 +228,10 @@ def _finish(
     prepared.teacher.check_unchanged()
     records, measurements = evaluate_all(experiment, [*prepared.networks, *trained])
     experiment.results.notes.insert(0, f"Chosen on validation: {chosen.name}, with {_values(chosen)}.")
+
+    def answered(record: RunRecord) -> SearchRecord:
+        return dataclasses.replace(found, answer=answer_of(record, roles, chosen, min_kept=settings.min_kept))
+
     result = finish_run(
         experiment,
         "search",
@@ -236,13 +240,9 @@ def _finish(
         networks=records,
         measurements=measurements,
         comparisons=[Comparison("baseline", "distilled", "the teacher")],
+        search_of=answered,
     )
-    answer = answer_of(result.record, roles, chosen, min_kept=settings.min_kept)
-    found = dataclasses.replace(found, answer=answer)
-    if experiment.directory.path is not None:
-        write_text(experiment.directory.path / SEARCH_FILE, search_to_json(found))
-        write_report(result.record, experiment.directory.path / REPORT_FILE, search=found)
-    return SearchResult(result, found)
+    return SearchResult(result, answered(result.record))
 
 
 def _values(point: Point) -> str:
