@@ -15,6 +15,8 @@ from limbeck.records import DataRecord, to_json
 from limbeck.reports import (
     claims,
     read_any_record,
+    read_pictures,
+    redraw_report,
     render_reproduction,
     reproduction_table,
     write_report,
@@ -312,6 +314,20 @@ def test_points_are_written_in_digits_on_a_log_scale_and_have_room_for_their_nam
     for page in pages:
         assert "mathdefault" not in page
         assert re.search(r">100</text>", page)
+
+
+def test_the_page_shows_the_pictures_that_its_notes_name(tmp_path):
+    record = dataclasses.replace(swept_record(), notes=["What was heard: heard.png.", "Gone: gone.png, not.png."])
+    (tmp_path / "heard.png").write_bytes(b"\x89PNG\r\n\x1a\n and more")
+    (tmp_path / "other.png").write_bytes(b"\x89PNG\r\n\x1a\n that no note names")
+    (tmp_path / "not.png").write_bytes(b"<svg onload=...>")
+    pictures = read_pictures(tmp_path, record)
+    assert list(pictures) == ["heard.png"]
+    shown = render_reproduction(record, pictures=pictures)
+    assert shown.count('<img src="data:image/png;base64,iVBOR') == 1
+    assert 'alt="What was heard: heard.png."' in shown
+    (tmp_path / "record.json").write_text(reproduction_to_json(record))
+    assert 'alt="What was heard: heard.png."' in redraw_report(tmp_path).read_text()
 
 
 def test_the_page_is_the_same_each_time_and_asks_nothing_of_the_network(page):

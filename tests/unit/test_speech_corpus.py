@@ -232,6 +232,13 @@ def test_wav_files_are_read_and_what_is_wrong_is_named(tmp_path):
         write_wav(tmp_path / "b.wav", samples, rate)
         with pytest.raises(DataError, match=message):
             read_kaldi(tmp_path)
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "b.wav").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"utterance b of .* is truncated"):
+        read_kaldi(tmp_path)
+    data = whole.index(b"data")
+    (tmp_path / "b.wav").write_bytes(whole[: data + 4] + b"\xff\xff\xff\xff" + whole[data + 8 :])  # size unknown
+    assert read_kaldi(tmp_path).num_coefficients == 40
     (tmp_path / "b.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match="Cannot read utterance b"):
         read_kaldi(tmp_path)

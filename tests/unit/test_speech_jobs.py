@@ -15,6 +15,7 @@ from limbeck.commands.bench import as_text
 from limbeck.data import Context
 from limbeck.errors import DataError, InvalidValue, UnknownName
 from limbeck.recipes.speech_data import SpeechTask, regrouped_task, unaligned_part
+from limbeck.recipes.speech_page import rows_to_draw
 from limbeck.recipes.speech_streaming import streaming_network
 from limbeck.records import from_json
 from limbeck.reports import DrawnWord, UtterancePicture, save_utterance_picture
@@ -135,6 +136,14 @@ def test_a_picture_is_the_same_file_each_time(tmp_path):
         save_utterance_picture(tmp_path / "d.png", picture(alignment=[0]))
     with pytest.raises(UnknownName):
         save_utterance_picture(tmp_path / "d.bmp", picture())
+
+
+def test_a_picture_has_the_aligned_states_as_they_are_spoken_and_then_the_likeliest_others():
+    mass = np.arange(60.0)
+    rows = rows_to_draw(mass, np.array([7, 7, 3, 7, 50, 3]))
+    assert rows[:3] == [7, 3, 50]
+    assert rows[3:] == [state for state in range(22, 60) if state != 50]  # 37 others: 40 rows in all
+    assert len(rows_to_draw(mass, np.arange(60))) == 40
 
 
 def test_the_streaming_student_sees_a_part_of_the_window():

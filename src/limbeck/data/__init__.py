@@ -19,6 +19,7 @@ from limbeck.data.image_files import ImageFiles
 from limbeck.data.images import load_image_folder
 from limbeck.data.indexed import IndexedDataset
 from limbeck.data.loading import ReadSettings, iterate_batches
+from limbeck.data.mixtures import with_mixtures
 from limbeck.data.normalise import Normalise, can_normalise
 from limbeck.data.npz import load_npz
 from limbeck.data.order import batch_positions, epoch_batches, epoch_order
@@ -101,4 +102,5 @@ __all__ = [
     "pad_collate",
     "require_classes",
     "unpack",
+    "with_mixtures",
 ]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from limbeck.distillation.experiment import Experiment
+from limbeck.distillation.trained import pooled_teacher
 from limbeck.objectives import Distillation
 from limbeck.recipes import hinton2015_speech as section4
-from limbeck.recipes.soft_targets import collect_targets
 from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_speech, regrouped_task
 from limbeck.recipes.speech_folds import Fold, observe_folds
 from limbeck.recipes.speech_nets import train_members, train_students
@@ -58,6 +58,7 @@ class Settings(CorpusSettings):
     temperature: float = 2.0  # paper
     soft_weight: float = 1.0  # paper
     hard_weight: float = 0.5  # paper
+    num_mixtures: int = 4  # as there
     language: str = "bigram"  # as there
     acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # as there
     insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # as there
@@ -72,6 +73,7 @@ SMOKE = Settings(
     num_teachers=2,
     recipe=section4.SMOKE.recipe,
     student_recipe=section4.SMOKE.student_recipe,
+    num_mixtures=1,
     acoustic_scales=(0.4,),
     insertion_penalties=(-2.0,),
     seeds=(0,),
@@ -117,7 +119,7 @@ def train_fold(settings: Settings, experiment: Experiment, task: SpeechTask) -> 
     )
     students = train_students(
         experiment, task, settings.fold_network, recipe=settings.student_recipe,
-        teacher=collect_targets(experiment, members, task.train), objective=objective,
-        conditions={settings.temperature: "distilled"}, seeds=settings.seeds, sweep_seeds=settings.seeds,
+        teacher=pooled_teacher(members), objective=objective, conditions={settings.temperature: "distilled"},
+        seeds=settings.seeds, sweep_seeds=settings.seeds, num_mixtures=settings.num_mixtures,
     )["distilled"]  # fmt: skip
     return Fold(task, members, students)

@@ -13,7 +13,7 @@ from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, plain
 from limbeck.errors import OutputError
 from limbeck.recipes import Recipe, load_recipe
 from limbeck.records import folder_lock, make_folder, remove_stale, write_text
-from limbeck.reports import read_reproduction, write_report
+from limbeck.reports import read_pictures, read_reproduction, write_report
 from limbeck.reproduction import ReproductionRecord, reproduction_to_json
 from limbeck.training import Progress, Runtime, environment_facts, progress_for
 
@@ -77,7 +77,7 @@ def reproduce(
         )
         recipe.run(settings, experiment)
         record = _record(name, recipe, experiment)
-        write_report(record, folder / REPORT_FILE)
+        write_report(record, folder / REPORT_FILE, pictures=read_pictures(folder, record))
         write_text(folder / RECORD_FILE, reproduction_to_json(record))
     return Reproduction(record, folder)
 

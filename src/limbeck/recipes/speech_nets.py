@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypedDict
 
-from limbeck.data import Samples, hold_out
+from limbeck.data import Samples, hold_out, with_mixtures
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import Distillation, HardLabels
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.recipes.speech_data import SpeechTask
 from limbeck.teachers import Teacher
-from limbeck.training import TrainConfig
+from limbeck.training import TrainConfig, count_batches
 
 Networks = dict[str, list[TrainedNetwork]]
 OfTemperature = Callable[[float], Distillation]
@@ -61,6 +63,7 @@ def train_students(
     conditions: dict[float, str],
     seeds: Sequence[int],
     sweep_seeds: Sequence[int],
+    num_mixtures: int,
 ) -> Networks:
     """Return students by condition: the first temperature's of every seed, the others' of the sweep's seeds.
 
@@ -68,12 +71,13 @@ def train_students(
         experiment: where they are trained.
         task: its training frames are the transfer set, its development frames choose the epoch.
         network: of the zoo.
-        recipe: of all.
-        teacher: with soft targets for every training frame.
+        recipe: of all; an epoch is as many steps as a pass over the frames.
+        teacher: of the soft targets, of frames and mixtures.
         objective: by temperature.
         conditions: by temperature, the main one first.
         seeds: of the main temperature's students.
         sweep_seeds: of the others'; some of ``seeds``.
+        num_mixtures: of each frame with others, which join the transfer set without labels; see ``with_mixtures``.
     """
     main = next(iter(conditions))
     networks: Networks = {condition: [] for condition in conditions.values()}
@@ -82,12 +86,25 @@ def train_students(
     for pairs in filter(None, (swept, alone)):  # passes in which every seed has as many networks
         students = experiment.train_stacked(
             "distilled", network, objectives=[objective(temperature) for temperature, _ in pairs],
-            seeds=[seed for _, seed in pairs], samples=task.train, recipe=recipe, teacher=teacher,
-            validation=task.development,
+            seeds=[seed for _, seed in pairs], recipe=recipe, teacher=teacher, validation=task.development,
+            **mixed(task.train, num_mixtures, recipe=recipe),
         )  # fmt: skip
         for (temperature, _), student in zip(pairs, students, strict=True):
             networks[conditions[temperature]].append(student)
     return networks
+
+
+class Transfer(TypedDict):
+    """What a student is shown, and how many steps an epoch has."""
+
+    samples: Samples
+    steps_per_epoch: int
+
+
+def mixed(samples: Samples, num_mixtures: int, *, recipe: TrainConfig) -> Transfer:
+    """Return the samples with so many mixtures of each, and the steps of one pass over the samples alone."""
+    steps = count_batches(len(samples), recipe.batch_size)
+    return {"samples": with_mixtures(samples, per_sample=num_mixtures), "steps_per_epoch": steps}
 
 
 def train_on_few(
@@ -96,10 +113,11 @@ def train_on_few(
     network: str,
     *,
     recipe: TrainConfig,
-    teacher: Teacher,
+    teachers: Sequence[TrainedNetwork],
     objective: Distillation,
     fraction: float,
     seeds: Sequence[int],
+    num_mixtures: int,
 ) -> Networks:
     """Return nets of a few frames, drawn anew for each seed: hard labels, the same stopped early, soft targets.
 
@@ -108,18 +126,23 @@ def train_on_few(
         task: its development frames choose where to stop early, and nothing else.
         network: of the zoo.
         recipe: of all.
-        teacher: with soft targets for every training frame.
+        teachers: averaged, they give the soft targets.
         objective: of those with soft targets.
         fraction: of the training frames.
         seeds: of nets and draws.
+        num_mixtures: of each of the few frames with others of them, for soft targets.
     """
     networks: Networks = {"hard_few": [], "hard_few_early": [], "soft_few": []}
     for seed in seeds:
         few = few_frames(task, fraction=fraction, seed=seed)
-        train = partial(experiment.train, source=network, samples=few, recipe=recipe, teacher=teacher, seed=seed)
-        networks["hard_few"].append(train("hard_few", objective=HardLabels()))
-        networks["hard_few_early"].append(train("hard_few_early", objective=HardLabels(), validation=task.development))
-        networks["soft_few"].append(train("soft_few", objective=objective))
+        train = partial(experiment.train, source=network, recipe=recipe, seed=seed)
+        networks["hard_few"].append(train("hard_few", samples=few, objective=HardLabels()))
+        networks["hard_few_early"].append(
+            train("hard_few_early", samples=few, objective=HardLabels(), validation=task.development)
+        )
+        shown = mixed(few, num_mixtures, recipe=recipe)
+        teacher = collect_targets(experiment, teachers, shown["samples"])
+        networks["soft_few"].append(train("soft_few", objective=objective, teacher=teacher, **shown))
     return networks
 
 

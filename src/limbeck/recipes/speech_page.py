@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from limbeck.data import by_utterance
@@ -16,7 +17,8 @@ from limbeck.speech import DecodingScales, energies_from_cepstra
 from limbeck.speech.an4 import NUM_CEPSTRA
 
 PICTURE = "utterance.png"
-MOST_STATES = 30  # rows of the pictures of posteriors: those with the most mass
+MOST_STATES = 40  # rows of the pictures of posteriors
+FEWEST_OTHERS = 6  # rows of states that the alignment has not, those with the most mass
 
 
 def draw_utterance(
@@ -51,21 +53,31 @@ def draw_utterance(
             for spoken in scorer.paths(logits, [one], scales[name])[one.name].words
         ]
     assert one.alignment is not None, "a task is aligned"
-    mass = np.sum([each.sum(axis=1) for each in posteriors.values()], axis=0)
-    mass[one.alignment] += one.num_frames  # those of the alignment first
-    likeliest = np.sort(np.argsort(mass)[::-1][:MOST_STATES])
+    rows = rows_to_draw(np.sum([each.sum(axis=1) for each in posteriors.values()], axis=0), one.alignment)
+    place = {state: row for row, state in enumerate(rows)}
     save_utterance_picture(
         path,
         UtterancePicture(
             name=one.name,
             text=" ".join(one.words),
             features=(energies_from_cepstra(one.features) if one.features.shape[1] == NUM_CEPSTRA else one.features).T,
-            posteriors={name: each[likeliest] for name, each in posteriors.items()},
-            state_names=[task.corpus.lexicon.state_names[state] for state in likeliest],
-            alignment=[int(np.searchsorted(likeliest, state)) if state in likeliest else -1 for state in one.alignment],
+            posteriors={name: each[rows] for name, each in posteriors.items()},
+            state_names=[task.corpus.lexicon.state_names[state] for state in rows],
+            alignment=[place.get(int(state), -1) for state in one.alignment],
             words=words,
             temperature=temperature,
             frames_per_second=task.corpus.frames_per_second,
         ),
     )
-    experiment.results.note(f"One test utterance, with what each system says of every state over time: {PICTURE}.")
+    heard = "; ".join(f"{name}: {' '.join(each.word for each in found)}" for name, found in words.items())
+    experiment.results.note(
+        f"One test utterance, with what each system says of every state over time: {PICTURE}. The text is "
+        f"{' '.join(one.words)}; decoded with the {scorer.language}, {heard}."
+    )
+
+
+def rows_to_draw(mass: npt.NDArray[np.floating], alignment: npt.NDArray[np.int64]) -> list[int]:
+    """Return the states to draw: the aligned ones in the order in which they are spoken, then the likeliest others."""
+    spoken = [int(state) for state in dict.fromkeys(alignment.tolist())][:MOST_STATES]
+    others = [int(state) for state in np.argsort(-mass, kind="stable") if state not in set(alignment.tolist())]
+    return spoken + sorted(others[: max(FEWEST_OTHERS, MOST_STATES - len(spoken))])

@@ -12,7 +12,7 @@ from limbeck.reports.html import (
     write_report,
 )
 from limbeck.reports.plotting import plot_run, plot_search, summary_html
-from limbeck.reports.reading import read_any_record, read_record, read_reproduction, read_results
+from limbeck.reports.reading import read_any_record, read_pictures, read_record, read_reproduction, read_results
 from limbeck.reports.results import results_markdown, results_pages
 from limbeck.reports.summary import RunSummary, SummaryRow, summarise_run
 from limbeck.reports.terminal import summary_table, summary_text
@@ -29,6 +29,7 @@ __all__ = [
     "plot_run",
     "plot_search",
     "read_any_record",
+    "read_pictures",
     "read_record",
     "read_reproduction",
     "read_results",

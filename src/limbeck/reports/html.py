@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ from limbeck.reports.facts import (
     summary_tables,
 )
 from limbeck.reports.figures import draw_figures, draw_front, draw_observations
-from limbeck.reports.reading import read_any_record, read_exports, read_search
+from limbeck.reports.reading import read_any_record, read_exports, read_pictures, read_search
 from limbeck.reports.searches import candidate_table, headline_of
 from limbeck.reports.summary import summarise_run
 from limbeck.reports.wording import printable
@@ -83,11 +84,12 @@ def render_report(
     )
 
 
-def render_reproduction(record: ReproductionRecord) -> str:
+def render_reproduction(record: ReproductionRecord, *, pictures: Mapping[str, bytes] | None = None) -> str:
     """Return the page of a reproduction as the text of one HTML page; see :func:`render_report`.
 
     Args:
         record: of ``limbeck reproduce``.
+        pictures: what lies beside it as PNG files, by the name that a note of the record calls each.
     """
     return _rendered(
         "reproduction.html.j2",
@@ -96,6 +98,7 @@ def render_reproduction(record: ReproductionRecord) -> str:
         facts=key_claims(record),
         claims=claim_table(record),
         figures=draw_observations(record),
+        pictures=[_picture(name, content, record.notes) for name, content in (pictures or {}).items()],
         observed=observation_table(record),
         runs=run_table(record),
         networks=trained_table(record),
@@ -123,6 +126,7 @@ def write_report(
     *,
     search: SearchRecord | None = None,
     exports: Sequence[ExportRecord] = (),
+    pictures: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Render the report and write it as a whole, or not at all.
 
@@ -131,6 +135,7 @@ def write_report(
         path: the file to write, or an existing folder, where it becomes ``report.html``.
         search: see :func:`render_report`.
         exports: likewise.
+        pictures: see :func:`render_reproduction`.
     Returns:
         The path of the file.
     Raises:
@@ -142,7 +147,7 @@ def write_report(
     if isinstance(record, RunRecord):
         page = render_report(record, search=search, exports=exports)
     else:
-        page = render_reproduction(record)
+        page = render_reproduction(record, pictures=pictures)
     write_text(target, f"{page}{_MARK}{_digest(page)}{_END}")
     return target
 
@@ -159,7 +164,7 @@ def redraw_report(folder: Path, out: Path | None = None) -> Path:
         folder = folder.parent
     target = out or folder / REPORT_NAME
     if isinstance(record, ReproductionRecord):
-        return write_report(record, target)
+        return write_report(record, target, pictures=read_pictures(folder, record))
     return write_report(record, target, search=read_search(folder, record), exports=read_exports(folder, record))
 
 
@@ -177,6 +182,12 @@ def check_page(text: str, *, source: str) -> bool:
             f"{source} was changed after it was written.", remedy="limbeck report draws it again from record.json"
         )
     return True
+
+
+def _picture(name: str, content: bytes, notes: Sequence[str]) -> dict[str, str]:
+    """Return a picture as the page shows it: itself, and the note that names it."""
+    told = next((note for note in notes if name in note), name)
+    return {"name": name, "told": told, "link": f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"}
 
 
 def _digest(page: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,9 @@ from limbeck.reproduction import ReproductionRecord, reproduction_from_json
 
 RECORD_NAME = "record.json"
 UNSEALED = "This record is unsealed: nothing shows whether it was changed since it was written."  # a note of the report
+PICTURE_LIMIT_BYTES = 4 << 20
+_PICTURE = re.compile(r"\b[\w-]+\.png\b")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 R = TypeVar("R", RunRecord, ReproductionRecord)
 
@@ -71,6 +75,22 @@ def read_exports(folder: Path, run: RunRecord) -> list[ExportRecord]:
         text, source = _text_of(path)
         found.append(export_from_json(text, source=source))
     return [export for export in found if export.files and export.created >= run.created]
+
+
+def read_pictures(folder: Path, record: ReproductionRecord) -> dict[str, bytes]:
+    """Read the pictures beside a reproduction's record that its notes name, by name; those that are gone are left out.
+
+    What is no PNG file, or one larger than ``PICTURE_LIMIT_BYTES``, is left out, too.
+    """
+    names = dict.fromkeys(name for note in record.notes for name in _PICTURE.findall(note))
+    found: dict[str, bytes] = {}
+    for name in names:
+        path = folder / name
+        if path.is_file() and path.stat().st_size <= PICTURE_LIMIT_BYTES:
+            content = path.read_bytes()
+            if content.startswith(_PNG_SIGNATURE):
+                found[name] = content
+    return found
 
 
 def read_results(folder: Path | str) -> dict[str, ReproductionRecord]:

@@ -131,9 +131,12 @@ def _draw_posteriors(axes: Axes, picture: UtterancePicture, system: str) -> None
     )  # fmt: skip
     times = [(frame + 0.5) / picture.frames_per_second for frame, row in enumerate(picture.alignment) if row >= 0]
     axes.plot(times, [row + 0.5 for row in picture.alignment if row >= 0], ".", color=ALIGNED_COLOUR, markersize=1.6)
+    others = 1 + max(picture.alignment, default=-1)  # rows from here on belong to states that are not aligned
+    if 0 < others < count:
+        axes.axhline(others, color=ALIGNED_COLOUR, linewidth=0.6)
     axes.set_yticks([row + 0.5 for row in range(count)], list(picture.state_names), fontsize=6)
     for spoken in picture.words.get(system, ()):
         start, stop = (frame / picture.frames_per_second for frame in (spoken.start, spoken.end))
         axes.axvline(start, color="#000000", linewidth=0.5, alpha=0.5)
         axes.text((start + stop) / 2, count * 1.01, spoken.word, ha="center", va="bottom", fontsize=7.5)
-    axes.set_title(f"{system}, T = {picture.temperature:g}; dots: alignment", pad=14)
+    axes.set_title(f"{system}, T = {picture.temperature:g}; dots: alignment; above: what was decoded", pad=14)
