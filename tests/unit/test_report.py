@@ -180,6 +180,19 @@ def test_paired_difference_and_verdict(record, page):
     assert f"{mean - half:.1f} to {mean + half:.1f} errors".replace("-", "−") in page.text
 
 
+def test_a_teacher_that_is_no_better_than_the_baseline_is_told(record):
+    assert "The teacher itself" not in summarise_run(record).evidence
+    weak = [
+        dataclasses.replace(one, value=300.0)
+        if (one.network, one.split, one.name) == ("teacher", "test", "errors")
+        else one
+        for one in record.measurements
+    ]
+    evidence = summarise_run(dataclasses.replace(record, measurements=weak)).evidence
+    baseline = statistics.mean(record.values("baseline", "errors").values())
+    assert f"The teacher itself makes 300 errors, no fewer than the baseline with {baseline:.1f}: train it" in evidence
+
+
 def test_share_of_the_teachers_lead_is_the_closed_gap(record, page):
     means = {r: statistics.mean(record.values(r, "errors").values()) for r in ("teacher", "baseline", "distilled")}
     kept = (means["baseline"] - means["distilled"]) / (means["baseline"] - means["teacher"])

@@ -197,7 +197,8 @@ def _evidence(record: RunRecord, judged: list[Judged], rows: list[SummaryRow]) -
         return f"Mean errors on {tested}: {listed}."
     leading = leading_of(judged)
     if len(leading) == 1:
-        return f"{_difference_sentence(leading[0], tested)} {_interval_sentence(leading[0])}"
+        sentences = [_difference_sentence(leading[0], tested), _interval_sentence(leading[0])]
+        return " ".join([*sentences, *_weak_teacher(leading[0], rows)])
     changes = "; ".join(f"{one.comparison.network} {_change(one.difference)}" for one in leading)
     return (
         f"Change of errors on {tested} with {judged[0].comparison.effect}: {changes}. Means over seeds, with 95 % "
@@ -221,6 +222,18 @@ def _difference_sentence(judged: Judged, tested: str) -> str:
     noun = "error" if number == "1" else "errors"
     average = " on average" if difference.count > 1 else ""
     return f"With {effect} the same student makes {number} {change} {noun}{average}, on {tested}."
+
+
+def _weak_teacher(judged: Judged, rows: list[SummaryRow]) -> list[str]:
+    """A sentence where the teacher is no better than its student without it; none where it is."""
+    errors = {row.label: row.values["errors"].mean for row in rows if "errors" in row.values}
+    teacher, student = errors.get("teacher"), errors.get(judged.comparison.reference)
+    if judged.comparison.effect != "the teacher" or teacher is None or student is None or teacher < student:
+        return []
+    return [
+        f"The teacher itself makes {plain_number(teacher)} errors, no fewer than the {judged.comparison.reference} with "
+        f"{plain_number(student)}: train it longer, or take a stronger one."
+    ]
 
 
 def _interval_sentence(judged: Judged) -> str:
