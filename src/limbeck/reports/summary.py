@@ -227,11 +227,12 @@ def _difference_sentence(judged: Judged, tested: str) -> str:
 def _weak_teacher(judged: Judged, rows: list[SummaryRow]) -> list[str]:
     """A sentence where the teacher is no better than its student without it; none where it is."""
     errors = {row.label: row.values["errors"].mean for row in rows if "errors" in row.values}
-    teacher, student = errors.get("teacher"), errors.get(judged.comparison.reference)
+    reference = judged.comparison.reference
+    teacher, student = errors.get("teacher"), errors.get(reference)
     if judged.comparison.effect != "the teacher" or teacher is None or student is None or teacher < student:
         return []
     return [
-        f"The teacher itself makes {plain_number(teacher)} errors, no fewer than the {judged.comparison.reference} with "
+        f"The teacher itself makes {plain_number(teacher)} errors, no fewer than the {reference} with "
         f"{plain_number(student)}: train it longer, or take a stronger one."
     ]
 
