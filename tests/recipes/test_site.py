@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_files_beside_the_docs_are_pages_or_told_without_a_link(site):
     assert 'id="exit-codes"' in page(site, "security")
     assert 'href="security.html#exit-codes"' in page(site, "getting-started")
     assert "tests/torture</" not in page(site, "reliability").replace("tests/torture</p>", "")
+
+
+@pytest.mark.slow
+def test_every_link_within_the_site_leads_somewhere(site):
+    dead = []
+    for path in site.rglob("*.html"):
+        links = re.findall(r'(?:href|src)="((?!\w+:|//|#)[^"]+)"', path.read_text(encoding="utf-8"))
+        targets = {unquote(link.partition("#")[0].partition("?")[0]) for link in links if "404" not in path.name}
+        dead += [f"{path.relative_to(site)}: {one}" for one in targets if one and not (path.parent / one).exists()]
+    assert dead == []
 
 
 def test_docstrings_name_the_arguments_that_are_there():
