@@ -93,6 +93,12 @@ def test_what_limbeck_itself_offers_documents_every_argument():
     assert [n for n, thing in things.items() if parameters_of(thing) and "Args:" not in (thing.__doc__ or "")] == []
 
 
+def test_functions_of_many_arguments_document_them():
+    many = [(name, thing) for name, thing in public() if inspect.isfunction(thing) and name.count(".") == 2]
+    many = [(name, thing.__doc__ or "") for name, thing in many if len(parameters_of(thing)) > 2]
+    assert [name for name, text in many if "Args:" not in text and "arguments" not in text] == []
+
+
 def test_docstrings_become_markdown():
     assert for_the_site(":class:`Samples` at x[0][1]") == "`Samples` at x[0]\\[1]"
     assert plain_type("Annotated[int, Ge(0)] | None") == "int | None"
