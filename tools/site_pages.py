@@ -25,6 +25,7 @@ NOT_DOCUMENTED = {"limbeck.cli"}  # its commands have a page of their own
 WIDE = {"results.md", "settings.md"}  # pages whose table takes the room of the contents, too
 PROGRAMS = {"a_loop": "A loop of your own", "torchdistill": "torchdistill", "textbrewer": "TextBrewer", "timm": "timm"}
 ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}  # files of the root that become pages
+SOURCE = re.compile(r'href="((?!\w+:)[^"#]+)\.(?:md|ipynb)((?:#[^"]*)?)"')
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\./)*)([^)#:\s]+)((?:#[^)\s]*)?)\)")
 
 
@@ -66,6 +67,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         page.meta["hide"] = ["toc"]
     folder = posixpath.dirname(page.file.src_uri)
     return LINK.sub(lambda found: _mended(found, folder), markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Turn a notebook's links to sources, which MkDocs leaves as they are, into links to pages."""
+    is_notebook = page.file.src_uri.endswith(".ipynb")
+    return SOURCE.sub(r'href="\1.html\2"', html) if is_notebook else html
 
 
 def _mended(found: re.Match[str], folder: str) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -72,6 +73,16 @@ def test_files_beside_the_docs_are_pages_or_told_without_a_link(site):
     assert "tests/torture</" not in page(site, "reliability").replace("tests/torture</p>", "")
 
 
+@pytest.mark.slow
+def test_every_link_within_the_site_leads_somewhere(site):
+    dead = []
+    for path in site.rglob("*.html"):
+        links = re.findall(r'(?:href|src)="((?!\w+:|//|#)[^"]+)"', path.read_text(encoding="utf-8"))
+        targets = {unquote(link.partition("#")[0].partition("?")[0]) for link in links if "404" not in path.name}
+        dead += [f"{path.relative_to(site)}: {one}" for one in targets if one and not (path.parent / one).exists()]
+    assert dead == []
+
+
 def test_docstrings_name_the_arguments_that_are_there():
     wrong = {name: found for name, thing in public() if (found := differing_arguments(thing)) is not None}
     assert wrong == {}
@@ -80,6 +91,12 @@ def test_docstrings_name_the_arguments_that_are_there():
 def test_what_limbeck_itself_offers_documents_every_argument():
     things = {name: getattr(limbeck, name) for name in limbeck.__all__ if name != "__version__"}
     assert [n for n, thing in things.items() if parameters_of(thing) and "Args:" not in (thing.__doc__ or "")] == []
+
+
+def test_functions_of_many_arguments_document_them():
+    many = [(name, thing) for name, thing in public() if inspect.isfunction(thing) and name.count(".") == 2]
+    many = [(name, thing.__doc__ or "") for name, thing in many if len(parameters_of(thing)) > 2]
+    assert [name for name, text in many if "Args:" not in text and "arguments" not in text] == []
 
 
 def test_docstrings_become_markdown():

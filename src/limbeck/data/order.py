@@ -77,6 +77,12 @@ def batch_positions(order: Tensor, batch_size: int, drop_last: bool = False) -> 
 def epoch_batches(ids: Tensor, *, seed: int, epoch: int, batch_size: int, drop_last: bool = False) -> list[Tensor]:
     """Positions of one epoch's batches: :func:`epoch_order`, then :func:`batch_positions`.
 
+    Args:
+        ids: of the samples, int64, shape (samples,).
+        seed: of the order.
+        epoch: from 0; another order in each.
+        batch_size: samples in a batch.
+        drop_last: leave out the last batch where it is smaller.
     Example:
         >>> [len(batch) for batch in epoch_batches(torch.arange(10), seed=0, epoch=0, batch_size=4)]
         [4, 4, 2]

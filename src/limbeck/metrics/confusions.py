@@ -87,6 +87,10 @@ def cells_of(labels: Tensor, predicted: Tensor, *, num_classes: int) -> Tensor:
 def most_confused_cells(cells: Tensor, class_names: Sequence[str], count: int = 10) -> list[tuple[str, str, int]]:
     """List the mistakes made most often, from the cells of :func:`confusion_cells`; see :func:`most_confused`.
 
+    Args:
+        cells: int64, shape (cells, 3): true class, predicted class, count; most first.
+        class_names: one per class.
+        count: at most so many are returned.
     Example:
         >>> most_confused_cells(torch.tensor([[0, 0, 9], [1, 0, 3], [0, 1, 2]]), ["cat", "dog"])
         [('dog', 'cat', 3), ('cat', 'dog', 2)]

@@ -38,7 +38,13 @@ def logits_with_dustbin(logits: Tensor, special_classes: Sequence[int]) -> Tenso
 
 @functools.lru_cache(maxsize=1024)
 def class_columns(special_classes: tuple[int, ...], num_classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the special classes and the others as int64 indices on a device, to be read and not written."""
+    """Return the special classes and the others as int64 indices on a device, to be read and not written.
+
+    Args:
+        special_classes: their numbers.
+        num_classes: of all.
+        device: where the indices lie.
+    """
     require_some_classes(special_classes, num_classes=num_classes)
     special = set(special_classes)
     outside = [number for number in range(num_classes) if number not in special]

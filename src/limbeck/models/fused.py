@@ -98,6 +98,12 @@ def fuse(
 
     It is saved, loaded, evaluated and exported like any other. Weights that suit are found on validation samples by
     :func:`limbeck.pooling.fit_weights`.
+
+    Args:
+        networks: of the same classes.
+        weights: one per network, not negative; equal where None.
+        pooling: "arithmetic" (of distributions) or "geometric" (of logits).
+        specs: names to build the networks by again, for saving.
     """
     fused = FusedNetwork(networks, weights=weights, pooling=pooling, specs=specs)
     return fused.eval()

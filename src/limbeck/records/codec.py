@@ -24,6 +24,10 @@ def encode_record(record: Any, *, format_name: str, version: int) -> str:
 
     The seal is :func:`limbeck.records.sealing.seal_of` everything else.
 
+    Args:
+        record: a dataclass.
+        format_name: written first.
+        version: likewise.
     Raises:
         RecordError: a number that is not finite, or a value that JSON has no form for.
     """
@@ -47,6 +51,13 @@ def decode_record(kind: type[T], text: str, *, what: str, format_name: str, vers
 
     A record without a seal, as earlier releases wrote it, is read; :func:`is_sealed` tells.
 
+    Args:
+        kind: the dataclass.
+        text: JSON.
+        what: the record is, for errors.
+        format_name: that it must have.
+        version: likewise.
+        source: named in errors, usually the file's path.
     Raises:
         RecordError: not JSON, another format or version, content that is not what was sealed, a number that is not
             finite, or a field missing, unknown or of the wrong type; ``what`` and ``source`` are named in it.
@@ -68,6 +79,10 @@ def decode_record(kind: type[T], text: str, *, what: str, format_name: str, vers
 def decode_plain(kind: type[T], value: Any, source: str) -> T:
     """Return an instance of a dataclass from the plain values that ``dataclasses.asdict`` and JSON made of it.
 
+    Args:
+        kind: the dataclass.
+        value: dictionaries, lists, texts and numbers.
+        source: named in errors.
     Raises:
         RecordError: a field missing, unknown or of the wrong type.
         LimbeckError: what the dataclass itself refuses.

@@ -182,6 +182,12 @@ def require_set_sizes(
 ) -> None:
     """Raise InvalidValue unless so many sets of such sizes can be made of the classes; see :func:`cluster_classes`.
 
+    Args:
+        num_classes: of all.
+        num_specialists: sets to make.
+        size: exact size of every set.
+        max_size: largest size of a set.
+        overlap: classes of other sets that each takes in.
     Example:
         >>> require_set_sizes(10, 4, size=3, max_size=None, overlap=0)
     """

@@ -103,7 +103,13 @@ class BestPath:
 
 
 def alignment_graph(words: Sequence[str], lexicon: Lexicon, stay: Doubles) -> WordGraph:
-    """Return the graph of one text: its words in their order, in any pronunciation, with optional silence."""
+    """Return the graph of one text: its words in their order, in any pronunciation, with optional silence.
+
+    Args:
+        words: of the text, in order.
+        lexicon: their pronunciations.
+        stay: log probability of staying in each state, shape (states,).
+    """
     chains, chain_words = _chains(words, lexicon)
     transitions = np.full((len(words) + 1, len(words)), NEVER)
     transitions[np.arange(len(words)), np.arange(len(words))] = 0.0
@@ -113,7 +119,14 @@ def alignment_graph(words: Sequence[str], lexicon: Lexicon, stay: Doubles) -> Wo
 
 
 def loop_graph(lexicon: Lexicon, transitions: Doubles, ends: Doubles, stay: Doubles) -> WordGraph:
-    """Return the graph of any sequence of the lexicon's words, weighted by a language model."""
+    """Return the graph of any sequence of the lexicon's words, weighted by a language model.
+
+    Args:
+        lexicon: words and their pronunciations.
+        transitions: log probability of each word (column) after each history (row), shape (words + 1, words).
+        ends: log probability of the end after each history, shape (words + 1,).
+        stay: log probability of staying in each state, shape (states,).
+    """
     chains, chain_words = _chains(lexicon.words, lexicon)
     return WordGraph(chains, chain_words, lexicon.states([SILENCE]), transitions, ends, lexicon.words, stay)
 

@@ -33,6 +33,10 @@ class LanguageModel:
 def language_model(name: str, words: Sequence[str], texts: Iterable[Sequence[str]]) -> LanguageModel:
     """Return a language model by name: "unigram" (every word, and the end, alike) or "bigram" of the texts.
 
+    Args:
+        name: "unigram" or "bigram".
+        words: of the lexicon, in its order.
+        texts: the words of each, to count pairs in.
     Raises:
         UnknownName: another name.
     """

@@ -97,7 +97,13 @@ def mean_errors(runs: Sequence[WordErrors]) -> WordErrors:
 
 
 def rate_interval(errors: WordErrors, *, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Return the word error rate with a bootstrap interval over speakers, each drawn with all its utterances."""
+    """Return the word error rate with a bootstrap interval over speakers, each drawn with all its utterances.
+
+    Args:
+        errors: of one system.
+        confidence: of the interval, in (0, 1).
+        seed: of the draws of speakers.
+    """
     resampled = _rates(errors, _draws(errors.speakers, seed))
     return _interval(errors.rate, resampled, confidence)
 
@@ -105,6 +111,11 @@ def rate_interval(errors: WordErrors, *, confidence: float = 0.95, seed: int = 0
 def rate_difference(first: WordErrors, second: WordErrors, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Return the rate of ``second`` less that of ``first``, with an interval paired over speakers.
 
+    Args:
+        first: errors of one system.
+        second: errors of another one, on the same utterances.
+        confidence: of the interval, in (0, 1).
+        seed: of the draws of speakers.
     Raises:
         InvalidValue: not the same utterances.
     """

@@ -50,6 +50,11 @@ class Choice:
 def codec_from(name: str, parameters: Mapping[str, Any], arrays: Mapping[str, Tensor], *, num_classes: int) -> Codec:
     """Build the codec that ``parameters()`` and ``arrays()`` describe.
 
+    Args:
+        name: of the codec.
+        parameters: as its ``parameters()`` gave them.
+        arrays: as its ``arrays()`` gave them.
+        num_classes: of the teacher.
     Raises:
         StoreError: a codec that this version does not know, or settings that are not its own.
     """

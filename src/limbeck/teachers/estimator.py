@@ -87,6 +87,10 @@ def load_estimator(path: Path | str, *, name: str | None = None, smoothing: floa
 
     Trees are node tables; a forged one could make scikit-learn read outside of it, so every index is checked.
 
+    Args:
+        path: of the file.
+        name: shown to people; the file's where None.
+        smoothing: largest share of a row that exact zeros get, in [0, 1).
     Raises:
         MissingPackage: no skops.
         TeacherError: no such file, types that are not trusted, or a tree whose nodes point outside.

@@ -93,7 +93,14 @@ def pool_stored(
     pooling: str = "arithmetic",
     independent: bool = False,
 ) -> Teacher:
-    """Return a store's members as one teacher, as :func:`store_teacher` does; of independent labels if so said."""
+    """Return a store's members as one teacher, as :func:`store_teacher` does; of independent labels if so said.
+
+    Args:
+        members: one per teacher of the store.
+        weights: one per member; equal where None.
+        pooling: "arithmetic" or "geometric".
+        independent: whether labels are independent.
+    """
     if len(members) == 1 and weights is None:
         return members[0]
     return EnsembleTeacher(members, weights=weights, pooling=pooling, independent=independent)

@@ -37,7 +37,13 @@ def collect_logits(teacher: Teacher, samples: Samples, views: Views, *, batch_si
 
 
 def gives_logits(teacher: Teacher, samples: Samples, views: Views) -> bool:
-    """Return whether all members give logits that hold at every temperature, as seen on one sample."""
+    """Return whether all members give logits that hold at every temperature, as seen on one sample.
+
+    Args:
+        teacher: one, or an ensemble.
+        samples: one of them is shown.
+        views: how samples are shown.
+    """
     _check_fits(teacher, samples, views)
     batch = views.clean.batch(samples, torch.tensor([0]), view=None)
     with torch.no_grad():

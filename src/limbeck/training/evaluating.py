@@ -95,6 +95,12 @@ def evaluate(
 ) -> dict[str, float]:
     """Return errors, accuracy, NLL and more of a network on the labelled samples of a split, by their kind of labels.
 
+    Args:
+        model: maps inputs to logits; its modes are restored.
+        samples: a split.
+        views: only the normalisation is used.
+        runtime: device and precision.
+        weights: a state dict to use in place of the model's own, which is not touched.
     Raises:
         DataError: no sample has a label.
     """
