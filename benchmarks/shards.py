@@ -1,19 +1,23 @@
-"""Tar shards: how long the index takes, the first time and again, what memory it needs, and how fast samples are read.
+"""Tar shards and Parquet: how long a start takes, the first time and again, its memory, and how fast samples are read.
 
-    python benchmarks/shards.py                               # 40 shards of 5,000 samples, in a temporary folder
+    python benchmarks/shards.py                               # 40 files of 5,000 samples, in a temporary folder
     python benchmarks/shards.py --shards 4 --samples 1000
 
-A sample is a PNG of 32 x 32 pixels and its class. The same pictures lie in a folder, too; the last rounds read random
-batches of 256 from both, interleaved, and give the ratio of their times. Times are the processor's, of one thread:
-others may run on the machine. The index is compared with what ``tarfile`` needs to list the same members.
+A sample is a PNG of 32 x 32 pixels and its class. The same pictures lie in tar shards, Parquet files and a folder; the
+last rounds read random batches of 256 from each, interleaved, and give the ratios of their times to the folder's.
+Times are the processor's, of one thread: others may run on the machine. Indexing is compared with what ``tarfile``
+needs to list the same members; the first start on Parquet writes it as Arrow. Each kind has a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import io
 import json
 import os
+import resource
 import statistics
 import tarfile
 import tempfile
@@ -23,11 +27,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
 import torch
 from large_store import resident
 from PIL import Image
 
-from limbeck.data import Samples, load_image_folder, load_shards
+from limbeck.data import Samples, from_arrays, load_image_folder, load_shards, load_tables
+from limbeck.data.image_inputs import ImageSettings
 
 BATCH_SIZE, NUM_ROUNDS = 256, 15
 NUM_PICTURES = 500  # that differ
@@ -44,10 +51,11 @@ def main() -> None:
         os.environ["LIMBECK_CACHE"] = f"{scratch}/cache"
         write(Path(scratch), arguments.shards, arguments.samples)
         time.sleep(3.0)  # a file that has just changed is not remembered
-        if (child := os.fork()) == 0:
-            print(json.dumps(measured(Path(scratch)), indent=1), flush=True)
-            os._exit(0)
-        os.waitpid(child, 0)
+        for kind in ("shards", "tables"):
+            if (child := os.fork()) == 0:
+                print(json.dumps(measured(Path(scratch), kind), indent=1), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
 
 
 def write(scratch: Path, num_shards: int, num_samples: int) -> None:
@@ -60,7 +68,9 @@ def write(scratch: Path, num_shards: int, num_samples: int) -> None:
     for number in range(100):
         (scratch / "folder" / f"{number:03d}").mkdir(parents=True)
     (scratch / "shards").mkdir()
+    (scratch / "tables").mkdir()
     for shard in range(num_shards):
+        rows = []
         with tarfile.open(scratch / "shards" / f"train-{shard:04d}.tar", "w") as tar:
             for place in range(num_samples):
                 key, content = f"{shard:04d}{place:06d}", pictures[(shard + place) % NUM_PICTURES]
@@ -70,6 +80,8 @@ def write(scratch: Path, num_shards: int, num_samples: int) -> None:
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
                 (scratch / "folder" / f"{label:03d}" / f"{key}.png").write_bytes(content)
+                rows.append({"image": {"bytes": content, "path": f"{key}.png"}, "label": label})
+        parquet.write_table(pyarrow.Table.from_pylist(rows), scratch / "tables" / f"train-{shard:04d}.parquet")
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -79,22 +91,39 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def after_trimming() -> int:
+    """Return the process's own bytes once what it has freed was given back to the system."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return resident()[0]
+
+
 def list_members(path: Path) -> list[tarfile.TarInfo]:
     """Return what ``tarfile`` lists."""
     with tarfile.open(path) as tar:
         return tar.getmembers()
 
 
-def measured(scratch: Path) -> dict[str, float]:
+def loaded(scratch: Path, kind: str) -> Samples:
+    """Return the samples of tar shards or tables, read on demand however few they are."""
+    if kind == "shards":
+        return load_shards(str(scratch / kind), memory_limit_bytes=0).train
+    from_arrays.ImageSettings = partial(ImageSettings, memory_limit_bytes=0)
+    return load_tables("parquet", str(scratch / kind)).train
+
+
+def measured(scratch: Path, kind: str) -> dict[str, float | str]:
     """Return seconds, bytes and ratios."""
-    paths = sorted((scratch / "shards").iterdir())
-    own, _ = resident()
-    first = seconds_of(lambda: load_shards(str(scratch / "shards"), memory_limit_bytes=0))
-    loaded: list[Samples] = []
-    again = seconds_of(lambda: loaded.append(load_shards(str(scratch / "shards"), memory_limit_bytes=0).train))
-    samples = loaded[0]
-    held = resident()[0] - own
-    by_tarfile = seconds_of(lambda: [list_members(path) for path in paths])
+    paths = sorted((scratch / kind).iterdir())
+    import datasets  # noqa: F401 - its own start is not counted
+
+    before, own = sum(resident()), resident()[0]
+    first = seconds_of(lambda: loaded(scratch, kind))
+    found: list[Samples] = []
+    again = seconds_of(lambda: found.append(loaded(scratch, kind)))
+    samples = found[0]
+    held = after_trimming() - own
+    by_tarfile = seconds_of(lambda: [list_members(path) for path in paths]) if kind == "shards" else 0.0
     folder = load_image_folder(scratch / "folder", memory_limit_bytes=0).train
     draw = torch.Generator().manual_seed(0)
     ratios, rates = [], []
@@ -103,17 +132,21 @@ def measured(scratch: Path) -> dict[str, float]:
         there, here = (seconds_of(partial(one.fetch, chosen)) for one in (folder, samples))
         ratios.append(here / there)
         rates.append(BATCH_SIZE / here)
+    now = after_trimming() - own
     return {
-        "shards": len(paths),
+        "kind": kind,
+        "files": len(paths),
         "samples": len(samples),
         "gigabytes": round(sum(path.stat().st_size for path in paths) / 1e9, 2),
         "first_seconds": round(first, 2),
         "first_samples_per_second": round(len(samples) / first),
         "again_seconds": round(again, 2),
-        "tarfile_over_first": round(by_tarfile / first, 2),
+        **({"tarfile_over_first": round(by_tarfile / first, 2)} if by_tarfile else {}),
         "own_bytes_per_sample": round(held / len(samples), 1),
         "images_per_second": round(statistics.median(rates)),
-        "shards_over_folder": round(statistics.median(ratios), 2),
+        "over_folder": round(statistics.median(ratios), 2),
+        "own_megabytes_at_the_end": round(now / 1e6, 1),
+        "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before / 1e6, 1),
     }
 
 

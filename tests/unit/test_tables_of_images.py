@@ -24,7 +24,7 @@ def datasets():
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch, datasets):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
