@@ -33,8 +33,11 @@ def verdict(dependencies: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
         for one in dependencies
         for flaw in one.get("vulns", ())
     ]
-    lines = [f"{len(dependencies) - len(skipped)} of {len(dependencies)} packages were looked up: "]
-    lines[0] += f"{len(known)} known vulnerabilities." if known else "no vulnerability is known."
+    lines = [f"{len(dependencies) - len(skipped)} of {len(dependencies)} packages were looked up"]
+    if len(skipped) == len(dependencies):
+        lines[0] += ": nothing was checked."
+    else:
+        lines[0] += f": {len(known)} known vulnerabilities." if known else ": no vulnerability is known."
     lines += known
     if skipped:
         more = f" and {len(skipped) - MOST_NAMED} more" if len(skipped) > MOST_NAMED else ""

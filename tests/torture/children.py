@@ -21,6 +21,7 @@ SECONDS = 5.0
 DOCUMENTED = (0, 2, 130)
 WAITING = 6  # times as long a command may take by the clock as by a processor's time, beside other work
 POLL_SECONDS = 0.002
+HALTED_SECONDS = 0.5  # a longer pause between two looks is none of the child's time
 ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it has ended itself
 Target = Callable[[], object]
 
@@ -86,7 +87,7 @@ class Child:
     ) -> None:
         self._printed, self._counted = folder / f".printed-{number}", folder / f".counted-{number}"
         self._base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self._start = time.perf_counter()
+        self._seconds, self._looked = 0.0, time.perf_counter()
         self._fatal = [int(signal.SIGKILL)] if fault is not None and fault.at and fault.kind == "kill" else []
         self._outcome: Outcome | None = None
         self.pid = os.fork()
@@ -95,8 +96,10 @@ class Child:
 
     @property
     def seconds(self) -> float:
-        """How long it runs already."""
-        return time.perf_counter() - self._start
+        """How long it runs already, without the time in which nobody looked: this process was halted, too."""
+        now = time.perf_counter()
+        self._seconds, self._looked = self._seconds + min(now - self._looked, HALTED_SECONDS), now
+        return self._seconds
 
     def send(self, number: int, *, which: int | None = None) -> None:
         """Send a signal to it, or to one of the processes that it has started, unless it has ended.

@@ -44,7 +44,7 @@ def test_every_dependency_has_an_oldest_version():
     ("dependencies", "code", "words"),
     [
         ([{"name": "a", "version": "1", "vulns": []}], 0, "1 of 1 packages were looked up: no vulnerability"),
-        ([], 3, "0 of 0"),
+        ([], 3, "0 of 0 packages were looked up: nothing was checked"),
         ([{"name": "a", "skip_reason": "unknown"}], 3, "Not looked up: a"),
         (
             [

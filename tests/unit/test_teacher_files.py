@@ -180,13 +180,14 @@ class _Payload:
         return os.mkdir, ("ran",)
 
 
-def _altered(path: Path, entry: str, change) -> Path:
-    """Write a copy of an archive whose one entry is changed."""
+def _altered(path: Path, suffix: str, change) -> Path:
+    """Write a copy of an archive whose first entry of a suffix is changed; releases of torch name them differently."""
     target = path.with_name("altered.pt2")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        chosen = next((name for name in old.namelist() if name.endswith(suffix)), None)
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, change(content) if name.endswith(entry) else content)
+            new.writestr(name, change(content) if name == chosen else content)
     return target
 
 
@@ -210,11 +211,11 @@ def test_a_program_that_would_run_code_is_refused_unread(tmp_path, monkeypatch):
     size = {"expr_str": "__import__('os').mkdir('ran')"}
     call = {"target": "torch.os.mkdir", "inputs": []}
     for entry, change in [
-        ("model.pt", pickled),
-        ("model.json", with_json("guards_code", ["__import__('os').mkdir('ran')"])),
-        ("model.json", with_json("more", size)),
-        ("model.json", with_json("more", call)),
-        ("model_weights_config.json", with_json("more", {"use_pickle": True})),
+        (".pt", pickled),
+        (".json", with_json("guards_code", ["__import__('os').mkdir('ran')"])),
+        (".json", with_json("more", size)),
+        (".json", with_json("more", call)),
+        (".json", with_json("more", {"use_pickle": True})),
     ]:
         with pytest.raises(TeacherError):
             load_exported(_altered(path, entry, change))

@@ -112,19 +112,20 @@ class Normalise:
         return len(samples) if samples.in_memory else min(len(samples), MOST_READ)
 
 
-def to_float(inputs: Inputs, normalise: Normalise | None) -> Inputs:
+def to_float(inputs: Inputs, normalise: Normalise | None, *, in_place: bool = True) -> Inputs:
     """Return raw inputs as networks take them: images and floats as float32, integers and booleans as they are.
 
     Args:
         inputs: raw; in mappings and tuples a uint8 part is an image where it is (n, 1 or 3, H, W), or of several times
             (n, time, 1 or 3, H, W), else integers; an int8 part of as many axes is a signed image, times 1/128.
         normalise: of the one part that is image or float; None for none.
+        in_place: change the copy in place; programs that are exported, with torch 2.6, cannot.
     Raises:
         InvalidValue: a normalisation without such a part, or with several.
     """
     if isinstance(inputs, Tensor):
         if inputs.is_floating_point() or inputs.dtype == torch.uint8:
-            return _tensor_to_float(inputs, normalise)
+            return _tensor_to_float(inputs, normalise, in_place=in_place)
         if normalise is None:
             return inputs
     if normalise is not None and sum(_is_number(tensor) for _, tensor in named_tensors(inputs)) != 1:
@@ -134,7 +135,9 @@ def to_float(inputs: Inputs, normalise: Normalise | None) -> Inputs:
             expected="one such part; integers, such as token ids, are never normalised",
             remedy="leave normalise out (--no-normalise), or give numbers as float32",
         )
-    return map_inputs(lambda part: _tensor_to_float(part, normalise) if _is_number(part) else part, inputs)
+    return map_inputs(
+        lambda part: _tensor_to_float(part, normalise, in_place=in_place) if _is_number(part) else part, inputs
+    )
 
 
 def can_normalise(samples: Samples) -> bool:
@@ -158,13 +161,15 @@ def _is_signed_image(part: Tensor) -> bool:
     return part.dtype == torch.int8 and part.dim() in (4, 5)
 
 
-def _tensor_to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
+def _tensor_to_float(raw: Tensor, normalise: Normalise | None, *, in_place: bool = True) -> Tensor:
+    subtract, multiply = (Tensor.sub_, Tensor.mul_) if in_place else (Tensor.sub, Tensor.mul)
+    divide = Tensor.div_ if in_place else Tensor.div
     unit = PIXEL_SCALE if raw.dtype == torch.uint8 else SIGNED_SCALE if _is_signed_image(raw) else 1.0
     if normalise is None:
-        return raw.to(torch.float32) if unit == 1.0 else raw.to(torch.float32).div_(unit)
+        return raw.to(torch.float32) if unit == 1.0 else divide(raw.to(torch.float32), unit)
     inputs = raw.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     if len(normalise.mean) == 1:
-        return inputs.sub_(normalise.mean[0] * unit).mul_(1.0 / (normalise.std[0] * unit))
+        return multiply(subtract(inputs, normalise.mean[0] * unit), 1.0 / (normalise.std[0] * unit))
     axis = _axis(raw.dim())
     if raw.shape[axis] != len(normalise.mean):
         raise ShapeMismatch(
@@ -176,7 +181,7 @@ def _tensor_to_float(raw: Tensor, normalise: Normalise | None) -> Tensor:
     shape[axis] = len(normalise.mean)
     mean = torch.tensor(normalise.mean, dtype=torch.float64).mul_(unit).to(raw.device, torch.float32)
     scale = torch.tensor(normalise.std, dtype=torch.float64).mul_(unit).reciprocal_().to(raw.device, torch.float32)
-    return inputs.sub_(mean.view(shape)).mul_(scale.view(shape))
+    return multiply(subtract(inputs, mean.view(shape)), scale.view(shape))
 
 
 def _axis(num_dimensions: int) -> int:

@@ -44,7 +44,7 @@ class DeployedNetwork(nn.Module):
         if self._preprocess == "resize":
             assert self._image_size is not None, "checked by deployed"
             inputs = resized(inputs, self._image_size)
-        return network_logits(self.network, to_float(inputs, self._normalise))
+        return network_logits(self.network, to_float(inputs, self._normalise, in_place=False))
 
 
 class NamedDeployedNetwork(nn.Module):
@@ -63,7 +63,7 @@ class NamedDeployedNetwork(nn.Module):
         self.network = network
 
         def forward(**inputs: Tensor) -> Tensor:
-            return network_logits(self.network, to_float(dict(inputs), normalise))
+            return network_logits(self.network, to_float(dict(inputs), normalise, in_place=False))
 
         parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
         forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -196,8 +196,8 @@ def _row_scales(row_weights: Tensor, temperature: float | Tensor) -> RowScales:
 def _zero_gradients(features: Tensor, weight: Tensor, bias: Tensor | None, needed: tuple[bool, ...]) -> Gradients:
     zeros = [
         torch.zeros_like(values, dtype=widened_dtype(values), memory_format=torch.contiguous_format)
-        if values is not None and is_needed
+        if values is not None and needed[place]
         else None
-        for values, is_needed in zip((features, weight, bias), needed, strict=False)
+        for place, values in enumerate((features, weight, bias))  # torch 2.6 compiles no zip here
     ]
     return Gradients(*zeros)
