@@ -34,9 +34,9 @@ def test_hours_are_records_over_the_stated_rate():
 
 
 def test_memory_of_a_process_by_hand():
-    # 100 M x (87 in shards + 16.2 of the order + 8 / 32 of the look-up), and a batch of 1,024 x 15,000 floats.
-    assert JOBS[2].process_bytes == pytest.approx(1e8 * 103.45 + 1024 * 15_000 * 4)
-    assert shown_bytes(JOBS[2].process_bytes) == "10.4 GB"
+    # 100 M x (65 in shards + 16.2 of the order + 8 / 32 of the look-up), and a batch of 1,024 x 15,000 floats.
+    assert JOBS[2].process_bytes == pytest.approx(1e8 * 81.45 + 1024 * 15_000 * 4)
+    assert shown_bytes(JOBS[2].process_bytes) == "8.21 GB"
 
 
 def test_another_page_is_found(monkeypatch, tmp_path, capsys):
