@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections import namedtuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shard_files import write_tar
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
 from limbeck.data import (
@@ -23,10 +25,14 @@ from limbeck.data import (
     as_samples,
     epoch_order,
     frame_samples,
+    from_arrays,
     iterate_batches,
     load_image_folder,
+    load_shards,
     pad_collate,
 )
+from limbeck.data.image_inputs import ImageSettings
+from limbeck.data.remote_folders import load_remote_folder
 from limbeck.errors import DataError
 from limbeck.inputs import named_tensors
 from limbeck.speech import Corpus, Lexicon, Utterance
@@ -99,6 +105,41 @@ def files(folder, **settings) -> Samples:
     return load_image_folder(folder, **settings).train
 
 
+def encoded(place: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(IMAGES[place].permute(1, 2, 0).numpy()).save(file, "png")
+    return file.getvalue()
+
+
+def shards(folder) -> Samples:
+    members = [(f"{p:02d}.{end}", content) for p in range(COUNT) for end, content in _parts(p)]
+    for number, first in enumerate((0, 6)):
+        write_tar(folder / "shards" / f"{number}.tar", members[2 * first : 2 * (first + 6)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LIMBECK_CACHE", str(folder / "cache"))
+        return load_shards(str(folder / "shards"), memory_limit_bytes=0).train
+
+
+def _parts(place: int) -> list[tuple[str, bytes]]:
+    return [("png", encoded(place)), ("cls", b"%d" % LABELS[place])]
+
+
+def table(_) -> Samples:
+    datasets = pytest.importorskip("datasets")
+    columns = {"image": [{"bytes": encoded(place), "path": None} for place in range(COUNT)], "label": LABELS}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(from_arrays, "ImageSettings", lambda size: ImageSettings(size, 0))
+        return as_samples(datasets.Dataset.from_dict(columns, features=features))
+
+
+def remote_folder(_) -> Samples:
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    for place in range(COUNT):
+        system.pipe(f"/contract/{'ab'[LABELS[place]]}/{place:02d}.png", encoded(place))
+    return load_remote_folder("memory://contract", memory_limit_bytes=0).train
+
+
 def frames() -> Samples:
     labels = np.array(LABELS)
     utterances = [
@@ -154,6 +195,10 @@ SOURCES = {
         lambda folder: files(folder, memory_limit_bytes=0),
         Views(transform=Transform(shifted, takes="tensor"), seed=3),
     ),
+    "tar shards": (shards, JITTER),
+    "tar shards, own transform": (shards, Views(transform=Transform(shifted, takes="tensor"), seed=3)),
+    "table of images": (table, JITTER),
+    "folder at an address": (remote_folder, JITTER),
 }
 
 
