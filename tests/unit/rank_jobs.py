@@ -23,6 +23,7 @@ from limbeck.objectives import Distillation, HardLabels, Objective, named_object
 from limbeck.ranks.group import ranks_of_process
 from limbeck.ranks.launched import message_of, num_ranks, rank_number
 from limbeck.teachers import ModuleTeacher, collect_together
+from limbeck.teachers.sharded import sharded_over
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
 
 NUM_STEPS = 208
@@ -147,6 +148,27 @@ def store(out: Path) -> str:
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
 
 
+def sharded(out: Path) -> dict:
+    """Ask a teacher whose weights are shared out; tell what it says, and which part of them this rank keeps."""
+    teacher, found = ModuleTeacher(network(9)), {}
+    with sharded_over(teacher, ranks=ranks_of_process(), device=torch.device("cpu")) as is_first:
+        if is_first:
+            found = said(teacher)
+            teacher.check_unchanged()
+    parameters = [parameter for module in teacher.modules for parameter in module.parameters()]
+    kept = sum(parameter.to_local().numel() for parameter in parameters)
+    return {"kept": kept / sum(parameter.numel() for parameter in parameters), **found}
+
+
+def said(teacher: ModuleTeacher) -> dict:
+    """Return a teacher's logits for many samples, and for one."""
+    batch = Views().batch(images(seed=0, count=33), torch.arange(33), view=None)
+    return {
+        "many": teacher(batch.ids, batch.inputs).logits.tolist(),
+        "one": teacher(batch.ids[:1], batch.inputs[:1]).logits.tolist(),
+    }
+
+
 def refused(out: Path) -> dict[str, str]:
     """Return the messages of everything that ranks cannot do."""
     torch.manual_seed(0)
@@ -183,7 +205,7 @@ def compiled(out: Path) -> dict:
 
 
 def together(out: Path) -> dict:
-    return {job.__name__: job(out) for job in (whole, stopped, resumed, compiled, store, refused)}
+    return {job.__name__: job(out) for job in (whole, stopped, resumed, compiled, store, sharded, refused)}
 
 
 def killed(out: Path) -> dict:
@@ -193,12 +215,13 @@ def killed(out: Path) -> dict:
         if call == 200 and rank_number() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return described(train(act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.2))
+    return described(train(act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.0))
 
 
 def run(job: Callable[[Path], dict], out: Path) -> None:
     """Do a job as one of its ranks."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the agent, when another rank has ended: this one says so first
     faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True)  # ranks that wait for each other say where
     out.mkdir(exist_ok=True)
     try:

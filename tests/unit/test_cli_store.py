@@ -361,3 +361,16 @@ def test_the_command_line_maps_classes_by_flags(limbeck, tmp_path):
         refused = limbeck("distill", *job, *wrong, "--progress", "silent", "--out", "other")
         assert refused.returncode == 2, refused.stdout
         assert words in refused.stderr
+
+
+def test_a_runner_that_is_not_there_is_told_before_anything_is_read(limbeck, tmp_path):
+    wrong = cache(limbeck, "--teacher", "no-such-folder", "--runner", "slurm")
+    assert wrong.returncode == 2
+    assert "slurm" in wrong.stderr
+    assert "expected: one of processes, ray, serial" in wrong.stderr
+
+
+def test_a_teacher_is_not_shared_out_in_one_process(limbeck, tmp_path, big):
+    wrong = cache(limbeck, "--teacher", big, "--teacher-sharding", "full")
+    assert wrong.returncode == 2
+    assert "shared out among ranks" in wrong.stderr

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -267,6 +268,18 @@ def test_a_diverging_loss_stops_at_its_step_and_keeps_the_last_good_checkpoint(t
     kept = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)["state"]
     assert kept["updates"]["step"] == 7
     assert all(bool(value.isfinite().all()) for value in kept["updates"]["weights"].values())
+
+
+def test_checkpoints_that_take_long_are_written_less_often(tmp_path, monkeypatch):
+    steps = []
+
+    def save(path, state, *, identity):
+        steps.append(state["updates"]["step"])
+        time.sleep(0.05)
+
+    monkeypatch.setattr("limbeck.training.loop.save_checkpoint", save)
+    run(checkpoint=tmp_path / "student.pt", checkpoint_seconds=1e-6)
+    assert steps == [0, 1, 15]  # the next one but after 50 times as long as one took
 
 
 def test_every_scalar_is_in_the_log(tmp_path):

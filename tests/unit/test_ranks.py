@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import rank_jobs
+import torch
 from rank_launch import start_ranks
 
+from limbeck.commands.verify import checks
+from limbeck.teachers import ModuleTeacher
 from limbeck.training.share import share_of
 
 LAUNCH = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -105,6 +108,15 @@ def test_ranks_collect_the_store_of_one_process_to_the_byte(two, alone):
 
 
 @pytest.mark.slow
+def test_a_teacher_that_is_shared_out_says_what_it_says_in_one_process(two):
+    found = two[0]["sharded"]
+    expected = rank_jobs.said(ModuleTeacher(rank_jobs.network(9)))
+    for count in ("many", "one"):
+        torch.testing.assert_close(torch.tensor(found[count]), torch.tensor(expected[count]))
+    assert found["kept"] < 0.6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -146,3 +158,11 @@ def test_the_command_line_trains_on_ranks_and_says_everything_once(tmp_path):
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["environment"]["ranks"] == 2
     assert any(measured["name"] == "latency_batch1" for measured in record["measurements"])
+    teacher, store = str(tmp_path / "run" / "teachers" / "teacher"), tmp_path / "store"
+    collect = ("cache", "--data", "digits", "--teacher", teacher, "--device", "cpu", "--out", str(store))
+    logs = tmp_path / "more-logs"
+    code, stderr = start_ranks(2, rank_jobs.command, *collect, "--teacher-sharding", "full", logs=logs)
+    assert code == 0, stderr
+    asked = {"data": "digits", "teachers": [teacher]}
+    passed = checks(store, file=None, flags=asked, assignments=(), view_seed=None, count=256, batch_size=64)
+    assert [check.name for check in passed][-2] == "teachers"  # before what it says again

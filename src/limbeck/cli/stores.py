@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import click
 
@@ -39,6 +39,9 @@ def cache(
         Setting("Shards that this process collects, A:B or A:B:STEP (0::2 and 1::2 for two).", "machine", unset="all"),
     ] = None,
     runner: RunnerChoice = "serial",
+    teacher_sharding: Annotated[
+        Literal["none", "full"], Setting("Share the teacher's weights out among ranks (FSDP2), or not.", "machine")
+    ] = "none",
     progress: ProgressChoice = "auto",
     assignments: Assignments = (),
     as_json: AsJson = False,
@@ -57,6 +60,7 @@ def cache(
         shard_bytes=shard_bytes,
         shards=shards,
         runner=runner,
+        teacher_sharding=teacher_sharding,
     )
     with stopping_cleanly():
         result = command.run(

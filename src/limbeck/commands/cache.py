@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.commands.collecting import Collection, Request, collect_by_jobs, open_request
+from limbeck.commands.collecting import Collection, Opened, Request, collect_by_jobs, open_request
 from limbeck.commands.collection_summary import break_even, counted, summarise
 from limbeck.data import Samples
 from limbeck.distillation.target_source import showing_collection
 from limbeck.errors import ConfigError, InvalidValue
-from limbeck.ranks.group import Ranks
+from limbeck.jobs import runner_from
+from limbeck.ranks.group import ALONE, Ranks
 from limbeck.targets import Plan, TargetStore
 from limbeck.targets.layout import MANIFEST
 from limbeck.targets.writer import shard_is_complete
 from limbeck.teachers import CollectionProgress, collect, collect_together, prepare_collection
+from limbeck.teachers.sharded import sharded_over
 from limbeck.training import progress_for
 
 
@@ -43,12 +45,21 @@ def run(
 ) -> dict[str, Any]:
     """Collect as the flags and the file say; return what was collected and what it cost, JSON-able."""
     _check_views(flags, collection)
+    runner_from(collection.runner)  # before anything is read
     request = Request(file, flags, tuple(assignments), collection, takes_ranks=True)
     opened = open_request(request)
-    config, teacher, samples, views = opened.config, opened.teacher, opened.samples, opened.views
-    arguments, ranks = opened.arguments, opened.runtime.ranks
+    ranks = opened.runtime.ranks
     _check_shares(collection, ranks)
-    display = progress_for(progress if ranks.is_first else "silent")
+    if collection.teacher_sharding == "none":
+        return _collected(request, opened, out, ranks, progress=progress if ranks.is_first else "silent")
+    with sharded_over(opened.teacher, ranks=ranks, device=opened.runtime.device) as is_first:
+        return _collected(request, opened, out, ALONE, progress=progress) if is_first else {}
+
+
+def _collected(request: Request, opened: Opened, out: Path, ranks: Ranks, *, progress: str) -> dict[str, Any]:
+    """Collect what a request asks for by the processes that ``ranks`` says."""
+    config, teacher, samples, views = opened.config, opened.teacher, opened.samples, opened.views
+    collection, arguments, display = request.collection, opened.arguments, progress_for(progress)
     plan: Plan | None = None
     digest = ""
     reached: CollectionProgress | None = None
@@ -130,13 +141,21 @@ def _check_views(flags: dict[str, Any], collection: Collection) -> None:
 
 
 def _check_shares(collection: Collection, ranks: Ranks) -> None:
-    given = f"--shards {collection.shards}" if collection.shards is not None else f"--runner {collection.runner}"
-    if given != "--runner serial" and ranks.size > 1:
+    given = [f"--shards {collection.shards}"] if collection.shards is not None else []
+    given += [f"--runner {collection.runner}"] if collection.runner != "serial" else []
+    if given and ranks.size > 1:
         raise ConfigError(
             "Ranks share out all shards.",
-            received=f"{given}, {ranks.size} ranks",
+            received=f"{given[0]}, {ranks.size} ranks",
             expected="either",
-            remedy=f"leave {given.split()[0]} out",
+            remedy=f"leave {given[0].split()[0]} out",
+        )
+    if collection.teacher_sharding == "full" and ranks.size == 1:
+        raise ConfigError(
+            "A teacher's weights are shared out among ranks.",
+            received="--teacher-sharding full in one process",
+            expected="several ranks: torchrun --nproc-per-node N -m limbeck cache ...",
+            remedy="start it with torchrun, or leave --teacher-sharding out",
         )
 
 

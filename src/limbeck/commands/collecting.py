@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from limbeck.commands.networks import trained_teacher
 from limbeck.commands.settings import prepare
 from limbeck.data import Normalise, Samples, Views, augmentations_from
@@ -39,6 +41,7 @@ class Collection:
     shard_bytes: int = 256 << 20
     shards: str | None = None  # "A:B" or "A:B:STEP" of the plan's, for one of several processes; None: all
     runner: str = "serial"  # of the shards, as limbeck.jobs.runner_from takes it
+    teacher_sharding: str = "none"  # "full": the teacher's weights are shared out among ranks
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def open_request(request: Request) -> Opened:
         from_command_line="teachers" in request.flags,
         train=prepared.splits.train,
         normalise=prepared.normalise,
-        device=runtime.device,
+        device=runtime.device if collection.teacher_sharding == "none" else torch.device("cpu"),
     )
     arguments = {
         "num_views": collection.num_views,

@@ -62,6 +62,13 @@ class Ranks(ABC):
     def gather(self, value: Value) -> list[Value]:
         """Return every rank's value, in their order, on each."""
 
+    @abstractmethod
+    def deal(self, make: Callable[[], Sequence[Value]]) -> Value:
+        """Return this rank's of the values, one for each, that ``make`` returns on rank 0, where alone it is called.
+
+        However long that takes, the others wait. Values are pickled.
+        """
+
 
 class OneProcess(Ranks):
     """No ranks: this process is all there is."""
@@ -85,6 +92,9 @@ class OneProcess(Ranks):
 
     def gather(self, value: Value) -> list[Value]:
         return [value]
+
+    def deal(self, make: Callable[[], Sequence[Value]]) -> Value:
+        return make()[0]
 
 
 class ProcessRanks(Ranks):
@@ -144,6 +154,13 @@ class ProcessRanks(Ranks):
         with _answered():
             dist.all_gather_object(values, value, group=self._waiting)
         return values
+
+    def deal(self, make: Callable[[], Sequence[Value]]) -> Value:
+        own: list[Any] = [None]
+        values = list(make()) if self.is_first else None
+        with _answered():
+            dist.scatter_object_list(own, values, src=0, group=self._waiting)
+        return own[0]  # type: ignore[no-any-return]
 
 
 ALONE = OneProcess()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from limbeck.errors import TeacherError
 from limbeck.models import fingerprint, unwrap
@@ -44,6 +46,13 @@ class FrozenNetwork:
                 )
         self.fingerprint = network_fingerprint(module)
         self._versions = self._read_versions()
+        self._pieces: str | None = None  # hash of this rank's, where the weights were shared out
+
+    def share_out(self, shard: Callable[[nn.Module], None]) -> None:
+        """Let ``shard`` replace the parameters by pieces of them, and watch the pieces."""
+        shard(self.module)
+        self._tensors = [*self.module.parameters(), *self.module.buffers()]
+        self._versions, self._pieces = self._read_versions(), self._hash_pieces()
 
     def check(self) -> None:
         """Raise TeacherError where it is awake, trainable or written to."""
@@ -67,8 +76,19 @@ class FrozenNetwork:
     def check_unchanged(self) -> None:
         """Raise TeacherError unless every weight and buffer is what it was, to the byte."""
         self.check()
-        if network_fingerprint(self.module) != self.fingerprint:
+        if self._pieces is None:
+            is_same = network_fingerprint(self.module) == self.fingerprint
+        else:
+            is_same = self._hash_pieces() == self._pieces
+        if not is_same:
             raise self._changed()
+
+    def _hash_pieces(self) -> str:
+        digest = hashlib.sha256()
+        for tensor in self._tensors:
+            own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            digest.update(own.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def _read_versions(self) -> list[int]:
         return [tensor._version for tensor in self._tensors]

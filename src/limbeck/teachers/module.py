@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,7 @@ class ModuleTeacher(Teacher):
         settings = (self._feeding.identity, self._outputs.identity, self._order.identity)
         self._fingerprint = _joined(self._frozen.fingerprint, *settings)
         self._returns_logits = False
+        self._dealer: Callable[[Inputs], Tensor] | None = None
         self._num_classes: int | None = None if class_names is None else len(class_names)
 
     @property
@@ -139,10 +140,24 @@ class ModuleTeacher(Teacher):
         settings = (self._feeding.identity, self._outputs.identity, self._order.identity)
         return self._returns_logits and self._logits is None and self._feeding.is_plain and not any(settings)
 
-    def _run(self, inputs: Inputs) -> Tensor:
+    def share_out(self, shard: Callable[[nn.Module], None], dealer: Callable[[Inputs], Tensor]) -> None:
+        """Keep a piece of the weights here, and have every forward pass done by ``dealer`` from now on.
+
+        Args:
+            shard: replaces the module's parameters by pieces of them, in place.
+            dealer: gives the logits of inputs; calls :meth:`run_here` for its own share.
+        """
+        self._frozen.share_out(shard)
+        self._dealer = dealer
+
+    def run_here(self, inputs: Inputs) -> Tensor:
+        """Return the module's logits."""
         output = call_network(self._frozen.module, inputs)
         self._returns_logits = isinstance(output, Tensor)
         return find_logits(output, logits=self._logits)
+
+    def _run(self, inputs: Inputs) -> Tensor:
+        return self.run_here(inputs) if self._dealer is None else self._dealer(inputs)
 
 
 def check_matrix(outputs: Tensor, ids: Tensor, count: int, *, name: str, may_be_minus_infinity: bool = False) -> None:

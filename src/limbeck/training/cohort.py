@@ -93,7 +93,7 @@ def fit_cohort(
         runtime: device and precision; chosen automatically where not given.
         name: of the networks in events and errors: "student 1", "student 2", ...
         checkpoint: file to keep the state of all in.
-        checkpoint_seconds: least time between two checkpoints.
+        checkpoint_seconds: least time between two checkpoints, longer where they are large; 0: after every step.
         events: log of every scalar of every network.
         progress: what a person sees: means over the networks.
     Returns:

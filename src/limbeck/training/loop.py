@@ -81,7 +81,7 @@ def fit(
         runtime: device and precision; chosen automatically where not given.
         name: shown in progress, events and errors.
         checkpoint: file to keep the state in; without it a stopped run is lost.
-        checkpoint_seconds: least time between two checkpoints.
+        checkpoint_seconds: least time between two checkpoints, longer where they are large; 0: after every step.
         events: log of every scalar.
         progress: what a person sees.
     Returns:

@@ -18,6 +18,8 @@ from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import Progress
 from limbeck.training.updates import WeightUpdates
 
+SAVE_PAUSE = 50  # times as long as a save takes, until the next
+
 BatchT = TypeVar("BatchT")
 BatchT_co = TypeVar("BatchT_co", covariant=True)
 Validated = TypeVar("Validated")
@@ -69,21 +71,25 @@ def do_steps(
 ) -> None:
     """Take step after step on the first run's batches until it is done, saving now and then.
 
+    Saves take at most a fiftieth of the time, unless ``checkpoint_seconds`` is 0: then every step is followed by one.
+
     Raises:
         TrainingInterrupted: ``stop`` was made; all was saved.
     """
-    first, saved_at = runs[0], time.perf_counter()
+    first, saved_at, pause = runs[0], time.perf_counter(), checkpoint_seconds
     for batch in first.state.clock.time_waits(first.batches()):
         step(batch)
         if first.state.done:
             return
-        is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= checkpoint_seconds
+        is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= pause
         is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
         if is_stopped or is_due:
             for run in runs:
                 run.read_losses()
+            begun = time.perf_counter()
             save()
             saved_at = time.perf_counter()
+            pause = max(checkpoint_seconds, SAVE_PAUSE * (saved_at - begun)) if checkpoint_seconds else 0.0
         if is_stopped:
             raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
 
