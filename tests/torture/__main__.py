@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from children import run
 from damage import STOPPED, Damage
+from disks import FullDisk
 from flat import flat
 from inputs import Inputs
 from jobs import MACHINE, MUTUAL, SEARCH, SELF, SMALL, SPECIALISTS, STORE, TAUGHT, TEACHER, write_data
@@ -24,7 +26,7 @@ from state import Attempt, Campaign
 from stops import Stops
 
 KEPT = Path(__file__).parents[2] / "build"
-SHARES = {"kill": 0.26, "cut": 0.18, "fail": 0.14, "damage": 0.15, "inputs": 0.2, "numbers": 0.07}  # of the time
+SHARES = {"kill": 0.25, "cut": 0.18, "fail": 0.1, "full disk": 0.08, "damage": 0.14, "inputs": 0.2, "numbers": 0.05}
 PROMISES = {
     "kill": "SIGKILL, SIGTERM or SIGINT at a random moment, to all processes of a job or to one; the same command then "
     "ends in the same bytes. Exit codes are the documented ones, unless the signal came where Python was not ready.",
@@ -32,6 +34,8 @@ PROMISES = {
     "nothing behind.",
     "fail": "From one file operation on every write fails (disk full, input/output error, read-only): exit code 2 with "
     "a message, or 0 where it can do without; with room again the same command ends in the same bytes.",
+    "full disk": "A disk in memory with room for a part of what the job writes (root alone can make one): exit code 2 "
+    "with a message, or 0 where it can do without; with room the same command ends in the same bytes.",
     "damage": "Flips, digits, cuts, swaps, additions in files of runs, stores, stopped runs, searches, committees and "
     "exports: refused, or the same result.",
     "inputs": "Generated configurations, flags, arrays, archives, images, sounds, clips, weights, ONNX files and "
@@ -106,8 +110,11 @@ def attempts_of(root: Path) -> dict[str, Attempt]:
         write_data(lone)
 
     stops, damage, inputs = Stops(base), Damage(base), Inputs(lone, outside, clear)
-    return {"kill": stops.kill, "cut": stops.cut, "fail": stops.fail, "damage": damage.attempt,
-            "inputs": inputs.attempt, "numbers": numbers}  # fmt: skip
+    found: dict[str, Attempt] = {"kill": stops.kill, "cut": stops.cut, "fail": stops.fail, "damage": damage.attempt,
+                                 "inputs": inputs.attempt, "numbers": numbers}  # fmt: skip
+    if FullDisk.is_possible(root / "disk"):
+        found["full disk"] = FullDisk(stops, root / "disk").attempt
+    return found
 
 
 def main() -> int:
@@ -122,6 +129,7 @@ def main() -> int:
     parts = {name: Part(name, promise) for name, promise in PROMISES.items()}
     campaign = Campaign(KEPT / f"torture-{seed}.json", seed, parts, SHARES)
     campaign.load()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by the way out, which cleans up
     try:
         warm(root)
         campaign.spend(total, attempts_of(root))

@@ -70,10 +70,11 @@ class Child:
 
     Args:
         arguments: of the command.
-        folder: where it runs; what it prints is kept there.
+        folder: where it runs.
         fault: at one of its file operations.
         target: in place of the command; what it returns is the exit code, None is 0.
         number: of several at once in one folder.
+        prints: folder for what it prints, where that is another one.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class Child:
         fault: Fault | None = None,
         target: Target | None = None,
         number: int = 0,
+        prints: Path | None = None,
     ) -> None:
-        self._printed, self._counted = folder / f".printed-{number}", folder / f".counted-{number}"
+        kept = prints or folder
+        self._printed, self._counted = kept / f".printed-{number}", kept / f".counted-{number}"
         self._base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._seconds, self._looked = 0.0, time.perf_counter()
         self._fatal = [int(signal.SIGKILL)] if fault is not None and fault.at and fault.kind == "kill" else []
@@ -204,7 +207,8 @@ def _run_and_exit(
     """Be the child: never returns, whatever is raised or sent."""
     code = 70
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to stop
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # until there is something to stop
         os.setsid()
         os.chdir(folder)
         output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

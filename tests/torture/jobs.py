@@ -58,6 +58,7 @@ JOBS: dict[str, Job] = {
     "torchrun cache": _one(*STORE, *SHARDS, *OUT, num_ranks=2),
 }
 SAME = (".safetensors", ".bin", ".pt2", ".onnx")  # files whose bytes a resumed command must give again
+BLOCK_BYTES = 4096
 LEFT_OVER = ("*.partial*", ".overwritten", ".unpacking-*")
 
 
@@ -79,6 +80,12 @@ def fingerprint(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix in SAME
     }
+
+
+def disk_bytes(folder: Path) -> int:
+    """Return how much room the files below a folder take, in whole blocks."""
+    sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(BLOCK_BYTES * (1 + size // BLOCK_BYTES) for size in sizes)
 
 
 def left_over(folder: Path) -> list[str]:

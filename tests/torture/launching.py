@@ -59,7 +59,7 @@ def _rank(arguments: list[str], fault: Fault, counted: str) -> None:
     number = os.environ["RANK"]
     code = command(arguments)
     write_count(fault, Path(f"{counted}-{number}"))
-    Path(f".{ENDED}-{number}").write_text(str(code))
+    (Path(counted).parent / f".{ENDED}-{number}").write_text(str(code))
     if code:
         os._exit(code)
     if torch.distributed.is_initialized():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from children import WAITING, Child, Outcome, wait_until
 from faults import Fault
-from jobs import JOBS, Job, fingerprint, left_over
+from jobs import JOBS, Job, disk_bytes, fingerprint, left_over
 from launching import launch, rank_codes
 from report import Part
 
@@ -25,10 +25,11 @@ TORCHRUN_CODES = (0, 1)
 
 @dataclass(frozen=True)
 class Reference:
-    """A job that was not disturbed: how long it took, its file operations, and the bytes that it wrote."""
+    """A job that was not disturbed: how long it took, its file operations, how much it wrote, and what."""
 
     seconds: float
     operations: int
+    num_bytes: int
     written: dict[str, str]
 
 
@@ -40,7 +41,8 @@ class Stops:
     """
 
     def __init__(self, base: Path) -> None:
-        self.base = base
+        self.base, self.prints = base, base.with_name("prints")
+        self.prints.mkdir(exist_ok=True)
         self.references: dict[str, Reference] = {}
 
     @contextmanager
@@ -62,13 +64,14 @@ class Stops:
         """
         if name not in self.references:
             with self.copy() as folder:
-                outcomes = _start(JOBS[name], folder, Fault())()
+                outcomes = self.start(JOBS[name], folder)()
                 for outcome in outcomes:
                     if outcome.code != 0:
                         raise RuntimeError(f"{name}: {outcome.text[-2000:]}")
-                rank_codes(folder)
+                rank_codes(self.prints)
                 seconds, operations = max(one.seconds for one in outcomes), max(one.operations for one in outcomes)
-                self.references[name] = Reference(seconds, operations, fingerprint(folder / "out"))
+                size = disk_bytes(folder / "out")
+                self.references[name] = Reference(seconds, operations, size, fingerprint(folder / "out"))
         return self.references[name]
 
     def kill(self, part: Part, draw: random.Random) -> None:
@@ -76,37 +79,68 @@ class Stops:
         name, number = draw.choice(list(JOBS)), draw.choice(SIGNALS)
         moment, which = draw.uniform(0, self.reference(name).seconds), draw.choice((None, 0, 1, 2))
         with self.copy() as folder:
-            outcomes = _start(JOBS[name], folder, Fault(), kill=(number, moment, which))()
-            self._go_on(part, name, folder, outcomes, (0, 130), f"{name}, {number.name} at {moment:.2f} s")
+            outcomes = self.start(JOBS[name], folder, kill=(number, moment, which))()
+            self.go_on(part, name, folder, outcomes, (0, 130), f"{name}, {number.name} at {moment:.2f} s")
 
     def cut(self, part: Part, draw: random.Random) -> None:
         """Kill a job at one of its file operations, give it again, and compare."""
         name, fault = self._fault(draw, ("kill",))
         with self.copy() as folder:
-            outcomes = _start(JOBS[name], folder, fault)()
-            self._go_on(part, name, folder, outcomes, (0,), f"{name}, cut at file operation {fault.at}")
+            outcomes = self.start(JOBS[name], folder, fault)()
+            self.go_on(part, name, folder, outcomes, (0,), f"{name}, cut at file operation {fault.at}")
 
     def fail(self, part: Part, draw: random.Random) -> None:
         """Let all writes from one on fail, as on a full or broken disk; then give the job again, and compare."""
         name, fault = self._fault(draw, ("ENOSPC", "EIO", "EROFS"))
         with self.copy() as folder:
-            outcomes = _start(JOBS[name], folder, fault)()
-            self._go_on(part, name, folder, outcomes, (0, 2), f"{name}, {fault.kind} from file operation {fault.at}")
+            outcomes = self.start(JOBS[name], folder, fault)()
+            self.go_on(part, name, folder, outcomes, (0, 2), f"{name}, {fault.kind} from file operation {fault.at}")
+
+    def start(
+        self,
+        job: Job,
+        folder: Path,
+        fault: Fault | None = None,
+        *,
+        kill: tuple[int, float, int | None] | None = None,
+    ) -> Callable[[], list[Outcome]]:
+        """Start a job, disturb it, and return what waits for its end.
+
+        Args:
+            job: to do.
+            folder: where.
+            fault: of the first of several commands.
+            kill: a signal, when it is sent, and to which of the processes; None for all, or for torchrun, which tells
+                them.
+        """
+        fault = fault or Fault()
+        if job.num_ranks > 1:
+            agent = partial(launch, job.commands[0], job.num_ranks, fault)
+            children = [Child([], folder, fault=fault, target=agent, prints=self.prints)]
+        else:
+            children = [
+                Child(arguments, folder, fault=fault if number == 0 else Fault(), number=number, prints=self.prints)
+                for number, arguments in enumerate(job.commands)
+            ]
+        if kill is not None:
+            _disturb(children, job, *kill)
+        return lambda: [child.wait(WAITING * PATIENCE) for child in children]
 
     def _fault(self, draw: random.Random, kinds: tuple[str, ...]) -> tuple[str, Fault]:
         name = draw.choice(list(JOBS))
         return name, Fault(draw.randint(1, max(1, self.reference(name).operations)), draw.choice(kinds))
 
-    def _go_on(
+    def go_on(
         self, part: Part, name: str, folder: Path, stopped: list[Outcome], codes: tuple[int, ...], what: str
     ) -> None:
+        """Give a job again that was disturbed, compare with the undisturbed one, and count."""
         job = JOBS[name]
         complaint = next(filter(None, (_complaint(job, one, codes) for one in stopped)), "")
-        complaint = complaint or _complaint_of_ranks(folder)
-        for again in _start(job, folder, Fault())():
+        complaint = complaint or _complaint_of_ranks(self.prints)
+        for again in self.start(job, folder)():
             if not complaint and again.code != 0:
                 complaint = f"then exit code {again.code}: {again.text[-300:]}"
-        rank_codes(folder)
+        rank_codes(self.prints)
         if not complaint and fingerprint(folder / "out") != self.reference(name).written:
             complaint = "other bytes after going on"
         if not complaint and (rest := left_over(folder / "out")):
@@ -116,34 +150,13 @@ class Stops:
         part.add("not as promised" if complaint else ending, f"{what}: {complaint}" if complaint else "")
 
 
-def _start(
-    job: Job, folder: Path, fault: Fault, *, kill: tuple[int, float, int | None] | None = None
-) -> Callable[[], list[Outcome]]:
-    """Start a job, disturb it, and return what waits for its end.
-
-    Args:
-        job: to do.
-        folder: where.
-        fault: of the first of several commands.
-        kill: a signal, when it is sent, and to which of the processes; None for all, or for torchrun, which tells them.
-    """
+def _disturb(children: list[Child], job: Job, number: int, moment: float, which: int | None) -> None:
+    wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
     if job.num_ranks > 1:
-        agent = partial(launch, job.commands[0], job.num_ranks, fault)
-        children = [Child([], folder, fault=fault, target=agent)]
+        children[0].send(number, which=which)
     else:
-        children = [
-            Child(arguments, folder, fault=fault if number == 0 else Fault(), number=number)
-            for number, arguments in enumerate(job.commands)
-        ]
-    if kill is not None:
-        number, moment, which = kill
-        wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
-        if job.num_ranks > 1:
-            children[0].send(number, which=which)
-        else:
-            for child in children if which is None else [children[which % len(children)]]:
-                child.send(number)
-    return lambda: [child.wait(WAITING * PATIENCE) for child in children]
+        for child in children if which is None else [children[which % len(children)]]:
+            child.send(number)
 
 
 def _complaint(job: Job, outcome: Outcome, codes: tuple[int, ...]) -> str:
