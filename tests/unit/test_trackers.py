@@ -21,7 +21,7 @@ class Fake:
     """Weights & Biases as far as a run uses it."""
 
     def __init__(self, fails_at=None):
-        self.calls, self.fails_at = [], fails_at
+        self.calls, self.axes, self.fails_at = [], [], fails_at
 
     def _take(self, name, *values):
         self.calls.append((name, *values))
@@ -30,6 +30,9 @@ class Fake:
 
     def init(self, **settings):
         self._take("init", settings)
+
+    def define_metric(self, name, step_metric):
+        self.axes.append((name, step_metric))
 
     def log(self, values):
         self._take("log", values)
@@ -69,6 +72,7 @@ def test_every_epoch_goes_to_the_tracker(tmp_path, wandb):
     train(tmp_path / "run", log="wandb")
     assert [call[0] for call in fake.calls] == ["init", "log", "log", "log", "finish"]
     assert fake.calls[0][1]["name"] == "run"
+    assert fake.axes == [("student-seed0/*", "student-seed0/step")]
     for call, event in zip(fake.calls[1:4], epochs_of(tmp_path / "run"), strict=True):
         assert call[1]["student-seed0/train/total"] == pytest.approx(event["train"]["total"])
         assert call[1]["student-seed0/validation/accuracy"] == event["validation"]["accuracy"]

@@ -147,10 +147,13 @@ class _LogDict:
     """Weights & Biases, and trackio, which speaks like it: networks side by side, each with a step of its own."""
 
     def __init__(self, module: Any, run: str, folder: Path | None, config: Mapping[str, Any]) -> None:
-        self._module = module
+        self._module, self._networks = module, set[str]()
         module.init(project=PROJECT, name=run, config=dict(config))
 
     def log(self, network: str, step: int, values: Mapping[str, float]) -> None:
+        if network not in self._networks and hasattr(self._module, "define_metric"):
+            self._module.define_metric(f"{network}/*", step_metric=f"{network}/step")  # its curves begin at 0, too
+        self._networks.add(network)
         named = {f"{network}/{name}": value for name, value in values.items()}
         self._module.log({**named, f"{network}/step": step})
 
