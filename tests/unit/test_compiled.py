@@ -33,7 +33,7 @@ class Graphs(SilentProgress):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning", "ignore:Skipping serialization")
 def test_a_compiled_run_is_the_plain_one_compiles_once_and_resumes_to_the_bit(tmp_path):
     torch._dynamo.reset()
     counters.clear()

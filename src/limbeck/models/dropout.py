@@ -71,15 +71,16 @@ def define_operator() -> None:
     if _has_operator:
         return
 
-    @torch.library.custom_op("limbeck::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
-    def draw(like: Tensor, dropped: int) -> Tensor:
-        return _drawn_mask(like, dropped)
+    name = "limbeck::dropout_mask"
+    torch.library.define(name, "(Tensor like, int dropped) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,))
+    torch.library.impl(name, "default", _drawn_mask)
 
-    @draw.register_fake
-    def _(like: Tensor, dropped: int) -> Tensor:
-        return like.new_empty(like.shape, dtype=torch.promote_types(like.dtype, torch.float32))
-
+    torch.library.register_fake(name, _mask_shape)
     _has_operator = True
+
+
+def _mask_shape(like: Tensor, dropped: int) -> Tensor:
+    return like.new_empty(like.shape, dtype=torch.promote_types(like.dtype, torch.float32))
 
 
 def _drawn_mask(like: Tensor, dropped: int) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from limbeck.errors import TeacherError
 from limbeck.models import fingerprint, unwrap
@@ -86,7 +85,7 @@ class FrozenNetwork:
     def _hash_pieces(self) -> str:
         digest = hashlib.sha256()
         for tensor in self._tensors:
-            own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            own = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # of a DTensor
             digest.update(own.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from limbeck.data import Batch
 from limbeck.errors import InvalidValue
 from limbeck.inputs import Inputs, named_tensors
-from limbeck.models.calling import training_outputs
+from limbeck.models.calling import call_network, outputs_of
 from limbeck.models.dropout import define_operator
 from limbeck.models.synced_norm import define_operators
 from limbeck.models.whole_batch import WholeBatch, whole_batch_outputs
@@ -43,7 +44,9 @@ class CompiledStep:
         define_operator()
         define_operators()
         self._student, self._objective = student, objective
-        how: dict[str, Any] = {"dynamic": False, "options": OPTIONS, "recompile_limit": MOST_GRAPHS}
+        how: dict[str, Any] = {"dynamic": False, "options": OPTIONS}
+        if "recompile_limit" in inspect.signature(torch.compile).parameters:  # torch 2.6 goes on without a compiler
+            how["recompile_limit"] = MOST_GRAPHS
         self._forward: Callable[..., Any] = torch.compile(_forward, **how)
         self._loss: Callable[..., Tensor] = torch.compile(_loss, **how)
         self._temperatures: tuple[float, ...] | None = None
@@ -66,7 +69,7 @@ class CompiledStep:
             with torch.random.fork_rng(), torch.no_grad():
                 whole_batch_outputs(copy.deepcopy(self._student), inputs, whole, is_checked=False)
             self._draws_by_rows = True
-        return self._forward(self._student, inputs, whole)
+        return outputs_of(self._forward(self._student, inputs, whole))
 
     def backward(
         self,
@@ -155,7 +158,7 @@ def _without_grad_warning() -> Iterator[None]:
 
 def _forward(student: nn.Module, inputs: Inputs, whole: WholeBatch | None) -> Any:
     with nullcontext() if whole is None else whole:
-        return training_outputs(student, inputs)
+        return call_network(student, inputs)
 
 
 def _loss(objective: Objective, outputs: Any, targets: SoftTargets | None, batch: Batch, counts: Counts) -> Tensor:
