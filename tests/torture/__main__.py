@@ -27,6 +27,7 @@ from stops import Stops
 
 KEPT = Path(__file__).parents[2] / "build"
 SHARES = {"kill": 0.25, "cut": 0.18, "fail": 0.1, "full disk": 0.08, "damage": 0.14, "inputs": 0.2, "numbers": 0.05}
+JOBS_SHARE = 0.1  # of the time, after all else
 PROMISES = {
     "kill": "SIGKILL, SIGTERM or SIGINT at a random moment, to all processes of a job or to one; the same command then "
     "ends in the same bytes. Exit codes are the documented ones, unless the signal came where Python was not ready.",
@@ -134,8 +135,7 @@ def main() -> int:
         warm(root)
         campaign.spend(total, attempts_of(root))
         if not parts["jobs"].attempts:
-            count = 20 if total < 700 else 500 if total > 1800 else 100
-            campaign.attempt("jobs", lambda part, _: flat(part, root, count))
+            campaign.attempt("jobs", lambda part, _: flat(part, root, JOBS_SHARE * total))
     finally:
         shutil.rmtree(root, ignore_errors=True)
     command = f"TORTURE={asked} make torture" + (f" SEED={seed}" if seed else "")

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from report import Part
 
+MOST_JOBS, LEAST_JOBS = 500, 20
 MOST_GROWTH_MIB = 16.0
 NAMES = ("MiB of memory", "descriptors", "threads", "temporary files")
 
 
-def flat(part: Part, folder: Path, count: int) -> None:
-    """Run ``distill`` so often in this process; memory, descriptors, threads and temporary files must not grow.
+def flat(part: Part, folder: Path, seconds: float) -> None:
+    """Run ``distill`` 500 times in this process; memory, descriptors, threads and temporary files must not grow.
 
-    Every fifth job is mutual, every fifth by self-distillation, every fifth from two teachers, with a store.
+    Every fifth job is mutual, every fifth by self-distillation, every fifth from two teachers.
+
+    Args:
+        part: that is told.
+        folder: for the jobs.
+        seconds: after which no other job is begun, once there were 20.
     """
-    levels = []
-    for number in range(count):
-        _job(number, folder / "flat")
+    start, levels = time.perf_counter(), []
+    while len(levels) < MOST_JOBS and (len(levels) < LEAST_JOBS or time.perf_counter() - start < seconds):
+        _job(len(levels), folder / "flat")
         levels.append(_levels())
+    count = len(levels)
     half, end = levels[count // 2 - 1], levels[-1]
     more = [after - before for before, after in zip(half, end, strict=True)]
     grown = ", ".join(f"{name} {change:+.1f}" for name, change in zip(NAMES, more, strict=True))
     part.facts.append(
-        f"Of {count} jobs the second half changed: {grown}. Memory after job 10 was {levels[min(9, count - 1)][0]:.0f} "
+        f"Of {count} jobs the second half changed: {grown}. Memory after job 10 was {levels[9][0]:.0f} "
         f"MiB, after half of them {half[0]:.0f}, after all {end[0]:.0f}."
     )
     is_flat = more[0] <= MOST_GROWTH_MIB and not any(more[1:])
