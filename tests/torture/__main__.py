@@ -2,7 +2,7 @@
 
 Attempt n of a part is the same in every campaign of a seed (``SEED``), and each part gets as many as its share of the
 time allows. What was found is kept in ``build/torture-SEED.json`` after every attempt: a campaign that was stopped goes
-on from there when it is given again.
+on from there when it is given again. ``NOTE`` is a sentence for the page, such as what was mended since.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def main() -> int:
     finally:
         shutil.rmtree(root, ignore_errors=True)
     command = f"TORTURE={asked} make torture" + (f" SEED={seed}" if seed else "")
-    write_page(list(parts.values()), command=command, num_runs=campaign.num_runs)
+    write_page(list(parts.values()), command=command, num_runs=campaign.num_runs, note=os.environ.get("NOTE", ""))
     campaign.file.unlink(missing_ok=True)
     return 1 if any(part.complaints for part in parts.values()) else 0
 

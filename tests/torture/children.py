@@ -197,6 +197,7 @@ def command(arguments: Sequence[str]) -> int:
     try:
         main()
     except SystemExit as ended:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     return 0
 

@@ -32,7 +32,7 @@ def launch(arguments: list[str], num_ranks: int, fault: Fault) -> int:
     counted = os.environ["TORTURE_COUNTED"]
     try:
         launch_agent(config, _rank, [arguments, fault, counted])
-    except (ChildFailedError, SignalException) as error:
+    except (ChildFailedError, SignalException, KeyboardInterrupt) as error:
         os.write(2, f"torchrun: {error!s:.300}\n".encode())
         return 1
     return 0

@@ -45,12 +45,13 @@ class Part:
             self.complaints.append(complaint)
 
 
-def write_page(parts: list[Part], *, command: str, num_runs: int) -> None:
+def write_page(parts: list[Part], *, command: str, num_runs: int, note: str = "") -> None:
     """Write the page.
 
     Args:
         parts: of the campaign.
         command: that ran it.
+        note: what a reader must know, as a sentence.
         num_runs: how often it was begun, until its time was spent.
     """
     seconds = sum(part.seconds for part in parts)
@@ -62,6 +63,7 @@ def write_page(parts: list[Part], *, command: str, num_runs: int) -> None:
         "",
         f"`{command}`, {time.strftime('%Y-%m-%d')}: {seconds / 60:.0f} minutes on {platform.machine()}, "
         f"Python {platform.python_version()}, {os.cpu_count()} cores; other work ran beside it.{stops}",
+        *(["", note] if note else []),
         "",
         "| part | attempts | minutes | not as promised | how they ended |",
         "|---|---|---|---|---|",

@@ -384,6 +384,16 @@ def test_a_cohort_that_is_killed_between_two_members_is_completed_without_a_step
     assert not [name for name in folders(make()) if name.endswith(".partial")]
 
 
+def test_a_cohort_that_is_killed_after_its_last_member_leaves_nothing_behind(make, samples, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module.shutil, "rmtree", lambda *arguments, **more: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            trained_cohort(make(), samples)
+    assert len([name for name in folders(make()) if name.endswith(".partial")]) == 1
+    assert all(network.was_cached for network in trained_cohort(make(), samples))
+    assert not [name for name in folders(make()) if name.endswith(".partial")]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -161,6 +161,9 @@ def test_silent_and_short_waveforms_are_refused():
         log_mel(np.zeros(8000, np.float32), sample_rate=8000, where="utterance u")
     with pytest.raises(DataError, match="utterance u is empty or truncated"):
         log_mel(np.zeros(10, np.float32), sample_rate=8000, where="utterance u")
+    for rate in (0, 1, 1999):  # as a header may say
+        with pytest.raises(DataError, match=f"too low a sample rate.\n  received: {rate} Hz"):
+            log_mel(np.ones(9000, np.float32), sample_rate=rate)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\0\x0d" + b"\0" * 48, b"\0\0\0\x05" + b"\0" * 20])

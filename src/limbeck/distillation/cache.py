@@ -123,14 +123,16 @@ class NetworkCache:
         if self.folder is None:
             return self._trained_together(tasks, None, title=title, update=update)
         key = hashlib.sha256(" ".join(task.key for task in tasks).encode()).hexdigest()[:KEY_DIGITS]
+        work_dir = self.folder / f"{title}-cohort-{key}.partial"
         while not all(self.has(task) for task in tasks):
-            work_dir = self.folder / f"{title}-cohort-{key}.partial"
             with held(make_folder(work_dir, remedy="choose another folder")) as is_ours:
                 if is_ours and not all(self.has(task) for task in tasks):  # nobody trained them meanwhile
                     remove_stale(work_dir)
                     trained = self._trained_together(tasks, work_dir, title=title, update=update)
                     shutil.rmtree(work_dir, ignore_errors=True)
                     return trained
+        if work_dir.is_dir():  # of a process that was killed once all were in their places
+            with held(work_dir) as is_ours:
                 if is_ours:
                     shutil.rmtree(work_dir, ignore_errors=True)
         return [self._load(task, was_cached=True) for task in tasks]

@@ -17,7 +17,7 @@ from limbeck.exporting.session import METADATA, Facts, SessionNetwork, runner
 from limbeck.inputs import Inputs
 from limbeck.models import load_factory, load_model
 from limbeck.records.export_record import EXPORT_FILE, check_exported, read_export
-from limbeck.teachers.exported import load_exported
+from limbeck.teachers.exported import TEXT_FOLDERS, load_exported
 from limbeck.teachers.onnx_file import OnnxSession
 
 SUFFIXES = (".onnx", ".pt2")
@@ -94,7 +94,8 @@ def _from_onnx(path: Path) -> Predictor:
 def _from_program(path: Path) -> Predictor:
     (module,) = load_exported(path).modules
     with zipfile.ZipFile(path) as archive:
-        texts = {name.rpartition("/")[2]: name for name in archive.namelist() if "/extra/" in name}
+        places = ((name, name.split("/")) for name in archive.namelist())
+        texts = {parts[-1]: name for name, parts in places if parts[-2:-1] and parts[-2] in TEXT_FOLDERS}
         metadata = {METADATA: archive.read(texts[METADATA]).decode("utf-8")} if METADATA in texts else {}
     facts = Facts.read(metadata, source=str(path))
     return Predictor(facts, runner(module, facts), ())

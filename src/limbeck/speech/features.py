@@ -14,6 +14,7 @@ from limbeck.speech.corpus import Corpus, Floats, Utterance
 NormaliseBy = Literal["speaker", "utterance", "global", "none"]
 NUM_FILTERS = 40
 WINDOW_SECONDS, ADVANCE_SECONDS = 0.025, 0.010
+LEAST_RATE = 2000  # Hz, of speech; filters would have no frequency left to look at
 SMALLEST_DEVIATION = 1e-3  # of a coefficient that does not vary
 _DIFFERENCE_FRAMES = 2
 
@@ -29,7 +30,8 @@ def log_mel(waveform: Floats, *, sample_rate: int, num_filters: int = NUM_FILTER
     Returns:
         float32, shape (frames, num_filters).
     Raises:
-        DataError: a waveform shorter than one window, or silent: all its samples are alike.
+        DataError: a sample rate below ``LEAST_RATE``, a waveform shorter than one window, or silent: all its samples
+            are alike.
         MissingPackage: kaldi-native-fbank.
     """
     try:
@@ -38,6 +40,12 @@ def log_mel(waveform: Floats, *, sample_rate: int, num_filters: int = NUM_FILTER
         raise MissingPackage(
             "Features of a waveform need kaldi-native-fbank.", remedy="pip install 'limbeck[speech]'"
         ) from error
+    if sample_rate < LEAST_RATE:
+        raise DataError(
+            f"{where} has too low a sample rate.",
+            received=f"{sample_rate} Hz",
+            expected=f"at least {LEAST_RATE:,} Hz, which speech needs",
+        )
     if len(waveform) < WINDOW_SECONDS * sample_rate:
         raise DataError(
             f"{where} is empty or truncated.",

@@ -36,6 +36,7 @@ _SIZES = frozenset(
 """,
     )
 )
+TEXT_FOLDERS = ("extra", "extra_files")  # of an archive: what stands beside the program; the latter in torch 2.6
 _IMPORTS = ("default_factory_module", "__enum__")  # what a structure of inputs names to have it imported
 _PLAIN = ("archive_format", "archive_version", "byteorder", "version", ".format_version")
 
@@ -101,7 +102,7 @@ def _check_archive(content: bytes, path: Path) -> None:
             _check_json(json.loads(archive.read(entry)), path)
         elif leaf.endswith(".pt"):
             torch.load(io.BytesIO(archive.read(entry)), weights_only=True)
-        elif place.rpartition("/")[2] == "extra":  # texts beside the program, which nothing runs
+        elif place.rpartition("/")[2] in TEXT_FOLDERS:  # texts beside the program, which nothing runs
             continue
         elif not (leaf in _PLAIN or place.endswith(".data") or re.fullmatch(r"(weight|tensor|constant)_\d+", leaf)):
             raise _refused(path, entry)
