@@ -12,12 +12,12 @@ from torch.testing import assert_close
 
 import limbeck
 from limbeck.data import Batch
-from limbeck.errors import CheckpointError, InvalidValue
+from limbeck.errors import CheckpointError, InvalidValue, ModelError
 from limbeck.objectives import Distillation
 from limbeck.objectives.objective import Counts, as_it_is
 from limbeck.targets import DenseTargets, SoftTargets
 from limbeck.training import Runtime, SilentProgress, TrainingInterrupted
-from limbeck.training.compiled import CompiledStep
+from limbeck.training.compiled import CompiledStep, check_near
 
 COMPILED = dataclasses.replace(CPU, compiles=True)
 
@@ -81,6 +81,13 @@ def test_samples_of_another_length_are_refused(step):
     step.outputs(torch.rand(6, 5, 4), None)  # a smaller part
     with pytest.raises(InvalidValue, match="different shapes are not compiled"):
         step.outputs(torch.rand(8, 7, 4), None)
+
+
+def test_ranks_refuse_a_network_that_is_compiled_to_another_one():
+    logits = torch.randn(8, 3)
+    check_near(logits + 1e-6, logits)
+    with pytest.raises(ModelError, match="do not hold the numbers of one process"):
+        check_near(logits * (torch.rand(8, 3) < 0.8), logits)
 
 
 def test_soft_targets_are_looked_up_before_the_compiled_loss(step, monkeypatch):

@@ -79,7 +79,10 @@ def test_two_ranks_train_the_network_of_one_process(two, alone):
 
 @pytest.mark.slow
 def test_two_ranks_train_it_through_the_compiler(two, alone):
-    check_same(two[0]["compiled"], alone["whole"])
+    found = two[0]["compiled"]
+    if "refused" in found and torch.__version__.startswith("2.6."):
+        pytest.skip(found["refused"])
+    check_same(found, alone["whole"])
 
 
 @pytest.mark.slow
@@ -108,6 +111,7 @@ def test_ranks_collect_the_store_of_one_process_to_the_byte(two, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not rank_jobs.SHARDS_ON_CPU, reason="torch shares networks out on GPUs alone")
 def test_a_teacher_that_is_shared_out_says_what_it_says_in_one_process(two):
     found = two[0]["sharded"]
     expected = rank_jobs.said(ModuleTeacher(rank_jobs.network(9)))
@@ -162,6 +166,9 @@ def test_the_command_line_trains_on_ranks_and_says_everything_once(tmp_path):
     collect = ("cache", "--data", "digits", "--teacher", teacher, "--device", "cpu", "--out", str(store))
     logs = tmp_path / "more-logs"
     code, stderr = start_ranks(2, rank_jobs.command, *collect, "--teacher-sharding", "full", logs=logs)
+    if not rank_jobs.SHARDS_ON_CPU:
+        assert "shares networks out on GPUs alone" in stderr
+        return
     assert code == 0, stderr
     asked = {"data": "digits", "teachers": [teacher]}
     passed = checks(store, file=None, flags=asked, assignments=(), view_seed=None, count=256, batch_size=64)

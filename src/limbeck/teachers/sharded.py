@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import TeacherError
+from limbeck.errors import InvalidValue, TeacherError
 from limbeck.inputs import Inputs, map_inputs, move, num_rows, take_rows
 from limbeck.ranks.group import Ranks
 from limbeck.teachers.module import ModuleTeacher
@@ -36,8 +36,15 @@ def sharded_over(teacher: Teacher, *, ranks: Ranks, device: torch.device) -> Ite
         Whether this is rank 0.
     Raises:
         TeacherError: a teacher that is no network of torch's.
+        InvalidValue: the CPU with a torch whose FSDP2 does not know it.
         RankLost: another rank has ended.
     """
+    if device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
+        raise InvalidValue(
+            "This torch shares networks out on GPUs alone.",
+            received=f"torch {torch.__version__}, device cpu",
+            expected="a newer torch, or --device cuda",
+        )
     networks = [_module_teacher(member) for member in teacher.members]
     dealers = [_Dealer(network, number, ranks, device) for number, network in enumerate(networks)]
     for network, dealer in zip(networks, dealers, strict=True):

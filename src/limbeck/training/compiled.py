@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Batch
-from limbeck.errors import InvalidValue
-from limbeck.inputs import Inputs, named_tensors
+from limbeck.errors import InvalidValue, ModelError
+from limbeck.inputs import Inputs, device_of, named_tensors
 from limbeck.models.calling import call_network, outputs_of
 from limbeck.models.dropout import define_operator
 from limbeck.models.synced_norm import define_operators
@@ -29,6 +29,7 @@ from limbeck.objectives import Counts, DeferredLoss, Objective
 from limbeck.targets import DenseTargets, SoftTargets
 
 OPTIONS = {"fallback_random": True}  # random numbers are drawn as without the compiler
+MOST_ROUNDING = 0.05  # of the largest logit: in bfloat16, through many layers
 MOST_GRAPHS = 64  # of networks and batches of other shapes in one process
 
 
@@ -50,7 +51,7 @@ class CompiledStep:
         self._forward: Callable[..., Any] = torch.compile(_forward, **how)
         self._loss: Callable[..., Tensor] = torch.compile(_loss, **how)
         self._temperatures: tuple[float, ...] | None = None
-        self._draws_by_rows = False
+        self._is_checked = False  # on ranks: draws what they can share, and compiles to itself
         self._shapes: dict[int, list[torch.Size]] = {}
         self._losses_of: set[int] = set()  # sizes of batches
 
@@ -62,14 +63,19 @@ class CompiledStep:
             whole: which rows of the batch they are, on several ranks.
         Raises:
             InvalidValue: samples of another shape than before.
-            ModelError: on several ranks, a network that draws what they cannot share.
+            ModelError: on several ranks, a network that draws what they cannot share, or that this torch compiles to
+                another one.
         """
         self._check_shapes(inputs)
-        if whole is not None and not self._draws_by_rows:
-            with torch.random.fork_rng(), torch.no_grad():
-                whole_batch_outputs(copy.deepcopy(self._student), inputs, whole, is_checked=False)
-            self._draws_by_rows = True
-        return outputs_of(self._forward(self._student, inputs, whole))
+        if whole is None or self._is_checked:
+            return outputs_of(self._forward(self._student, inputs, whole))
+        device = device_of(inputs)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+            expected = whole_batch_outputs(copy.deepcopy(self._student), inputs, whole, is_checked=False)
+        outputs = outputs_of(self._forward(self._student, inputs, whole))
+        check_near(outputs, expected)
+        self._is_checked = True
+        return outputs
 
     def backward(
         self,
@@ -114,6 +120,25 @@ class CompiledStep:
                 expected="batches of one shape",
                 remedy="pad all samples to one length, or leave --compile out",
             )
+
+
+def check_near(outputs: Any, expected: Any) -> None:
+    """Raise ModelError where a compiled forward pass on ranks is not the plain one: it drew other random numbers.
+
+    Args:
+        outputs: of the compiled pass; anything but logits is not looked at.
+        expected: of the plain one, of the same rows and random state.
+    """
+    if not isinstance(outputs, Tensor) or not isinstance(expected, Tensor):
+        return
+    distance, size = float((outputs - expected).detach().abs().max()), float(expected.abs().max())
+    if distance > MOST_ROUNDING * size:
+        raise ModelError(
+            "Ranks do not hold the numbers of one process when this network is compiled.",
+            received=f"logits that differ by {distance:.3g} of {size:.3g}, torch {torch.__version__}",
+            expected="the same but for rounding",
+            remedy="leave --compile out, take a newer torch, or train in one process",
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
