@@ -86,7 +86,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         f"{settings['num_samples']} samples, batch {settings['batch_size']}, T = {settings['temperature']:g}, "
         f"hard weight {settings['hard_weight']:g}, {settings['num_rounds']} rounds in turns",
         "",
-        "| way | median s | quartiles s | ratio to the floor | off the reference student | what runs |",
+        "| way | processor s | quartiles | ratio to the floor | off the reference student | what runs |",
         "|---|---|---|---|---|---|",
     ]
     for name, seconds in result["seconds"].items():

@@ -1,8 +1,8 @@
-"""What ``peers.py`` runs in its environment: each way's epoch, timed in turns, and each library's soft loss.
+"""What ``peers.py`` runs in its environment: each way's epoch, in turns, and each library's soft loss.
 
     python peers_inside.py ENVIRONMENT NUM_ROUNDS NUM_SAMPLES    (prints JSON)
 
-That every way runs the same epoch is measured too: the students' weights are compared with those of a bare loop. A way
+Times are the processor's, medians over the rounds; ratios are those of one round, and their median. That every way runs the same epoch is measured too: the students' weights are compared with those of a bare loop. A way
 that does not run is reported with its error.
 """
 
@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,7 @@ def measure(folder: Path, *, num_rounds: int, num_samples: int) -> dict[str, Any
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         task = Task.random(num_samples, Path(scratch))
         ways, students, not_run = _tried(task)
-        timings = interleaved(ways, num_rounds=num_rounds, warmup=1)
-    floor_seconds = timings[FLOOR].median_seconds
+        timings = interleaved(ways, num_rounds=num_rounds, warmup=1, clock=time.process_time)
     packages = ("limbeck", "torchdistill", "textbrewer", "torch", "torchvision")
     return {
         "name": "peers",
@@ -68,7 +68,7 @@ def measure(folder: Path, *, num_rounds: int, num_samples: int) -> dict[str, Any
             name: {"median": timing.median_seconds, "low": timing.low_seconds, "high": timing.high_seconds}
             for name, timing in timings.items()
         },
-        "ratios": {name: timing.median_seconds / floor_seconds for name, timing in timings.items()},
+        "ratios": {name: timing.ratio_to(timings[FLOOR]) for name, timing in timings.items()},
         "difference": {name: _difference(name, students, task.student()) for name in ways},
         "not_run": not_run,
         "soft_loss": soft_losses(),

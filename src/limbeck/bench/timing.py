@@ -18,7 +18,7 @@ from limbeck.errors import InvalidValue
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall-clock seconds of one function over the rounds."""
+    """Seconds of one function over the rounds, by the clock of :func:`interleaved`."""
 
     median_seconds: float
     low_seconds: float  # a quarter of the rounds were faster
@@ -39,7 +39,11 @@ class Timing:
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], object]], *, num_rounds: int = 20, warmup: int = 2
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    num_rounds: int = 20,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Time each function once per round, in an order that rotates from round to round.
 
@@ -47,6 +51,7 @@ def interleaved(
         functions: name and function without arguments; what it returns is dropped.
         num_rounds: how often each function is timed, at least 1.
         warmup: rounds before those, not counted.
+        clock: seconds; ``time.process_time`` where others use the machine and each function is one process's work.
     Returns:
         Median and quartiles of the seconds, by name, in the given order. Where there is an accelerator, its queue is
         emptied before the clock starts and before it stops.
@@ -67,7 +72,7 @@ def interleaved(
     for turn in range(-warmup, num_rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            elapsed = _elapsed_seconds(functions[name])
+            elapsed = _elapsed_seconds(functions[name], clock)
             if turn >= 0:
                 seconds[name].append(elapsed)
     return {name: _timing(values) for name, values in seconds.items()}
@@ -101,12 +106,12 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def _elapsed_seconds(function: Callable[[], object]) -> float:
+def _elapsed_seconds(function: Callable[[], object], clock: Callable[[], float]) -> float:
     _synchronise()
-    start = time.perf_counter()
+    start = clock()
     function()
     _synchronise()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronise() -> None:
