@@ -2,8 +2,9 @@
 
     python peers_inside.py ENVIRONMENT NUM_ROUNDS NUM_SAMPLES    (prints JSON)
 
-Times are the processor's, medians over the rounds; ratios are those of one round, and their median. That every way runs the same epoch is measured too: the students' weights are compared with those of a bare loop. A way
-that does not run is reported with its error.
+Times are the processor's, medians over the rounds; a ratio is the median of each round's. That every way runs the same
+epoch is measured too: the students' weights are compared with those of a bare loop. A way that does not run is reported
+with its error.
 """
 
 from __future__ import annotations
