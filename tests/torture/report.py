@@ -55,7 +55,13 @@ def write_page(parts: list[Part], *, command: str, num_runs: int, note: str = ""
         num_runs: how often it was begun, until its time was spent.
     """
     seconds = sum(part.seconds for part in parts)
-    stops = f" It was stopped and gone on with {num_runs - 1} times." if num_runs > 1 else ""
+    stops = (
+        f" It was stopped, and gone on with, {num_runs - 1} times."
+        if num_runs > 2
+        else " It was stopped once, and went on."
+        if num_runs == 2
+        else ""
+    )
     lines = [
         "# Reliability",
         "",
