@@ -256,6 +256,15 @@ def test_networks_trained_together_are_each_found_alone(make, samples, monkeypat
     assert torch.equal(weights(last), weights(networks[2]))
 
 
+def test_networks_trained_together_take_the_steps_that_are_asked_for(make, samples):
+    asked = {"samples": samples, "recipe": RECIPE, "steps_per_epoch": 1}
+    (together,) = make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()], seeds=[0], **asked)
+    alone = make().train("net", "mlp:widths=5", objective=HardLabels(), seed=0, **asked)
+    for network in (together, alone):
+        assert [record.step for record in network.history] == list(range(1, RECIPE.num_epochs + 1))
+    torch.testing.assert_close(weights(together), weights(alone), rtol=1e-4, atol=1e-5)
+
+
 def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
     asked = {"samples": samples, "recipe": RECIPE}
     make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()] * 2, seeds=[0, 1], **asked)

@@ -107,6 +107,7 @@ class NetworkCache:
                 validation=missing[0].validation,
                 views=[task.views for task in missing],
                 seeds=[task.seed for task in missing],
+                steps_per_epoch=missing[0].steps_per_epoch,
                 runtime=self.runtime,
                 name=f"{len(missing)} x {missing[0].name}",
                 progress=self.progress,
