@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT ?= runs/demo
+export PYTHONDONTWRITEBYTECODE := # so that a process started by a test need not compile everything again
 OLDEST_PYTHON ?= python3.10
 OLDEST_PIP ?=
 OLDEST_TESTS ?= tests/unit tests/contracts
 # Other releases of pydantic say the same in other words.
 SCHEMA_TEST := tests/unit/test_config.py::test_the_published_schema_is_the_one_that_is_checked
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup --numprocesses
 
 # Real data for the tests where they lie beside the project; tests that need them are skipped and counted elsewhere.
 ifneq ($(wildcard ../shared/data/.),)
@@ -23,7 +24,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory check
-	$(PYTEST) --durations 10 -r s
+	$(PYTEST) 3 --durations 10 -r s
 
 # Unit and contract tests with the oldest versions that pyproject.toml allows, in an environment of their own: about three
 # gigabytes, unless OLDEST_PIP="--index-url ..." names PyTorch's index of builds for the CPU, a tenth of that.
@@ -36,7 +37,7 @@ quick: $(VENV)/installed-dev
 	$(MAKE) --no-print-directory --jobs 2 check unit
 
 unit: $(VENV)/installed-dev
-	$(PYTEST) --quiet -m "not slow and not browser" tests/unit
+	$(PYTEST) 2 --quiet -m "not slow and not browser" tests/unit
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -23,7 +23,8 @@ import chromium as browser
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
-# Unit tests that run whole jobs, timings or processes: `make quick` leaves these files out, and what is marked slow.
+# Unit tests that run jobs, timings, processes, browsers' pages or large libraries: `make quick` leaves these files out,
+# and what is marked slow.
 SLOW_FILES = (
     "test_bench_cohort.py",
     "test_bench_combine.py",
@@ -34,15 +35,28 @@ SLOW_FILES = (
     "test_cli_clips.py",
     "test_cli_specialists.py",
     "test_cli_store.py",
+    "test_collecting.py",
+    "test_device_scripts.py",
     "test_distill.py",
     "test_distill_fuse.py",
     "test_distill_mutual.py",
     "test_distill_self.py",
+    "test_exits.py",
     "test_experiment.py",
+    "test_export.py",
     "test_jobs_ray.py",
-    "test_laboratory.py",
+    "test_memory.py",
+    "test_report.py",
+    "test_report_beside.py",
     "test_run_guards.py",
+    "test_search.py",
+    "test_tasks.py",
+    "test_teacher_files.py",
+    "test_teacher_outputs.py",
+    "test_text_networks.py",
+    "test_trackers.py",
     "test_train_specialists.py",
+    "test_verify.py",
 )
 EXIT_CODE_OF_SILENCE = 70
 NO_BROWSER = "no Chromium found"
