@@ -12,7 +12,7 @@ import pytest
 import torch
 from shard_files import picture, png, samples_of, write_tar
 
-from limbeck.commands.proving import prove
+from limbeck.commands.verify_folder import verify_folder
 from limbeck.data import ReadSettings, Views, iterate_batches, load_data, load_image_folder, load_shards
 from limbeck.data import byte_files as byte_files_module
 from limbeck.data.shards import index as index_module
@@ -186,13 +186,13 @@ def test_kept_indices_are_proven_with_the_cache(shards, cache):
     for path in shards.iterdir():
         age(path)
     on_demand(shards)
-    assert {check.verdict for check in prove(cache)} == {"index of a tar file, as written"}
+    assert {check.verdict for check in verify_folder(cache)} == {"index of a tar file, as written"}
     path = next((cache / "shards").iterdir())
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
     with pytest.raises(RecordError, match=path.name):
-        list(prove(cache))
+        list(verify_folder(cache))
 
 
 def test_a_shard_that_changes_under_a_run_is_refused(shards):

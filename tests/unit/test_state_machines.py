@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from torch import nn
 
-from limbeck.commands.proving import prove
+from limbeck.commands.verify_folder import verify_folder
 from limbeck.data import Samples, Views
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import ASIDE, RECORD_FILE, FinishedRun, RunDirectory, dump_config
@@ -218,13 +218,13 @@ class Run(RuleBasedStateMachine):
         whole = (self.path / name).read_bytes()
         flip(self.path / name)
         with pytest.raises(LimbeckError, match="damaged"):
-            list(prove(self.path))
+            list(verify_folder(self.path))
         (self.path / name).write_bytes(whole)
 
     @precondition(lambda self: self.state == "finished")
     @rule()
     def verify(self) -> None:
-        assert any("as written" in check.verdict for check in prove(self.path))
+        assert any("as written" in check.verdict for check in verify_folder(self.path))
 
     @invariant()
     def a_finished_run_is_lost_only_to_another(self) -> None:

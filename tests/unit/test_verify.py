@@ -11,7 +11,7 @@ import pytest
 import torch
 from damage import damaged
 
-from limbeck.commands.proving import prove
+from limbeck.commands.verify_folder import verify_folder
 from limbeck.data import Samples, Splits
 from limbeck.data.decoded import read_decoded, write_decoded
 from limbeck.distillation import load_committee
@@ -60,7 +60,7 @@ def folders(tmp_path_factory) -> Path:
     ],
 )
 def test_every_kind_of_folder_is_proved(folders, name, words):
-    lines = [f"{check.name}: {check.verdict}" for check in prove(folders / name)]
+    lines = [f"{check.name}: {check.verdict}" for check in verify_folder(folders / name)]
     assert any(words in line for line in lines), lines
 
 
@@ -114,13 +114,13 @@ def test_no_damage_passes(folders, tmp_path, name, file):
     for _ in range(25):
         path.write_bytes(damaged(whole, draw))
         try:
-            list(prove(folder))
+            list(verify_folder(folder))
         except LimbeckError as error:
             assert path.name in str(error) or name == "store"  # noqa: PT017
         else:
             assert canonical(path) == told  # a blank in JSON
     path.write_bytes(whole)
-    list(prove(folder))
+    list(verify_folder(folder))
 
 
 @pytest.mark.parametrize("name", ["net", "run", "committee"])
@@ -161,4 +161,4 @@ def test_a_decoded_data_set_that_changed_is_no_data(tmp_path, caplog):
     assert f"{path} was damaged: it is made again" in caplog.text
     write_decoded(path, splits)
     assert read_decoded(path) is not None
-    assert [check.name for check in prove(path.parent)] == ["toy.safetensors"]
+    assert [check.name for check in verify_folder(path.parent)] == ["toy.safetensors"]

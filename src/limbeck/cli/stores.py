@@ -87,7 +87,7 @@ def verify(
 ) -> None:
     """Check that a folder is as it was written; of a store also that it is of its data and what teachers compute."""
     from limbeck.commands import verify as command
-    from limbeck.commands.proving import Check
+    from limbeck.commands.verify_folder import Check
 
     passed: list[Check] = []
     try:

@@ -9,8 +9,9 @@ from typing import Any
 
 from limbeck.commands.collection_summary import counted
 from limbeck.commands.networks import trained_teacher
-from limbeck.commands.proving import Check, is_store, prove
 from limbeck.commands.settings import prepare
+from limbeck.commands.verify_files import is_store
+from limbeck.commands.verify_folder import Check, verify_folder
 from limbeck.config import read_file
 from limbeck.data import Samples, Views, augmentations_from
 from limbeck.errors import ConfigError, LimbeckError, require_positive
@@ -36,7 +37,7 @@ def checks(
 ) -> Iterator[Check]:
     """Yield each check as it is passed: the files; with data, samples and classes and views; with teachers, theirs too.
 
-    What is no store is checked file by file, see :func:`limbeck.commands.proving.prove`.
+    What is no store is checked file by file, see :func:`limbeck.commands.verify_folder.verify_folder`.
 
     Raises:
         StoreError: the first check that is not passed.
@@ -53,7 +54,7 @@ def checks(
             remedy="give --data as well",
         )
     if not is_store(folder) and not asked & {"data", "teachers"}:
-        yield from prove(folder)
+        yield from verify_folder(folder)
         return
     store = TargetStore.open(folder, verify="sizes")
     plan = store.manifest.plan

@@ -1,12 +1,11 @@
-"""Whether what lies in a folder of ours is what was written: every file that carries a checksum is read again."""
+"""How each kind of file and folder of ours is checked: what it found, and which other files that covers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 from limbeck.commands.collection_summary import counted
@@ -21,18 +20,15 @@ from limbeck.distillation.committee import COMMITTEE_FILE, read_committee
 from limbeck.distillation.run_directory import (
     CONFIG_FILE,
     EVENTS_FILE,
-    MARKER,
     RECORD_FILE,
     SEARCH_JOURNAL,
     dump_config,
 )
-from limbeck.errors import LimbeckError, ModelError, RecordError, shortened
+from limbeck.errors import ModelError, RecordError
 from limbeck.models import check_saved
 from limbeck.records import RunRecord, check_seal, hash_file, parse_finite
 from limbeck.records.export_record import EXPORT_FILE, read_export
-from limbeck.records.files import PARTIAL
 from limbeck.records.listing import SUFFIX, check_listing, listing_of
-from limbeck.records.locking import LOCK_FILE
 from limbeck.reports import check_page, read_any_record
 from limbeck.searching.journal import check_journal
 from limbeck.specialists import load_plan
@@ -44,70 +40,10 @@ from limbeck.training.checkpoint import checked_archive
 
 UNSEALED = "no checksum: it is of an earlier release"
 PLAN_FILE = "plan.yaml"
-MOST_LISTED = 5
-_QUIET = {MARKER, LOCK_FILE}  # hold nothing
 
 _OWN_JSON = re.compile(r"^(costs-.*|probe|search|real-time)\.json$|\.files\.json$")
 
 Found = tuple[str, set[str]]  # a verdict, and other files of the folder that it covers
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check that was passed, and what it found."""
-
-    name: str
-    verdict: str
-    largest_nats: float | None = None  # of "answers": the largest KL between stored and new ones
-
-
-@dataclass
-class _Proof:
-    """What was found out on the way."""
-
-    root: Path
-    damaged: dict[str, LimbeckError] = field(default_factory=dict)
-    unchecked: list[str] = field(default_factory=list)
-    num_partial: int = 0
-    num_checked: int = 0
-
-    def name(self, path: Path) -> str:
-        """Return a path as it is shown: from the folder that is checked."""
-        return path.name if path == self.root else path.relative_to(self.root).as_posix()
-
-
-def prove(path: Path) -> Iterator[Check]:
-    """Yield a check for everything in a folder, or a file, that is as it was written.
-
-    Runs, networks, stores, exports, records, committees, searches, caches are known by their files, however deep.
-
-    Raises:
-        RecordError: nothing of ours is there; or, at the end, files that are damaged, by name.
-    """
-    proof = _Proof(path)
-    if path.is_dir():
-        yield from _folder(path, proof)
-    elif path.is_file():
-        yield from _files(path.parent, {path.name}, proof)
-    if not proof.num_checked and not proof.damaged:
-        raise RecordError(
-            f"There is no store, run, network or other work of limbeck in {path}.",
-            received="no such file or folder" if not path.exists() else "nothing that carries a checksum",
-            expected="a folder that limbeck has written",
-        )
-    if proof.unchecked:
-        names = shortened(proof.unchecked, most=MOST_LISTED)
-        yield Check("without a checksum", f"{counted(len(proof.unchecked), 'file')}: {names}")
-    if proof.num_partial:
-        yield Check("half-written", f"{counted(proof.num_partial, 'file or folder')}, which count for nothing")
-    if proof.damaged:
-        first = next(iter(proof.damaged.values()))
-        raise RecordError(
-            f"{path} is damaged: {shortened(proof.damaged, most=MOST_LISTED)}.",
-            received=first.fact if first.received is None else f"{first.fact} {first.received}",
-            expected="what was written",
-            remedy=first.remedy or "take it from a backup, or make it again",
-        )
 
 
 def is_store(folder: Path) -> bool:
@@ -115,54 +51,7 @@ def is_store(folder: Path) -> bool:
     return (folder / PLAN).is_file() or ((folder / MANIFEST).is_file() and not any(folder.glob("*.npy")))
 
 
-def _folder(folder: Path, proof: _Proof) -> Iterator[Check]:
-    whole = _whole_folder(folder)
-    if whole is not None:
-        yield from _tried(folder, whole, proof, set())
-        return
-    entries = sorted(entry for entry in folder.iterdir() if not entry.is_symlink())
-    proof.num_partial += sum(PARTIAL.search(entry.name) is not None for entry in entries)
-    own = [entry for entry in entries if not PARTIAL.search(entry.name)]
-    yield from _files(folder, {entry.name for entry in own if entry.is_file()}, proof)
-    for entry in own:
-        if entry.is_dir():
-            yield from _folder(entry, proof)
-
-
-def _files(folder: Path, names: set[str], proof: _Proof) -> Iterator[Check]:
-    covered = set(_QUIET)
-    for name, check in _BY_NAME.items():  # some cover others
-        if name in names:
-            yield from _tried(folder / name, check, proof, covered)
-            covered.add(name)
-    for name in sorted(names - covered):
-        if (known := _BY_SUFFIX.get(Path(name).suffix)) is not None:
-            yield from _tried(folder / name, known, proof, covered)
-        else:
-            proof.unchecked.append(proof.name(folder / name))
-
-
-def _tried(path: Path, check: Callable[[Path], Found | None], proof: _Proof, covered: set[str]) -> Iterator[Check]:
-    """Yield what a check found; note a file that it cannot say anything of, or that is damaged."""
-    name = proof.name(path)
-    try:
-        found = check(path)
-    except LimbeckError as error:
-        proof.damaged[name] = error
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        proof.damaged[name] = RecordError(f"{path} cannot be read.", received=str(error))
-        return
-    if found is None:
-        proof.unchecked.append(name)
-        return
-    verdict, others = found
-    covered |= others
-    proof.num_checked += 1
-    yield Check(name, verdict)
-
-
-def _whole_folder(folder: Path) -> Callable[[Path], Found | None] | None:
+def check_of_whole(folder: Path) -> Callable[[Path], Found | None] | None:
     """Return how a folder is checked as one thing; None where its files are."""
     if listing_of(folder).is_file():
         return _listed_folder
@@ -297,7 +186,7 @@ _CACHED = {  # what the folders of the cache hold, its format, and earlier ones
     "listings": ("list of files", LISTING_FORMAT, ()),
     "shards": ("index of a tar file", SHARD_FORMAT, ()),
 }
-_BY_NAME: dict[str, Callable[[Path], Found | None]] = {
+CHECKS_BY_NAME: dict[str, Callable[[Path], Found | None]] = {
     RECORD_FILE: _record,
     "model.json": _network,
     EXPORT_FILE: _export,
@@ -306,7 +195,7 @@ _BY_NAME: dict[str, Callable[[Path], Found | None]] = {
     EVENTS_FILE: _events,
     "report.html": _page,
 }
-_BY_SUFFIX: dict[str, Callable[[Path], Found | None]] = {
+CHECKS_BY_SUFFIX: dict[str, Callable[[Path], Found | None]] = {
     ".json": _json,
     ".pt": _checkpoint,
     ".safetensors": _tensors,
