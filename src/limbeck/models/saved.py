@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,30 +18,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import InvalidValue, ModelError, OutputError, RecordError
+from limbeck.errors import InvalidValue, ModelError, OutputError
 from limbeck.models.factory import ModelFactory, load_factory
-from limbeck.models.rebuilding import build_again, is_sound, spec_of, structure_of
+from limbeck.models.manifest import FORMAT, MANIFEST, ROLE, VERSION, damaged, read_checked, read_manifest
+from limbeck.models.rebuilding import build_again, spec_of, structure_of
 from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import fingerprint, load_state, tied_names, unwrap
-from limbeck.records import check_seal, make_folder, parse_finite, sealed_text, write_bytes, write_text
-from limbeck.records.sealing import SEAL
-
-FORMAT = "limbeck-model"
-VERSION = 1
-MANIFEST = "model.json"
-
-_ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "role": str,
-    "spec": str,
-    "input_shape": list,
-    "class_names": list,
-    "normalise": (dict, type(None)),
-    "fingerprint": str,
-    "weights": dict,
-    "extra": dict,
-}
-_UNSEALED = {*_FIELDS, "format", "version", "dtype", "num_parameters", "torch"}
+from limbeck.records import make_folder, sealed_text, write_bytes, write_text
 
 
 @dataclass(frozen=True)
@@ -94,7 +76,7 @@ def save_model(
     """
     directory = Path(directory)
     module = unwrap(module)
-    if not _ROLE.fullmatch(role):
+    if not ROLE.fullmatch(role):
         raise InvalidValue("This role cannot name a file.", received=role, expected="letters, digits, spaces, _ . -")
     content = _weights_as_bytes(module)
     file_name = f"{role}.safetensors"
@@ -143,9 +125,9 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
             it needs a factory and none was given.
     """
     directory = Path(directory)
-    manifest = _read_manifest(directory / MANIFEST)
+    manifest = read_manifest(directory / MANIFEST)
     weights_path = directory / manifest["weights"]["file"]
-    content = _read_checked(weights_path, manifest["weights"]["sha256"])
+    content = read_checked(weights_path, manifest["weights"]["sha256"])
     spec, class_names = manifest["spec"], manifest["class_names"]
     input_shape = tuple(manifest["input_shape"])
     module = build_again(
@@ -159,7 +141,7 @@ def load_model(directory: Path | str, *, factory: str | ModelFactory | None = No
     try:
         state: dict[str, Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError) as error:
-        raise _damaged(weights_path, str(error)) from error
+        raise damaged(weights_path, str(error)) from error
     _take_dtypes(module, state)
     load_state(module, state, source=str(weights_path))
     if (found := fingerprint(module)) != manifest["fingerprint"]:
@@ -187,8 +169,8 @@ def check_saved(directory: Path) -> dict[str, Any]:
     Raises:
         ModelError: a file is missing or damaged.
     """
-    manifest = _read_manifest(directory / MANIFEST)
-    _read_checked(directory / manifest["weights"]["file"], manifest["weights"]["sha256"])
+    manifest = read_manifest(directory / MANIFEST)
+    read_checked(directory / manifest["weights"]["file"], manifest["weights"]["sha256"])
     return manifest
 
 
@@ -235,70 +217,3 @@ def _checked_normalise(normalise: Mapping[str, Sequence[float]] | None) -> dict[
         received=dict(normalise),
         expected='{"mean": [...], "std": [...]}: finite, as many of each, every std above 0',
     )
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = parse_finite(path.read_text(encoding="utf-8"), source=str(path))
-    except OSError as error:
-        raise ModelError(
-            f"There is no saved model in {path.parent}.",
-            received=f"{path.name}: {error.strerror}",
-            expected=f"a folder with {MANIFEST}, which is written last",
-            remedy="name the folder of a finished run; an interrupted one has to be resumed first",
-        ) from error
-    except (RecordError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(getattr(error, "received", error))) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelError(f"{path} describes no saved model.", expected=f'a JSON object with "format": "{FORMAT}"')
-    if manifest.get("version") != VERSION:
-        raise ModelError(
-            f"{path} has another version.",
-            received=manifest.get("version"),
-            expected=VERSION,
-            remedy="load it with the release of limbeck that wrote it",
-        )
-    _check_sealed(manifest, path)
-    wrong = [key for key, kind in _FIELDS.items() if not isinstance(manifest.get(key, ...), kind)]
-    if wrong or not _is_sound(manifest):
-        raise _damaged(path, f"missing or wrong: {', '.join(wrong) or 'weights, input_shape, class_names or extra'}")
-    return manifest
-
-
-def _check_sealed(manifest: dict[str, Any], path: Path) -> None:
-    """Raise ModelError where a manifest was changed; take its seal off."""
-    try:
-        check_seal(manifest, source=str(path))
-    except RecordError as error:
-        raise _damaged(path, f"it was changed after it was written: {error.received}") from error
-    if not manifest.pop(SEAL, None) and (unknown := manifest.keys() - _UNSEALED):
-        raise _damaged(path, f"unknown: {', '.join(sorted(unknown))}")
-
-
-def _is_sound(manifest: Mapping[str, Any]) -> bool:
-    """Tell whether the fields' contents have the right types, and the weights' name stays in the folder."""
-    name, digest = manifest["weights"].get("file"), manifest["weights"].get("sha256")
-    return (
-        isinstance(name, str)
-        and _ROLE.fullmatch(name) is not None
-        and isinstance(digest, str)
-        and all(isinstance(size, int) for size in manifest["input_shape"])
-        and all(isinstance(label, str) for label in manifest["class_names"])
-        and is_sound(manifest["extra"])
-    )
-
-
-def _read_checked(path: Path, sha256: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"Cannot read the weights {path}.", received=error.strerror, remedy="copy the whole folder again"
-        ) from error
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise _damaged(path, f"SHA-256 {found[:12]}... where {MANIFEST} says {sha256[:12]}...")
-    return content
-
-
-def _damaged(path: Path, received: str) -> ModelError:
-    return ModelError(f"{path} is damaged.", received=f"{received:.200}", remedy="copy the whole folder again")
