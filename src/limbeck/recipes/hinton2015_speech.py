@@ -64,7 +64,7 @@ DEPARTURES = [
 ]
 WORDS = ("single", "labels_alone", "distilled")  # whose word errors are counted, beside the ensembles'
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
-STUDENT_RECIPE = replace(RECIPE, num_epochs=24, batch_size=512, learning_rate=0.2, weight_decay=0.0)
+STUDENT_RECIPE = replace(RECIPE, num_epochs=20, weight_decay=0.0)
 FEW_RECIPE = replace(RECIPE, num_epochs=100, batch_size=64)
 
 
