@@ -58,7 +58,7 @@ class Settings(CorpusSettings):
     temperature: float = 2.0  # paper
     soft_weight: float = 1.0  # paper
     hard_weight: float = 0.5  # paper
-    num_mixtures: int = 4  # as there; not for the streaming student, which is too small to learn the frames by heart
+    num_mixtures: int = 0  # as there; not for the streaming student, which is too small to learn the frames by heart
     streaming_widths: tuple[int, ...] = (64, 64, 64)  # ours; a quarter of the units
     streaming_before: int = 9  # ours
     streaming_after: int = 2  # ours

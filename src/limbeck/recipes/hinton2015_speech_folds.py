@@ -58,7 +58,7 @@ class Settings(CorpusSettings):
     temperature: float = 2.0  # paper
     soft_weight: float = 1.0  # paper
     hard_weight: float = 0.5  # paper
-    num_mixtures: int = 4  # as there
+    num_mixtures: int = 0  # as there
     language: str = "bigram"  # as there
     acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # as there
     insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # as there
