@@ -274,7 +274,8 @@ def test_the_recipe_of_the_cifar_100_table():
 
 @needs_cifar
 def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monkeypatch):
-    # All that is asked before the test set is read are training images that no network learns from.
+    # All that is asked before the test set is read are training images: those that a network has learned from, to say
+    # how well it fits them, and those that no network learns from, to choose by.
     from limbeck.distillation.experiment import Experiment
     from limbeck.recipes import evaluation
 
@@ -288,9 +289,10 @@ def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monke
 
     def keep(real):
         def ask(network, samples, *views, **more):
-            if not running[-1].is_evaluated:
-                assert samples is running[-1].validation
+            if not running[-1].is_evaluated and samples is running[-1].validation:
                 asked.update(samples.ids.tolist())
+            elif not running[-1].is_evaluated:
+                assert learned >= set(samples.ids.tolist())
             return real(network, samples, *views, **more)
 
         return ask

@@ -1,7 +1,8 @@
 """Teachers: ``(ids, inputs, view) -> SoftTargets``, in eval mode, frozen, without autograd, unchanged by a run."""
 
 from limbeck.teachers.class_map import ClassMap
-from limbeck.teachers.collecting import CollectionProgress, collect, is_nested, prepare_collection, verify_store
+from limbeck.teachers.collecting import collect, is_nested, prepare_collection, verify_store
+from limbeck.teachers.collection_progress import CollectionProgress
 from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import EnsembleTeacher, PooledTargets, check_weights
 from limbeck.teachers.estimator import estimator_teacher, load_estimator

@@ -7,8 +7,7 @@ anywhere and run again, or shared by several processes, ends in the same bytes.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from limbeck.targets.writer import (
     shard_is_complete,
     write_manifest,
 )
+from limbeck.teachers.collection_progress import ProgressCallback, Reporter
 from limbeck.teachers.mapped import classes_of_members
 from limbeck.teachers.planning import CollectionSettings, check_plan, make_plan
 from limbeck.teachers.positions import padded_positions
@@ -39,27 +39,6 @@ from limbeck.teachers.record_buffer import RecordBuffer
 from limbeck.teachers.teacher import Teacher
 
 BATCH_SIZE = 512
-
-
-@dataclass(frozen=True)
-class CollectionProgress:
-    """How far a process has come with its own shards."""
-
-    num_done: int  # records of each member, of ``num_records``
-    num_records: int  # that this process has to collect
-    elapsed_seconds: float
-    num_cached: int = 0  # of its shards' records, those that it found finished
-    damaged: tuple[str, ...] = ()  # files that it found changed since they were written: they are written again
-
-    @property
-    def seconds_left(self) -> float:
-        """Time to go at the speed so far; infinity before the first batch."""
-        if not self.num_done:
-            return float("inf")
-        return self.elapsed_seconds * (self.num_records - self.num_done) / self.num_done
-
-
-ProgressCallback = Callable[[CollectionProgress], object]
 
 
 def collect(
@@ -119,7 +98,7 @@ def collect(
     def count(shards: Iterable[int]) -> int:
         return sum(len(plan.shard_range(shard)) for shard in shards)
 
-    report = _Reporter(progress, count(missing), count(wanted) - count(missing), tuple(found))
+    report = Reporter(progress, count(missing), count(wanted) - count(missing), tuple(found))
     if missing or found:
         report(0)
     if missing:
@@ -273,7 +252,7 @@ class _Collection:
     views: Views
     plan: Plan
     batch_size: int
-    report: _Reporter
+    report: Reporter
 
     def write(self, shard: int, writer: ShardWriter) -> None:
         """Run the teachers over a shard's records, in order, and write them."""
@@ -301,26 +280,6 @@ class _Collection:
                 view=None if self.plan.num_views is None else view,
             )
             start += count
-
-
-class _Reporter:
-    """Counts records and tells the callback."""
-
-    def __init__(
-        self, progress: ProgressCallback | None, num_records: int, num_cached: int, damaged: tuple[str, ...]
-    ) -> None:
-        self._progress, self._num_records, self._num_cached = progress, num_records, num_cached
-        self._damaged = damaged
-        self._done, self._start = 0, time.perf_counter()
-
-    def __call__(self, count: int) -> None:
-        self._done += count
-        if self._progress is not None:
-            elapsed_seconds = time.perf_counter() - self._start
-            self._progress(self._reached(elapsed_seconds))
-
-    def _reached(self, elapsed_seconds: float) -> CollectionProgress:
-        return CollectionProgress(self._done, self._num_records, elapsed_seconds, self._num_cached, self._damaged)
 
 
 def _wanted_shards(plan: Plan, shards: Iterable[int] | None) -> list[int]:

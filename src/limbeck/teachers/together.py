@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypedDict
 from limbeck.data import Samples, Views
 from limbeck.ranks.group import Ranks
 from limbeck.targets import TargetStore
-from limbeck.teachers.collecting import ProgressCallback, collect, prepare_collection
+from limbeck.teachers.collecting import collect, prepare_collection
+from limbeck.teachers.collection_progress import ProgressCallback
 from limbeck.teachers.teacher import Teacher
 
 if TYPE_CHECKING:
