@@ -265,6 +265,12 @@ def test_networks_trained_together_take_the_steps_that_are_asked_for(make, sampl
     torch.testing.assert_close(weights(together), weights(alone), rtol=1e-4, atol=1e-5)
 
 
+def test_networks_trained_together_see_no_views_again(make, samples):
+    asked = {"samples": samples, "recipe": RECIPE, "views": VIEWS, "num_views": 2}
+    with pytest.raises(InvalidValue, match="new views in every pass"):
+        make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()], seeds=[0], **asked)
+
+
 def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
     asked = {"samples": samples, "recipe": RECIPE}
     make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()] * 2, seeds=[0, 1], **asked)

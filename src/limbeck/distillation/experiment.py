@@ -148,7 +148,7 @@ class Experiment:
         a sweep in pieces whose loss is bearable. See ``fit_stacked`` for what can be stacked.
 
         Raises:
-            InvalidValue: not one seed for each objective.
+            InvalidValue: not one seed for each objective, or views that come again.
         """
         if len(objectives) != len(seeds):
             raise InvalidValue(
@@ -158,6 +158,13 @@ class Experiment:
             )
         make = partial(TrainingTask.make, name, source, precision=self.runtime.precision, way="stacked", **training)
         tasks = [make(objective=objective, seed=seed) for objective, seed in zip(objectives, seeds, strict=True)]
+        if any(task.num_views is not None and not task.views.is_constant for task in tasks):
+            raise InvalidValue(
+                "Networks that train in one pass see new views in every pass.",
+                received=f"num_views {tasks[0].num_views}",
+                expected="no num_views, or views without augmentation",
+                remedy="train each network with train",
+            )
         return self._train(lambda: self.cache.train_stacked(tasks))
 
     def train_cohort(
