@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -81,10 +82,18 @@ def write_page(parts: list[Part], *, command: str, num_runs: int, note: str = ""
         )
     for part in parts:
         lines += ["", f"## {part.name}", "", part.promise]
-        lines += [f"\n{fact}" for fact in part.facts]
+        lines += [line for fact in part.facts for line in ("", fact)]
         if part.complaints:
             lines += ["", "Not as promised:", ""]
             lines += [f"- `{' '.join(complaint.split())[:300]}`" for complaint in part.complaints[:MOST_TOLD]]
             if len(part.complaints) > MOST_TOLD:
                 lines.append(f"- and {len(part.complaints) - MOST_TOLD} more")
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    PAGE.write_text("\n".join(map(folded, lines)) + "\n", encoding="utf-8")
+
+
+def folded(line: str) -> str:
+    """Return a line of Markdown in lines of at most 120 characters, but for rows of tables, which cannot be broken."""
+    if line.startswith("|") or not line:
+        return line
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *DOCS.glob("guide/*.md"), *DOCS.glob("explanations/*.md"), *DOCS.glob("coming-from/*.md")]
 PAGES += [*DOCS.glob("decisions/*.md"), *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY"))]
-PAGES += [path for path in DOCS.glob("*.md") if path.name not in ("results.md", "settings.md", "reliability.md")]
+PAGES += [path for path in DOCS.glob("*.md") if path.name not in ("results.md", "settings.md")]
 LONGEST = 120
 
 
