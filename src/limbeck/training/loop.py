@@ -133,19 +133,10 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
         _save(run)
     if not state.done:
         run.begin()
-        try:
-            do_steps(
-                [run],
-                lambda batch: _do_step(run, batch),
-                save=lambda: _save(run),
-                stop=stop,
-                checkpoint_seconds=checkpoint_seconds,
-                name=run.name,
-            )
-        finally:
-            run.progress.end()
-        if run.teacher is not None:
-            run.teacher.check_unchanged()
+        do_steps(
+            [run], lambda batch: _do_step(run, batch), save=lambda: _save(run), stop=stop,
+            checkpoint_seconds=checkpoint_seconds, progress=run.progress, name=run.name,
+        )  # fmt: skip
         _save(run)
         run.events.write("end", run.name, step=state.step, elapsed_seconds=state.clock.elapsed_seconds)
     return run.result()

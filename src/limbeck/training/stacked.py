@@ -19,7 +19,7 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import check_teacher, count_batches
 from limbeck.training.compiler import refuse_compiler
-from limbeck.training.interrupt import StopRequest, stop_requests
+from limbeck.training.interrupt import stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult
@@ -124,22 +124,9 @@ def fit_stacked(
         progress=progress or SilentProgress(),
     )
     with stop_requests() as stop:
-        return _train(run, stop)
-
-
-def _train(run: StackedRun, stop: StopRequest) -> list[FitResult]:
-    run.begin()
-    try:
+        run.begin()
         do_steps(
-            [run],
-            run.do_step,
-            save=lambda: None,
-            stop=stop,
-            checkpoint_seconds=CHECKPOINT_SECONDS,
-            name=run.name,
-        )
-    finally:
-        run.progress.end()
-    if run.teacher is not None:
-        run.teacher.check_unchanged()
+            [run], run.do_step, save=lambda: None, stop=stop, checkpoint_seconds=CHECKPOINT_SECONDS,
+            progress=run.progress, name=run.name,
+        )  # fmt: skip
     return run.results()

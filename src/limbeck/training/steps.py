@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from limbeck.ranks.group import Ranks
 from limbeck.records import EpochRecord
+from limbeck.teachers import Teacher
 from limbeck.training.clock import Clock
 from limbeck.training.interrupt import StopRequest, TrainingInterrupted
 from limbeck.training.progress import Progress
@@ -53,6 +54,10 @@ class SteppedRun(Protocol[BatchT_co]):
     def ranks(self) -> Ranks:
         """The processes that train together."""
 
+    @property
+    def teacher(self) -> Teacher | None:
+        """Who gives the soft targets."""
+
     def batches(self) -> Iterator[BatchT_co]:
         """Yield the batches from the current step on, without an end."""
 
@@ -67,15 +72,35 @@ def do_steps(
     save: Callable[[], None],
     stop: StopRequest,
     checkpoint_seconds: float,
+    progress: Progress,
     name: str,
 ) -> None:
-    """Take step after step on the first run's batches until it is done, saving now and then.
+    """Take step after step on the first run's batches until it is done, saving now and then; then end the progress.
 
     Saves take at most a fiftieth of the time, unless ``checkpoint_seconds`` is 0: then every step is followed by one.
 
     Raises:
         TrainingInterrupted: ``stop`` was made; all was saved.
+        TeacherError: the teacher's weights changed on the way.
     """
+    try:
+        _do_steps(runs, step, save=save, stop=stop, checkpoint_seconds=checkpoint_seconds, name=name)
+    finally:
+        progress.end()
+    teacher = runs[0].teacher
+    if teacher is not None:
+        teacher.check_unchanged()
+
+
+def _do_steps(
+    runs: Sequence[SteppedRun[BatchT]],
+    step: Callable[[BatchT], None],
+    *,
+    save: Callable[[], None],
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    name: str,
+) -> None:
     first, saved_at, pause = runs[0], time.perf_counter(), checkpoint_seconds
     for batch in first.state.clock.time_waits(first.batches()):
         step(batch)
