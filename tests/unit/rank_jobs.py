@@ -22,7 +22,7 @@ from limbeck.models.dropout import Dropout
 from limbeck.objectives import Distillation, HardLabels, Objective, named_objective
 from limbeck.ranks.group import ranks_of_process
 from limbeck.ranks.launched import message_of, num_ranks, rank_number
-from limbeck.teachers import ModuleTeacher, collect_together
+from limbeck.teachers import ModuleTeacher, collect_on_ranks
 from limbeck.teachers.sharded import sharded_over
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
 
@@ -139,7 +139,7 @@ def store(out: Path) -> str:
     """Collect a teacher's outputs in several shards; return the hash of all that was written."""
     folder = out / "store"
     views = Views(augmentations_from(["jitter:1"]), seed=3)
-    collected = collect_together(
+    collected = collect_on_ranks(
         ModuleTeacher(network(9)), images(seed=0, count=403), views, folder, ranks=ranks_of_process(),
         num_views=2, codec="dense16", batch_size=16, shard_bytes=700,
     )  # fmt: skip

@@ -202,7 +202,7 @@ def test_without_momentum_and_noise_a_step_is_plain_gradient_descent():
     assert_close(fitted.last_weights["1.bias"], (bias - 0.5 * bias.grad).detach())  # biases are not decayed
 
 
-def test_accumulated_parts_give_the_step_of_the_whole_batch():
+def test_accumulated_parts_give_the_step_of_the_global_batch():
     def trained(parts):
         recipe = TrainConfig(num_epochs=2, batch_size=16, accumulation_steps=parts)
         student = nn.Sequential(nn.Flatten(), nn.Linear(36, NUM_CLASSES))

@@ -17,7 +17,7 @@ from limbeck.ranks.group import ALONE, Ranks
 from limbeck.targets import Plan, TargetStore
 from limbeck.targets.layout import MANIFEST
 from limbeck.targets.writer import shard_is_complete
-from limbeck.teachers import CollectionProgress, collect, collect_together, prepare_collection
+from limbeck.teachers import CollectionProgress, collect, collect_on_ranks, prepare_collection
 from limbeck.teachers.sharded import sharded_over
 from limbeck.training import progress_for
 
@@ -87,7 +87,7 @@ def _collected(request: Request, opened: Opened, out: Path, ranks: Ranks, *, pro
             elif ranks.size == 1:
                 store = collect(teacher, samples, views, out, **arguments, shards=shards, progress=report)
             else:
-                store = collect_together(teacher, samples, views, out, **arguments, ranks=ranks, progress=report)
+                store = collect_on_ranks(teacher, samples, views, out, **arguments, ranks=ranks, progress=report)
     except KeyboardInterrupt:
         raise CollectionInterrupted(out, plan, digest) from None
     num_complete = _num_complete(out, plan, digest)

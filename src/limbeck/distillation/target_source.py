@@ -26,7 +26,7 @@ from limbeck.teachers import (
     check_probe,
     classes_of_members,
     collect_logits,
-    collect_together,
+    collect_on_ranks,
     gives_logits,
     is_nested,
     over_classes,
@@ -202,7 +202,7 @@ def collect_visibly(
     The arguments are those of ``collect``; ranks share out the shards.
     """
     with showing_collection(progress) as report:
-        return collect_together(
+        return collect_on_ranks(
             teacher,
             samples,
             views,

@@ -2,6 +2,7 @@
 
 from limbeck.teachers.class_map import ClassMap
 from limbeck.teachers.collecting import collect, is_nested, prepare_collection, verify_store
+from limbeck.teachers.collecting_on_ranks import collect_on_ranks
 from limbeck.teachers.collection_progress import CollectionProgress
 from limbeck.teachers.dispatch import as_teacher, is_teacher
 from limbeck.teachers.ensemble import EnsembleTeacher, PooledTargets, check_weights
@@ -20,7 +21,6 @@ from limbeck.teachers.shift_averaged import ShiftAveragedTeacher
 from limbeck.teachers.specialists import SpecialistsTeacher
 from limbeck.teachers.stored import LogitsTeacher
 from limbeck.teachers.teacher import Teacher
-from limbeck.teachers.together import collect_together
 
 __all__ = [
     "SMOOTHING",
@@ -44,7 +44,7 @@ __all__ = [
     "classes_of_members",
     "collect",
     "collect_logits",
-    "collect_together",
+    "collect_on_ranks",
     "estimator_teacher",
     "exported_teacher",
     "gives_logits",

@@ -23,8 +23,8 @@ from limbeck.errors import InvalidValue, ModelError
 from limbeck.inputs import Inputs, device_of, named_tensors
 from limbeck.models.calling import call_network, outputs_of
 from limbeck.models.dropout import define_operator
+from limbeck.models.global_batch import GlobalBatch, global_batch_outputs
 from limbeck.models.synced_norm import define_operators
-from limbeck.models.whole_batch import WholeBatch, whole_batch_outputs
 from limbeck.objectives import Counts, DeferredLoss, Objective
 from limbeck.targets import DenseTargets, SoftTargets
 
@@ -55,7 +55,7 @@ class CompiledStep:
         self._shapes: dict[int, list[torch.Size]] = {}
         self._losses_of: set[int] = set()  # sizes of batches
 
-    def outputs(self, inputs: Inputs, whole: WholeBatch | None) -> Any:
+    def outputs(self, inputs: Inputs, whole: GlobalBatch | None) -> Any:
         """Return the student's outputs in train mode.
 
         Args:
@@ -71,7 +71,7 @@ class CompiledStep:
             return outputs_of(self._forward(self._student, inputs, whole))
         device = device_of(inputs)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-            expected = whole_batch_outputs(copy.deepcopy(self._student), inputs, whole, is_checked=False)
+            expected = global_batch_outputs(copy.deepcopy(self._student), inputs, whole, is_checked=False)
         outputs = outputs_of(self._forward(self._student, inputs, whole))
         check_near(outputs, expected)
         self._is_checked = True
@@ -181,7 +181,7 @@ def _without_grad_warning() -> Iterator[None]:
         yield
 
 
-def _forward(student: nn.Module, inputs: Inputs, whole: WholeBatch | None) -> Any:
+def _forward(student: nn.Module, inputs: Inputs, whole: GlobalBatch | None) -> Any:
     with nullcontext() if whole is None else whole:
         return call_network(student, inputs)
 

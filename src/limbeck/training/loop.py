@@ -16,7 +16,7 @@ from torch import nn
 from limbeck.data import BalancedOrder, Batch, Samples, Views
 from limbeck.models import fingerprint
 from limbeck.models.calling import training_outputs
-from limbeck.models.whole_batch import WholeBatch, whole_batch_outputs
+from limbeck.models.global_batch import GlobalBatch, global_batch_outputs
 from limbeck.objectives import Objective, valid_rows
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
@@ -167,12 +167,12 @@ def _outputs(run: TrainingRun, part: Batch, bounds: Part | None, compiled: Compi
     """Return the outputs of a part, or of a rank's rows of one that all ranks make together, within ``bounds``."""
     whole = None
     if bounds is not None:
-        whole = WholeBatch(run.ranks, first=bounds.first, count=len(part), total=bounds.total)
+        whole = GlobalBatch(run.ranks, first=bounds.first, count=len(part), total=bounds.total)
     if compiled is not None:
         return compiled.outputs(part.inputs, whole)
     if whole is None:
         return training_outputs(run.student, part.inputs)
-    outputs = whole_batch_outputs(run.student, part.inputs, whole, is_checked=run.draws_by_rows)
+    outputs = global_batch_outputs(run.student, part.inputs, whole, is_checked=run.draws_by_rows)
     run.draws_by_rows = True
     return outputs
 

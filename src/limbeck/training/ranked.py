@@ -1,4 +1,4 @@
-"""What a run does differently on several ranks: what must be equal, and gradients and counts of the whole batch."""
+"""What a run does differently on several ranks: what must be equal, and gradients and counts of the global batch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_divisible(num_samples: int, recipe: TrainConfig, ranks: Ranks) -> None
 
 
 def check_shareable(student: nn.Module, objective: Objective, ranks: Ranks) -> None:
-    """Raise for a student that was compiled or wrapped, or an objective of whole batches, on several ranks.
+    """Raise for a student that was compiled or wrapped, or an objective of global batches, on several ranks.
 
     Raises:
         ModelError: the student.
@@ -137,7 +137,7 @@ class GradientSum:
 
 
 def whole_counts(counts: Counts, share: Share, ranks: Ranks) -> Counts:
-    """Return the counts of the whole batch from those of a rank's share."""
+    """Return the counts of the global batch from those of a rank's share."""
     if not share.is_divided:
         return counts
     names = [name for name in ("examples", "labelled") if isinstance(getattr(counts, name), Tensor)]

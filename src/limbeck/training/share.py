@@ -1,4 +1,4 @@
-"""Which samples of a batch a rank takes, and how the parts of its step lie in the whole batch's."""
+"""Which samples of a batch a rank takes, and how the parts of its step lie in the global batch's."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Share:
     """A rank's samples of one batch.
 
     Args:
-        rows: bounds of the rank's samples in the whole batch, one pair a part.
+        rows: bounds of the rank's samples in the global batch, one pair a part.
         parts: its forward passes.
-        num_samples: of the whole batch.
+        num_samples: of the global batch.
         is_divided: whether each rank has samples of its own. A last batch with too few for that is computed by every
             rank as by one process alone, and counts once.
     """
@@ -46,7 +46,7 @@ class Share:
     is_divided: bool
 
     def of(self, positions: Tensor) -> Tensor:
-        """Return the rank's positions of the whole batch's."""
+        """Return the rank's positions of the global batch's."""
         return torch.cat([positions[start:end] for start, end in self.rows])
 
 
@@ -55,7 +55,7 @@ def share_of(num_samples: int, *, num_parts: int, rank: int, num_ranks: int) -> 
     """Deal a batch to ranks: each takes a run of every part, as equal as can be, so that a part is one process's.
 
     Args:
-        num_samples: of the whole batch.
+        num_samples: of the global batch.
         num_parts: forward passes of a step.
         rank: whose share, from 0.
         num_ranks: of all.

@@ -1,6 +1,6 @@
-"""A forward pass over a rank's rows of a batch that draws, and normalises, as one over the whole batch does.
+"""A forward pass over a rank's rows of a batch that draws, and normalises, as one over the global batch does.
 
-Dropout draws its mask for the whole batch, from the same random state on every rank, and takes the rank's rows. Batch
+Dropout draws its mask for the global batch, from the same random state on every rank, and takes the rank's rows. Batch
 norm takes mean and variance over the rows of all ranks. What a network does beside that with its batch stays its own.
 """
 
@@ -25,12 +25,12 @@ from limbeck.ranks.group import Ranks
 _MASKS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)  # what they do to ones is their mask
 
 
-class WholeBatch(TorchFunctionMode):
-    """While it is entered, a network in train mode sees a rank's rows as part of the whole batch.
+class GlobalBatch(TorchFunctionMode):
+    """While it is entered, a network in train mode sees a rank's rows as part of the global batch.
 
     Args:
         ranks: of the job.
-        first: the rank's first row in the whole batch.
+        first: the rank's first row in the global batch.
         count: its rows.
         total: of all ranks; every rank has at least one.
     """
@@ -38,12 +38,12 @@ class WholeBatch(TorchFunctionMode):
     def __init__(self, ranks: Ranks, *, first: int, count: int, total: int) -> None:
         super().__init__()
         self.ranks, self.first, self.count, self.total = ranks, first, count, total
-        self.is_drawing = False  # random numbers, for the whole batch
+        self.is_drawing = False  # random numbers, for the global batch
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Do what one of the functions below does to the whole batch; anything else as it is."""
+        """Do what one of the functions below does to the global batch; anything else as it is."""
         given = dict(kwargs or {})
         if func is F.batch_norm and _argument(args, given, 5, "training", False):
             return self._batch_norm(*args, **given)
@@ -64,7 +64,7 @@ class WholeBatch(TorchFunctionMode):
         return inputs.mul_(mask) if inplace else inputs * mask
 
     def _draw(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the rank's rows of what ``draw`` makes of a whole batch's tensor."""
+        """Return the rank's rows of what ``draw`` makes of a global batch's tensor."""
         times, rest = divmod(len(like), self.count) if like.dim() else (0, 1)
         if rest:
             raise _unsliced(f"random numbers of shape {tuple(like.shape)} for {self.count} samples")
@@ -127,7 +127,7 @@ class WholeBatch(TorchFunctionMode):
 class _Seeded(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that draw random numbers for a rank's rows alone."""
 
-    def __init__(self, whole: WholeBatch) -> None:
+    def __init__(self, whole: GlobalBatch) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.whole, self.found = whole, set[str]()
 
@@ -137,7 +137,7 @@ class _Seeded(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def whole_batch_outputs(network: nn.Module, inputs: Inputs, whole: WholeBatch, *, is_checked: bool) -> Any:
+def global_batch_outputs(network: nn.Module, inputs: Inputs, whole: GlobalBatch, *, is_checked: bool) -> Any:
     """Return ``training_outputs`` of a rank's rows.
 
     Args:

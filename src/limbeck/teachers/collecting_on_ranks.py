@@ -27,7 +27,7 @@ class CollectionOptions(TypedDict, total=False):
     shard_bytes: int
 
 
-def collect_together(
+def collect_on_ranks(
     teacher: Teacher,
     samples: Samples,
     views: Views,

@@ -1,4 +1,4 @@
-"""A rank's rows are drawn and normalised as rows of the whole batch: without any rank, on slices of one batch."""
+"""A rank's rows are drawn and normalised as rows of the global batch: without any rank, on slices of one batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from limbeck.errors import ModelError
 from limbeck.models.dropout import Dropout
+from limbeck.models.global_batch import GlobalBatch, global_batch_outputs
 from limbeck.models.synced_norm import SyncedBatchNorm
-from limbeck.models.whole_batch import WholeBatch, whole_batch_outputs
 from limbeck.ranks.group import ALONE
 
 TOTAL = 10
@@ -54,14 +54,14 @@ def test_slices_of_a_batch_are_dropped_as_the_whole_is(layer, shape):
     expected, state = layer(inputs.clone()), torch.get_rng_state()
     for first, last in ((0, 3), (3, 4), (4, TOTAL)):
         torch.manual_seed(3)
-        whole = WholeBatch(ALONE, first=first, count=last - first, total=TOTAL)
-        found = whole_batch_outputs(layer, inputs[first:last].clone(), whole, is_checked=False)
+        whole = GlobalBatch(ALONE, first=first, count=last - first, total=TOTAL)
+        found = global_batch_outputs(layer, inputs[first:last].clone(), whole, is_checked=False)
         assert torch.equal(found, expected[first:last])
         assert torch.equal(torch.get_rng_state(), state)  # as on every other rank
 
 
 @pytest.mark.parametrize("kind", ["plain", "causal", "boolean mask", "added mask", "grouped heads", "scale"])
-def test_attention_is_dropped_as_that_of_the_whole_batch(kind):
+def test_attention_is_dropped_as_that_of_the_global_batch(kind):
     query, key, value = (torch.randn(TOTAL, 4, 6, 8) for _ in range(3))
     mask = torch.rand(6, 6) < 0.7
     mask.fill_diagonal_(True)
@@ -77,7 +77,7 @@ def test_attention_is_dropped_as_that_of_the_whole_batch(kind):
     torch.manual_seed(3)
     expected = F.scaled_dot_product_attention(query, key, value, dropout_p=0.3, **more)
     torch.manual_seed(3)
-    with WholeBatch(ALONE, first=2, count=5, total=TOTAL):
+    with GlobalBatch(ALONE, first=2, count=5, total=TOTAL):
         found = F.scaled_dot_product_attention(query[2:7], key[2:7], value[2:7], dropout_p=0.3, **more)
     assert_close(found, expected[2:7])
 
@@ -87,19 +87,19 @@ def test_images_laid_out_channels_last_are_dropped_as_the_whole_is():
     torch.manual_seed(3)
     expected = F.dropout(inputs, 0.5)
     torch.manual_seed(3)
-    with WholeBatch(ALONE, first=2, count=5, total=TOTAL):
+    with GlobalBatch(ALONE, first=2, count=5, total=TOTAL):
         assert torch.equal(F.dropout(inputs[2:7], 0.5), expected[2:7])
 
 
 @pytest.mark.parametrize("layer", [nn.RReLU(), nn.LSTM(4, 4, num_layers=2, dropout=0.5, batch_first=True)])
 def test_other_random_numbers_are_refused_by_name(layer):
-    whole = WholeBatch(ALONE, first=0, count=4, total=TOTAL)
+    whole = GlobalBatch(ALONE, first=0, count=4, total=TOTAL)
     with pytest.raises(ModelError, match=r"cannot share(.|\n)*aten"):
-        whole_batch_outputs(layer, torch.rand(4, 3, 4), whole, is_checked=False)
+        global_batch_outputs(layer, torch.rand(4, 3, 4), whole, is_checked=False)
 
 
 def test_a_mask_that_is_not_of_rows_is_refused():
-    with WholeBatch(ALONE, first=0, count=4, total=TOTAL), pytest.raises(ModelError, match="cannot share"):
+    with GlobalBatch(ALONE, first=0, count=4, total=TOTAL), pytest.raises(ModelError, match="cannot share"):
         F.dropout(torch.ones(3, 4), 0.5)
 
 
@@ -128,9 +128,9 @@ def test_synced_batch_norm_is_torchs_on_one_process(shape, is_affine):
 def test_running_statistics_are_torchs():
     inputs, own, theirs = torch.randn(12, 4) * 2 + 1, nn.BatchNorm1d(4), nn.BatchNorm1d(4)
     expected = theirs(inputs)
-    with WholeBatch(ALONE, first=0, count=12, total=12):
+    with GlobalBatch(ALONE, first=0, count=12, total=12):
         assert_close(own(inputs), expected)
     assert_close(own.state_dict(), theirs.state_dict())
     own.eval()
-    with WholeBatch(ALONE, first=0, count=12, total=12):
+    with GlobalBatch(ALONE, first=0, count=12, total=12):
         assert_close(own(inputs), theirs.eval()(inputs))
