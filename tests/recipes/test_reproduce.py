@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from real_archives import copy_every
 
 from limbeck.cli import main
 from limbeck.data import Samples, Splits, load_data
@@ -51,9 +52,10 @@ needs_cifar = pytest.mark.skipif(
 )
 OF_CLIPS = ["wu2019-compressed-video"]
 needs_av = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
+TINY_IMAGENET = DATA.parent / "tiny-imagenet-32.tar.gz"
 OF_TINY_IMAGENET = ["hinton2015-specialists"]
 needs_tiny_imagenet = pytest.mark.skipif(
-    not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "tiny-imagenet-32.tar.gz").is_file(),
+    not os.environ.get("LIMBECK_DATA") or not TINY_IMAGENET.is_file(),
     reason="LIMBECK_DATA names no folder with Tiny ImageNet",
 )
 OF_AN4 = ["hinton2015-speech", "hinton2015-speech-beyond", "hinton2015-speech-folds"]
@@ -61,7 +63,7 @@ needs_an4 = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not (DATA.parent / "an4-mfcc.tar.gz").is_file(),
     reason="LIMBECK_DATA names no folder with AN4",
 )
-together = pytest.mark.xdist_group("tiny-imagenet")  # in one process, which unpacks the images once
+together = pytest.mark.xdist_group("tiny-imagenet")  # in one process, which decodes the images once
 TINY = ["--set", "teacher=mlp:widths=20", "--set", "student=mlp:widths=8", "--seeds", "1"]
 
 
@@ -92,14 +94,19 @@ def forbid_training(monkeypatch):
 
 
 @functools.cache
-def unpacked(name):
-    return load_data(name, validation_fraction=0.0)
+def some_of(name):
+    """Return every tenth photograph of a data set: to decode all takes longer than a smoke run of a few hundred."""
+    archive = {"cifar10": CIFAR, "tiny-imagenet-32": TINY_IMAGENET}[name]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIMBECK_DATA", folder)
+        patch.setenv("LIMBECK_CACHE", str(Path(folder) / "cache"))
+        copy_every(10, archive, Path(folder) / archive.name)
+        return load_data(name, validation_fraction=0.0)
 
 
 @pytest.fixture
-def unpacked_once(monkeypatch):
-    """Give recipes photographs as an earlier test unpacked them, which takes longer than a smoke run."""
-    monkeypatch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
+def few_photographs(monkeypatch):
+    monkeypatch.setattr(recipe_data, "load_data", lambda name, **how: some_of(name))
 
 
 SPECIALISTS = ["--smoke", "--progress", "silent", "--threads", "1", "--seeds", "1"]
@@ -112,7 +119,7 @@ def specialists_made_here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serial")
     out = ["--set", "jobs=serial", "--out", str(folder / "run"), "--networks", str(folder / "networks")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe_data, "load_data", lambda name, **how: unpacked(name))
+        patch.setattr(recipe_data, "load_data", lambda name, **how: some_of(name))
         patch.setattr(sys, "argv", ["limbeck", "reproduce", "hinton2015-specialists", *SPECIALISTS, *out])
         num_threads = torch.get_num_threads()
         with pytest.raises(SystemExit) as finished:
@@ -133,7 +140,7 @@ def specialists_made_here(tmp_path_factory):
 )  # fmt: skip
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
     if name in (*OF_CIFAR, *OF_TINY_IMAGENET):
-        request.getfixturevalue("unpacked_once")
+        request.getfixturevalue("few_photographs")
     code, shown, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
     assert code == 0, error
     folder = tmp_path / "runs" / "reproduce" / f"{name}-smoke"
@@ -170,7 +177,9 @@ def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_pa
 @pytest.mark.slow
 @together
 @needs_tiny_imagenet
-def test_specialists_are_the_same_where_ray_runs_their_jobs(limbeck, specialists_made_here, monkeypatch):
+def test_specialists_are_the_same_where_ray_runs_their_jobs(
+    limbeck, specialists_made_here, few_photographs, monkeypatch
+):
     pytest.importorskip("ray", reason="Ray is not installed")
     shutil.copytree(specialists_made_here / "networks", "networks", ignore=shutil.ignore_patterns("specialist-*"))
     with tempfile.TemporaryDirectory(prefix="ray") as folder:  # no Ray of this machine is joined
@@ -273,7 +282,7 @@ def test_the_recipe_of_the_cifar_100_table():
 
 
 @needs_cifar
-def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, unpacked_once, monkeypatch):
+def test_a_threshold_and_a_sweep_see_no_test_image(limbeck, few_photographs, monkeypatch):
     # All that is asked before the test set is read are training images: those that a network has learned from, to say
     # how well it fits them, and those that no network learns from, to choose by.
     from limbeck.distillation.experiment import Experiment

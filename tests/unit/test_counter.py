@@ -73,9 +73,9 @@ def draws() -> dict[str, Tensor]:
         "ids": counter_uniform(IDS, seed=0)[:, 0],
         "spread ids": counter_uniform(IDS << 40, seed=0)[:, 0],
         "counts": counter_uniform(one, seed=0, count=20_000)[0],
-        "views": torch.cat([counter_uniform(one, seed=0, view=v)[0] for v in range(4000)]),
-        "seeds": torch.cat([counter_uniform(one, seed=s)[0] for s in range(4000)]),
-        "streams": torch.cat([counter_uniform(one, seed=0, stream=s)[0] for s in range(4000)]),
+        "views": torch.cat([counter_uniform(one, seed=0, view=v)[0] for v in range(1000)]),
+        "seeds": torch.cat([counter_uniform(one, seed=s)[0] for s in range(1000)]),
+        "streams": torch.cat([counter_uniform(one, seed=0, stream=s)[0] for s in range(1000)]),
     }
 
 

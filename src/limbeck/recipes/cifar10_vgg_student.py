@@ -74,6 +74,8 @@ class Settings:
 
 
 SMOKE = Settings(
+    num_train=1000,
+    num_validation=500,
     teacher="vgg16:width=0.0625",
     teacher_recipe=replace(TEACHER_RECIPE, num_epochs=2),
     student="three_block:width=0.125",

@@ -98,9 +98,9 @@ class Settings:
 
 
 SMOKE = Settings(
-    generalist="convnet:channels=4x8", generalist_recipe=replace(RECIPE, num_epochs=2), plan="kmeans:3x80",
-    specialist_recipe=replace(SPECIAL_RECIPE, num_epochs=1), nums_top_classes=(1, 2), sweep=("spectral:2x80",),
-    gate="convnet:channels=4x8", jobs="serial", num_views=2,
+    num_train=1000, num_validation=1000, generalist="convnet:channels=4x8", gate="convnet:channels=4x8",
+    generalist_recipe=replace(RECIPE, num_epochs=2), specialist_recipe=replace(SPECIAL_RECIPE, num_epochs=1),
+    plan="kmeans:3x80", nums_top_classes=(1, 2), sweep=("spectral:2x80",), jobs="serial", num_views=2,
     student="convnet:channels=8x16", student_recipe=replace(RECIPE, num_epochs=2), seeds=(0, 1),
 )  # fmt: skip
 

@@ -83,6 +83,7 @@ class Settings:
 
 
 SMOKE = Settings(
+    num_train=1000,
     network="resnet:depth=8,width=0.25",
     larger="resnet:depth=8,width=0.375",
     recipe=replace(RECIPE, num_epochs=2),

@@ -6,11 +6,8 @@ What self-distillation adds is what lies between the last two. Then samples leav
 the threshold is chosen on training images that nothing learned from, and the test set is read once, at the end.
 
 Costs are of one sample: operations of the trunk up to an exit and of every branch on the way, as shares of the plain
-network's. The paper's size, for an accelerator: ``--set data=cifar100 --set network=resnet56 --set num_train=0 --set
-recipe.num_epochs=200``.
-
-About an hour on one CPU core: a step of 64 images takes 105 ms plain, 122 with exits that learn from labels alone, 127
-with self-distillation.
+network's. About an hour on one CPU core. The paper's size, for an accelerator: ``--set data=cifar100 --set
+network=resnet56 --set num_train=0 --set recipe.num_epochs=200``.
 """
 
 from __future__ import annotations
@@ -83,7 +80,10 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 2)  # of weights, order and views
 
 
-SMOKE = Settings(network="resnet:depth=8,width=0.25", recipe=replace(RECIPE, num_epochs=2), seeds=(0, 1))
+SMOKE = Settings(
+    num_train=1000, num_validation=500, network="resnet:depth=8,width=0.25",
+    recipe=replace(RECIPE, num_epochs=2), seeds=(0, 1),
+)  # fmt: skip
 
 
 def run(settings: Settings, experiment: Experiment) -> None:
