@@ -251,13 +251,12 @@ def test_a_stopped_specialist_goes_on_to_the_same_weights(tmp_path, monkeypatch)
             assert torch.equal(value, other.module.state_dict()[name])
 
 
-@pytest.mark.parametrize("variant", ["dustbin", "full_softmax"])
-def test_processes_train_the_same_specialists_to_the_bit(tmp_path, variant):
+def test_processes_train_the_same_specialists_to_the_bit(tmp_path):
     network = generalist()
     settings = {
         "recipe": dataclasses.replace(RECIPE, num_epochs=1),
         "plan": plan_of(network, sets=(("a", "b"), ("d", "c"))),
-        "variant": variant,
+        "variant": "full_softmax",  # which sends the generalist, too
     }
     serial = trained(network, out=tmp_path / "serial", threads_per_job=1, **settings)
     spawned = trained(network, out=tmp_path / "spawned", jobs="processes:2", threads_per_job=1, **settings)
