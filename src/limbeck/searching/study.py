@@ -17,6 +17,7 @@ TEMPERATURES = (1.0, 12.0)
 HARD_WEIGHTS = (0.0, 0.6)
 RATE_FACTOR = 4.0  # learning rates from the recipe's / 4 to 4 times the recipe's
 GROUP_NUMBER = "group"  # the attribute of a trial that keeps the number of its group
+SEED_STEP = 1_000_003  # between the draws of one search seed and the next
 STARTUP_TRIALS = 4  # that are never pruned, and drawn at random
 
 
@@ -96,9 +97,9 @@ class CandidateStudy:
             group: the number of this question among those of the whole search, which is kept.
         """
         trials: list[Trial] = []
-        seed = (zlib.crc32(self._name.encode()) + len(self._study.trials)) % 2**31
+        drawn = zlib.crc32(self._name.encode()) + len(self._study.trials) + SEED_STEP * self._settings.search_seed
         self._study.sampler = self._optuna.samplers.TPESampler(
-            n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed
+            n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=drawn % 2**31
         )
         for _ in range(count):
             if trials and "learning_rate" in self._settings.tune:

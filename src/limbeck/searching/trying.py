@@ -19,7 +19,7 @@ from limbeck.training.stacked_networks import check_stackable
 GROUP = 4  # settings that are asked for, and where it can be trained, at once
 EARLY_FRACTION = 4  # the early result is of a quarter of the epochs
 STACKED_PARAMETERS = 500_000  # larger networks fill the machine alone
-SEARCH_SEED = 10_000  # of every trial: settings are compared on the same start and order
+TRIAL_SEED = 10_000  # and up, of all trials: settings are compared on the same start and order
 
 
 @dataclass(eq=False)
@@ -121,14 +121,15 @@ class Trials:
     ) -> list[TrainedNetwork]:
         data, settings = self.experiment.data, self.settings
         recipes = [dataclasses.replace(self.recipe(trial.values), num_epochs=num_epochs) for trial in trials]
-        seed = SEARCH_SEED if settings.num_views is None else settings.view_seed
+        trial_seed = TRIAL_SEED + settings.search_seed
+        seed = trial_seed if settings.num_views is None else settings.view_seed
         views = self.experiment.views(settings.augmentations, seed=seed)
         if stacked:
             return self.experiment.train_stacked(
                 "trial",
                 candidate.network,
                 objectives=[self.objective(trial.values) for trial in trials],
-                seeds=[SEARCH_SEED] * len(trials),
+                seeds=[trial_seed] * len(trials),
                 samples=data.train,
                 recipe=recipes[0],
                 views=views,
@@ -140,7 +141,7 @@ class Trials:
                 "trial",
                 candidate.network,
                 objective=self.objective(trial.values),
-                seed=SEARCH_SEED,
+                seed=trial_seed,
                 samples=data.train,
                 recipe=recipe,
                 views=views,
