@@ -175,10 +175,10 @@ def _told(spec: str) -> Iterator[None]:
     except (ModelError, MissingPackage):
         raise
     except Exception as error:
-        if "operator torchvision::" in str(error):
+        if any("operator torchvision::" in str(one) for one in _with_causes(error)):
             raise MissingPackage(
                 f"{spec} needs a torchvision that fits torch.",
-                received=f"torch {torch.__version__}, and {failure(error)[:200]}",
+                received=f"torch {torch.__version__}, and a torchvision without its operators",
                 expected="builds of one kind: both for the CPU, or both for the same CUDA",
                 remedy="install torch and torchvision together, both from PyTorch's own index of builds",
             ) from error
@@ -187,3 +187,10 @@ def _told(spec: str) -> Iterator[None]:
         raise ModelError(
             f"{spec} cannot be built.", received=failure(error)[:300], expected=f"what {where} holds", remedy=None
         ) from error
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it."""
+    while error is not None:
+        yield error
+        error = error.__cause__
