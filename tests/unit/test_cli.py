@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from limbeck.records import from_json
+from limbeck.version import __version__
 
 SMALL = ["--epochs", "1", "--seeds", "1", "--labels", "60", "--progress", "plain"]
 
@@ -323,6 +324,10 @@ def test_a_diverging_run_says_at_which_step(limbeck, tmp_path):
     assert "became NaN or infinite at step" in run.stderr
     assert "checkpoints" in run.stderr
     assert not (tmp_path / "run" / "record.json").exists()
+
+
+def test_the_release_is_told(limbeck, tmp_path):
+    assert limbeck("--version").stdout == f"limbeck {__version__}\n"
 
 
 def test_help_and_the_package_import_nothing_heavy(tmp_path):

@@ -13,6 +13,7 @@ from limbeck.cli.flags import command, first_line
 from limbeck.cli.manual import ManualGroup
 from limbeck.ranks.launched import refuse_ranks
 from limbeck.settings import METHODS, DistillConfig, ExportSettings, SearchConfig, TrainJobConfig
+from limbeck.version import __version__
 
 START = """
 The main job:
@@ -58,7 +59,8 @@ def app() -> click.Group:
         results.schema: {},
     }
     what = "Distil trained classifiers into one small network, with evidence that it was worth it."
-    return _group("limbeck", commands, help=what, epilog=START, callback=_check_ranks)
+    group = _group("limbeck", commands, help=what, epilog=START, callback=_check_ranks)
+    return click.version_option(__version__, prog_name="limbeck", message="%(prog)s %(version)s")(group)
 
 
 def _group(name: str, commands: Mapping[Any, dict[str, Any]], **settings: Any) -> ManualGroup:

@@ -108,6 +108,9 @@ def predict(
         Sequence[Path], Argument("Images, folders of them, or tables; none for text on standard input.")
     ] = (),
     top: Annotated[int, Setting("Likeliest classes to give of each sample.", "output")] = 1,
+    label_column: Annotated[
+        str | None, Setting("Column of the labels in a table, to be left out.", "data", unset="label")
+    ] = None,
     tokenizer: Annotated[str | None, Setting("Folder of the tokenizer, for text.", "data", unset="none")] = None,
     batch_size: Annotated[int, Setting("Samples per pass.", "machine")] = 64,
     multi_label: Annotated[
@@ -128,6 +131,7 @@ def predict(
                 student,
                 paths,
                 lines=lines,
+                label_column=label_column,
                 tokenizer=tokenizer,
                 num_top=top,
                 batch_size=batch_size,

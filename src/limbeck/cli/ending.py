@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OUR_MISTAKE, EXIT_USER_ERROR
+from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_OUR_MISTAKE, EXIT_USER_ERROR
 from limbeck.errors import LimbeckError, OutputError
 from limbeck.ranks.launched import message_of, num_ranks, rank_name, rank_number
 from limbeck.version import __version__
@@ -59,7 +60,10 @@ def _ended() -> int:
         _tell(f"limbeck: {interrupt}" if str(interrupt) else "limbeck: stopped")
         return EXIT_INTERRUPTED
     except OSError as error:
+        has_left = isinstance(error, BrokenPipeError) and _reader_has_left()
         _drop_output()
+        if has_left:
+            return EXIT_NO_READER
         return _refuse(_refused(error))
     except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
@@ -136,6 +140,16 @@ def _tell(message: str) -> None:
     """Print to standard error where that is possible."""
     with suppress(OSError, ValueError, AttributeError):
         print(message, file=sys.stderr, flush=True)
+
+
+def _reader_has_left() -> bool:
+    """Tell whether standard output is a pipe that nobody reads any more."""
+    try:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in output.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll on this system, or no file
+        return False
 
 
 def _drop_output(*, only_broken: bool = False) -> None:

@@ -18,6 +18,7 @@ def run(
     paths: Sequence[Path],
     *,
     lines: Iterable[str] | None,
+    label_column: str | None = None,
     tokenizer: str | None,
     num_top: int,
     batch_size: int,
@@ -31,6 +32,7 @@ def run(
         student: what predicts.
         paths: images, folders, tables; empty for text.
         lines: of text, from standard input; None where nothing is piped in.
+        label_column: of tables, left out.
         tokenizer: folder of the tokenizer, for text.
         num_top: classes of each sample.
         batch_size: samples of a pass.
@@ -45,7 +47,7 @@ def run(
         raise DataError("There is nothing to predict.", expected="paths, or lines of text on standard input")
     predictor = open_student(student, factory=factory, is_multi_label=is_multi_label)
     if paths:
-        batches = read_batches(paths, predictor, batch_size=batch_size)
+        batches = read_batches(paths, predictor, label_column=label_column, batch_size=batch_size)
     else:
         batches = text_batches(lines or (), predictor, tokenizer=tokenizer, batch_size=batch_size)
     return predictions(batches, predictor, num_top=num_top)

@@ -195,11 +195,14 @@ def _resized(samples: Samples, size: int) -> Samples:
 
 def _with_held_out(splits: Splits, *, validation_fraction: float, seed: int) -> Splits:
     train, validation, test, notes = splits.train, splits.validation, splits.test, list(splits.notes)
+    has_own_test = test is not None
     if test is None:
         train, test = hold_out(train, fraction=TEST_FRACTION, seed=0)
         notes.append(f"There is no test split: {len(test)} training samples were held out as one (stratified, seed 0).")
     if validation is None and validation_fraction > 0:
         train, validation = hold_out(train, fraction=validation_fraction, seed=seed)
         notes.append(f"{len(validation)} training samples were held out for validation (stratified, seed {seed}).")
-    whole = Splits(train, validation, test, name=splits.name, notes=tuple(notes))
+    whole = Splits(
+        train, validation, test, name=splits.name, notes=tuple(notes), has_own_test=splits.has_own_test and has_own_test
+    )
     return renamed(whole, splits.name)

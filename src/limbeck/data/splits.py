@@ -25,6 +25,7 @@ class Splits:
         test: what is read once, at the end; None where there is none.
         name: of the data set, e.g. "mnist".
         notes: plain sentences on what was decided while loading, for the record.
+        has_own_test: False where ``test`` was held out of the training samples while loading.
     """
 
     train: Samples
@@ -32,6 +33,7 @@ class Splits:
     test: Samples | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
+    has_own_test: bool = True
 
 
 def parts_of(splits: Splits) -> list[tuple[str, Samples]]:

@@ -62,7 +62,7 @@ def table_columns(columns: Mapping[str, Column], *, label_column: str | None, na
         if columns[key].dtype.kind not in "biuf":
             raise DataError(
                 f"The column {key!r} of {name} is not numeric.",
-                received=f"{columns[key][0]!r} in its first row",
+                received=f"{columns[key].tolist()[0]!r} in its first row",
                 expected="numbers in every column but the label's",
                 remedy=f"say which column is the label (--label-column {key}), or leave the column out or encode it"
                 if label is None

@@ -169,7 +169,12 @@ def prepare_teachers(
             if source.reads_inputs:
                 networks.append(TrainedNetwork(role, source.name, None, "given", _as_module(source, context)))
                 if not source.modules:
-                    notes.append(f"{source.name} cannot be looked into: its parameters, bytes and FLOPs stand as 0.")
+                    notes.append(f"{source.name} cannot be looked into: its parameters, bytes and FLOPs are not known.")
+                if not context.data.has_own_test:
+                    notes.append(
+                        f"The test samples were held out of the data. If {source.name} was fitted to all of it, it has "
+                        "seen them, and its own test figures are too good."
+                    )
             else:
                 notes.append(f"{source.name}: these outputs hold for training samples only and were not tested.")
         else:

@@ -41,6 +41,7 @@ class JobData:
     test: Samples
     notes: list[str]
     test_is_held_out: bool = False  # of the training set, so that ids mean the same
+    has_own_test: bool = True  # False where it was held out here, or by the loader
 
     @property
     def has_labels(self) -> bool:
@@ -94,6 +95,7 @@ def job_data(
     """
     validation, test = settings.validation, settings.test
     notes: list[str] = []
+    loaded_own_test = test is not None or getattr(train, "has_own_test", True)
     train = as_splits(train, class_names=settings.class_names) if is_data_set_dict(train) else train
     if isinstance(train, Splits):
         notes += train.notes
@@ -107,6 +109,7 @@ def job_data(
     if name_classes is not None and not needs_labels and samples.num_classes < 2:
         samples = dataclasses.replace(samples, class_names=tuple(name_classes(samples)))
     has_given_test = test is not None
+    has_own_test = has_given_test and loaded_own_test
     if test is None:
         samples, test = hold_out(samples, fraction=TEST_FRACTION, seed=settings.split_seed)
         notes.append(f"No test split was given: {len(test)} samples of the training set were held out as the test set.")
@@ -128,7 +131,9 @@ def job_data(
         samples, test = _read_by(samples, settings.num_workers), _read_by(test, settings.num_workers)
         validation = validation and _read_by(validation, settings.num_workers)
     notes += dict.fromkeys(note for split in (samples, validation, test) if split for note in split.notes)
-    return JobData(name, samples, validation, test, notes, test_is_held_out=not has_given_test)
+    return JobData(
+        name, samples, validation, test, notes, test_is_held_out=not has_given_test, has_own_test=has_own_test
+    )
 
 
 def _read_by(samples: Samples, num_workers: int) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -40,7 +41,8 @@ class ExportJob(ExportSettings):
         str | Path | RunResult | SavedModel, Doc("A run's folder, the folder of a saved network, or a job's result.")
     ]
     data: Annotated[
-        str | Path | Splits | None, Doc("What it was trained on, as ``load_data`` takes it; by default the run's.")
+        str | Path | Splits | Mapping[str, Any] | None,
+        Doc("What it was trained on: as ``load_data`` takes it, or data sets by split; by default the run's."),
     ] = None
     loading: Annotated[dict[str, Any] | None, Doc("More arguments of ``load_data``.")] = None
     factory: Annotated[str | None, Doc("``package.module:factory`` of a network of your own.")] = None

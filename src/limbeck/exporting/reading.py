@@ -30,12 +30,15 @@ class NamedBatch:
     raw: Inputs
 
 
-def read_batches(paths: Sequence[Path], predictor: Predictor, *, batch_size: int) -> Iterator[NamedBatch]:
+def read_batches(
+    paths: Sequence[Path], predictor: Predictor, *, label_column: str | None = None, batch_size: int
+) -> Iterator[NamedBatch]:
     """Yield batches of the samples in files and folders, in order.
 
     Args:
         paths: image files, folders of them (searched through), .csv and .parquet tables with a row a sample.
         predictor: what predicts; images are brought to its size as image folders are read.
+        label_column: of tables, left out.
         batch_size: samples of a batch at most.
     Raises:
         DataError: a path that is not there or of another kind, or samples of another shape.
@@ -45,7 +48,7 @@ def read_batches(paths: Sequence[Path], predictor: Predictor, *, batch_size: int
         raise DataError("Images and tables are predicted apart.", received=", ".join(map(str, paths[:4])))
     if tables:
         for path in tables:
-            yield from _rows(path, predictor.facts, batch_size)
+            yield from _rows(path, predictor.facts, label_column, batch_size)
         return
     yield from _images(_image_paths(paths), predictor.facts, batch_size)
 
@@ -113,10 +116,10 @@ def _image_paths(paths: Sequence[Path]) -> Iterator[str]:
             )
 
 
-def _rows(path: Path, facts: Facts, batch_size: int) -> Iterator[NamedBatch]:
+def _rows(path: Path, facts: Facts, label_column: str | None, batch_size: int) -> Iterator[NamedBatch]:
     first = 1
     for columns in iterate_table(path, num_rows=batch_size):
-        features = table_columns(columns, label_column=None, name=path.name).inputs
+        features = table_columns(columns, label_column=label_column, name=path.name).inputs
         raw = torch.as_tensor(features)
         if tuple(raw.shape[1:]) != facts.input_shape:
             raise DataError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limbeck.data import Normalise, Samples, Splits, load_data
+from limbeck.data import Normalise, Samples, Splits, as_splits, hold_out, is_data_set_dict, load_data
 from limbeck.distillation import RunResult
 from limbeck.distillation.run_directory import CONFIG_FILE, RECORD_FILE
 from limbeck.errors import DataError, LimbeckError, ModelError
@@ -17,6 +17,9 @@ from limbeck.records.files import read_text as read_written
 from limbeck.settings.yaml_text import read_text, read_yaml
 
 LOADING = ("image_size", "label_column", "exif_orientation", "validation_fraction", "split_seed")
+
+
+REMEDY = "--data NAME_OR_PATH; in Python data=limbeck.load_data(...), the Splits, or a dictionary of data sets by split"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +72,21 @@ def splits_for(exported: Exported, data: Any, given: Mapping[str, Any]) -> Split
 
     Args:
         exported: its folder's ``config.yaml`` says which data, and how they were split.
-        data: a name or path, or the splits themselves; None for the run's.
+        data: a name or path; the splits themselves, or a dictionary of data sets by split, of which validation samples
+            are held out as the run's were; None for the run's.
         given: arguments of ``load_data`` that the caller sets, which go before the run's.
     Raises:
         DataError: nothing says which data, or they do not fit the network.
     """
-    if isinstance(data, Splits):
-        splits = data
+    config = _config_of(exported.folder)
+    how = {key: config[key] for key in LOADING if config.get(key) is not None}
+    how |= {key: value for key, value in given.items() if value is not None}
+    if isinstance(data, Splits) or is_data_set_dict(data):
+        splits = _with_validation(data if isinstance(data, Splits) else as_splits(data), how)
     else:
-        config = _config_of(exported.folder)
-        name = data if data is not None else config.get("data")
-        how = {key: config[key] for key in LOADING if config.get(key) is not None}
-        how |= {key: value for key, value in given.items() if value is not None}
-        splits = _load(name, how)
+        if not isinstance(data, str | Path | None):
+            raise DataError("Data to compare on come by split.", received=type(data).__name__, remedy=REMEDY)
+        splits = _load(config.get("data") if data is None else str(data), how, is_named=data is not None)
     train = splits.train
     saved = exported.saved
     if tuple(saved.class_names) != train.class_names:
@@ -99,23 +104,38 @@ def splits_for(exported: Exported, data: Any, given: Mapping[str, Any]) -> Split
     return splits
 
 
-def _load(name: Any, how: dict[str, Any]) -> Splits:
+def _with_validation(splits: Splits, how: Mapping[str, Any]) -> Splits:
+    """Return splits with the validation samples that a run held out of them; as they are where it held out none."""
+    fraction = how.get("validation_fraction", 0)
+    if splits.validation is not None or splits.test is None or not fraction:
+        return splits
+    train, validation = hold_out(splits.train, fraction=fraction, seed=how.get("split_seed", 0))
+    return replace(splits, train=train, validation=validation)
+
+
+def _load(name: Any, how: dict[str, Any], *, is_named: bool) -> Splits:
     arguments = {key: how[key] for key in LOADING[:4] if key in how}
     if "split_seed" in how:
         arguments["seed"] = how["split_seed"]
-    remedy = "--data NAME_OR_PATH; in Python data=limbeck.load_data(...) or the Splits"
     if not isinstance(name, str):
         raise DataError(
             "Nothing says which data the files are compared on.",
             received="a network without a run's config.yaml",
             expected="the data that it was trained on",
-            remedy=remedy,
+            remedy=REMEDY,
         )
     try:
         return load_data(name, **arguments)
     except LimbeckError as error:
+        if not is_named and not Path(name).exists():
+            raise DataError(
+                "The run's data cannot be loaded again.",
+                received=f"{name!r}, the name of data that were handed over in Python, or of a path that is gone",
+                expected="the data that it was trained on",
+                remedy=REMEDY,
+            ) from error
         if error.remedy is None:
-            error.remedy = remedy
+            error.remedy = REMEDY
         raise
 
 

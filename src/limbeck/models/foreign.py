@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from limbeck.errors import MissingPackage, ModelError, near_names
@@ -174,8 +175,22 @@ def _told(spec: str) -> Iterator[None]:
     except (ModelError, MissingPackage):
         raise
     except Exception as error:
+        if any("operator torchvision::" in str(one) for one in _with_causes(error)):
+            raise MissingPackage(
+                f"{spec} needs a torchvision that fits torch.",
+                received=f"torch {torch.__version__}, and a torchvision without its operators",
+                expected="builds of one kind: both for the CPU, or both for the same CUDA",
+                remedy="install torch and torchvision together, both from PyTorch's own index of builds",
+            ) from error
         name = spec.partition(":")[2]
         where = "its folder" if os.path.isdir(name) else "the hub, where there is a network, or a folder"
         raise ModelError(
             f"{spec} cannot be built.", received=failure(error)[:300], expected=f"what {where} holds", remedy=None
         ) from error
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it."""
+    while error is not None:
+        yield error
+        error = error.__cause__

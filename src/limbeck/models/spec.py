@@ -113,6 +113,13 @@ def settings_of(name: str) -> dict[str, Any]:
         ['channels', 'dropout']
     """
     if name not in ZOO:
+        if "/" in name:
+            raise UnknownName(
+                f"There is no folder {name}.",
+                received=name,
+                expected="a folder that a network was saved in, or one of the zoo: " + ", ".join(sorted(ZOO)),
+                remedy="see that the path is right; limbeck train --out FOLDER trains and saves a network",
+            )
         error = unknown_name("model", name, ZOO)
         error.remedy = f"{error.remedy or 'choose one of these'}; a model of your own is package.module:factory"
         raise error

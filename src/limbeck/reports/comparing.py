@@ -18,6 +18,7 @@ from limbeck.reports.wording import plain_number, printable
 from limbeck.statistics import paired_difference
 
 MACHINE = ("device", "platform", "num_threads")  # of a record's environment: what latencies depend on
+SETTING_LETTERS = 48  # of a value in the table of settings: lists of numbers are long
 SHOWN = ("errors", "accuracy", "nll", "ece", "agreement", "parameters", "latency_batch1")
 
 
@@ -105,12 +106,21 @@ def _same_test_set(first: RunRecord, other: RunRecord) -> bool:
 
 
 def _settings_table(records: Mapping[str, RunRecord]) -> HtmlTable | None:
-    settings = {name: dict(flattened(record.config)) for name, record in records.items()}
+    configs = {name: record.config for name, record in records.items()}
+    if any(config.get("teacher_recipe") for config in configs.values()):  # else teachers are trained as students are
+        configs = {
+            name: {**config, "teacher_recipe": config.get("teacher_recipe") or config.get("recipe")}
+            for name, config in configs.items()
+        }
+    settings = {name: dict(flattened(config)) for name, config in configs.items()}
     keys = list(dict.fromkeys(key for own in settings.values() for key in own))
     differing = [key for key in keys if len({own.get(key, MISSING) for own in settings.values()}) > 1 and key != "out"]
     if not differing:
         return None
-    rows = [[printable(key), *(printable(own.get(key, MISSING)) for own in settings.values())] for key in differing]
+    rows = [
+        [printable(key), *(printable(own.get(key, MISSING), limit=SETTING_LETTERS) for own in settings.values())]
+        for key in differing
+    ]
     return HtmlTable("Settings, run by run", ["setting", *map(printable, settings)], rows)
 
 

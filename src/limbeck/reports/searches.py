@@ -56,6 +56,7 @@ def candidate_table(record: SearchRecord) -> HtmlTable:
 
 
 def candidates_text(record: SearchRecord) -> str:
-    """Return the candidates as plain text."""
+    """Return the candidates as plain text, with what a reader must know of them."""
     table = candidate_table(record)
-    return text_table([table.headings, *table.rows], words=(0, len(table.headings) - 1))
+    text = text_table([table.headings, *table.rows], words=(0, len(table.headings) - 1))
+    return "\n".join([text, *map(printable, record.notes)])

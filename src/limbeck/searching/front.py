@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from limbeck.errors import shortened
 from limbeck.records import RunRecord
 from limbeck.records.search_record import Point
 from limbeck.statistics import mean_interval, summarise
@@ -44,7 +45,9 @@ def kept_by(record: RunRecord, role: str) -> tuple[float, tuple[float, float] | 
     return summarise(shares).mean, mean_interval(shares)
 
 
-def answer_of(record: RunRecord, roles: dict[str, Point], chosen: Point, *, min_kept: float) -> str:
+def answer_of(
+    record: RunRecord, roles: dict[str, Point], chosen: Point, *, min_kept: float, untried: Sequence[str] = ()
+) -> str:
     """Return the sentence: what the chosen student keeps, at which share of the cost, and what the next smaller does.
 
     Args:
@@ -52,6 +55,7 @@ def answer_of(record: RunRecord, roles: dict[str, Point], chosen: Point, *, min_
         roles: point of each winner by its role, cheapest first.
         chosen: by validation.
         min_kept: what was asked for.
+        untried: cheaper candidates that were not trained.
     """
     ordered = list(roles.items())
     place = next(number for number, (_, point) in enumerate(ordered) if point is chosen)
@@ -65,7 +69,7 @@ def answer_of(record: RunRecord, roles: dict[str, Point], chosen: Point, *, min_
             role, larger = ordered[place + 1]
             parts.append(f"the next larger one, {larger.name}, keeps {_share(*kept_by(record, role))}")
     if place == 0:
-        parts.append("it is the smallest on the front")
+        parts.append("it is the smallest on the front" if not untried else f"{shortened(untried)}: not tried")
     else:
         role, smaller = ordered[place - 1]
         other, its = kept_by(record, role)

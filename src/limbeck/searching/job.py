@@ -21,7 +21,7 @@ from limbeck.distillation.run_directory import TRIALS_FOLDER
 from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.target_source import choose_target_source, open_store
-from limbeck.errors import DataError, TeacherError
+from limbeck.errors import DataError, TeacherError, shortened
 from limbeck.objectives import objective_of_labels
 from limbeck.records import Comparison, RunRecord
 from limbeck.records.search_record import Point, SearchRecord
@@ -125,6 +125,7 @@ def search(settings: SearchJob) -> SearchResult:
     studies = [CandidateStudy(candidate.name, settings, storage.of_optuna) for candidate in candidates]
     trials = Trials(_for_trials(experiment), settings, target_source.teacher, candidates, studies, storage, started)
     trials.run()
+    left_out += _untried_note(candidates, studies)
     points = _points(candidates, studies)
     front = front_of(points)
     chosen = chosen_of_front(front, teacher_accuracy=teacher_accuracy, min_kept=settings.min_kept)
@@ -188,6 +189,13 @@ def _points(candidates: Sequence[Candidate], studies: Sequence[CandidateStudy]) 
     ]
 
 
+def _untried_note(candidates: Sequence[Candidate], studies: Sequence[CandidateStudy]) -> list[str]:
+    untried = [one.name for one, study in zip(candidates, studies, strict=True) if study.best is None]
+    if not untried:
+        return []
+    return [f"{shortened(untried)}: not tried, since the budget or the trials were spent before. Give more of them."]
+
+
 def _comparison_note(studies: Sequence[CandidateStudy], validation: object) -> str:
     count = sum(study.num_done for study in studies)
     return (
@@ -209,6 +217,8 @@ def _finish(
 ) -> SearchResult:
     """Train the winners on fresh seeds, read the test set once, and write record, front and answer."""
     networks = {candidate.name: candidate.network for candidate in trials.candidates}
+    tried = {point.name for point in found.points}
+    cheaper = [one.name for one in trials.candidates if one.cost < chosen.cost and one.name not in tried]
     roles: dict[str, Point] = {}
     trained: list[TrainedNetwork] = []
     others = iter(range(1, len(winners) + 1))
@@ -230,7 +240,9 @@ def _finish(
     experiment.results.notes.insert(0, f"Chosen on validation: {chosen.name}, with {_values(chosen)}.")
 
     def answered(record: RunRecord) -> SearchRecord:
-        return dataclasses.replace(found, answer=answer_of(record, roles, chosen, min_kept=settings.min_kept))
+        return dataclasses.replace(
+            found, answer=answer_of(record, roles, chosen, min_kept=settings.min_kept, untried=cheaper)
+        )
 
     result = finish_run(
         experiment,

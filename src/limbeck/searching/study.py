@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ TEMPERATURES = (1.0, 12.0)
 HARD_WEIGHTS = (0.0, 0.6)
 RATE_FACTOR = 4.0  # learning rates from the recipe's / 4 to 4 times the recipe's
 GROUP_NUMBER = "group"  # the attribute of a trial that keeps the number of its group
+SEED_STEP = 1_000_003  # between the draws of one search seed and the next
 STARTUP_TRIALS = 4  # that are never pruned, and drawn at random
 
 
@@ -88,23 +90,23 @@ class CandidateStudy:
         """The most accurate on validation, of equals the one of lowest NLL; None before the first."""
         return min(self.tried, key=lambda one: (-one.accuracy, one.nll), default=None)
 
-    def ask(self, count: int, *, group: int = 0) -> list[Trial]:
+    def ask(self, count: int, *, group: int = 0, from_others: Sequence[Mapping[str, float]] = ()) -> list[Trial]:
         """Return so many settings that share their learning rate, and so can be trained in one pass.
 
         Args:
             count: how many.
             group: the number of this question among those of the whole search, which is kept.
+            from_others: settings that were best elsewhere: the first that was not tried here is tried now.
         """
         trials: list[Trial] = []
-        seed = (zlib.crc32(self._name.encode()) + len(self._study.trials)) % 2**31
+        drawn = zlib.crc32(self._name.encode()) + len(self._study.trials) + SEED_STEP * self._settings.search_seed
         self._study.sampler = self._optuna.samplers.TPESampler(
-            n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed
+            n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=drawn % 2**31
         )
+        self._enqueue_new(from_others)
         for _ in range(count):
-            if trials and "learning_rate" in self._settings.tune:
-                waiting = self._study.get_trials(deepcopy=False, states=(self._optuna.trial.TrialState.WAITING,))
-                if not waiting:
-                    self._study.enqueue_trial({"learning_rate": trials[0].values["learning_rate"]})
+            if trials and "learning_rate" in self._settings.tune and not self._waiting:
+                self._study.enqueue_trial({"learning_rate": trials[0].values["learning_rate"]})
             asked = self._study.ask()
             asked.set_user_attr(GROUP_NUMBER, group)
             trials.append(Trial(asked, self._all(self._suggested(asked))))
@@ -128,6 +130,18 @@ class CandidateStudy:
         """Report what a setting gave in the end."""
         trial.asked.set_user_attr("nll", nll)
         self._study.tell(trial.asked, accuracy)
+
+    def _enqueue_new(self, values: Sequence[Mapping[str, float]]) -> None:
+        """Put the first of these settings that is not among the trials before all that would be drawn."""
+        known = [{**one.system_attrs.get("fixed_params", {}), **one.params} for one in self._study.get_trials()]
+        tuned = [{name: value[name] for name in self._settings.tune} for value in values]
+        new = [value for value in tuned if value not in known]
+        if new and self._study.trials and not self._waiting:
+            self._study.enqueue_trial(new[0])
+
+    @property
+    def _waiting(self) -> list[Any]:
+        return list(self._study.get_trials(deepcopy=False, states=(self._optuna.trial.TrialState.WAITING,)))
 
     def _suggested(self, asked: Any) -> dict[str, float]:
         tune, rate = self._settings.tune, self._settings.recipe.learning_rate

@@ -18,8 +18,10 @@ from limbeck.training.stacked_networks import check_stackable
 
 GROUP = 4  # settings that are asked for, and where it can be trained, at once
 EARLY_FRACTION = 4  # the early result is of a quarter of the epochs
+PRUNED_TRIALS = 8  # of a candidate: early results of fewer cost more than they save
+TURN_SHARE = 0.5  # of the time of the dearest candidate's group, that each candidate's turn has under a budget
 STACKED_PARAMETERS = 500_000  # larger networks fill the machine alone
-SEARCH_SEED = 10_000  # of every trial: settings are compared on the same start and order
+TRIAL_SEED = 10_000  # and up, of all trials: settings are compared on the same start and order
 
 
 @dataclass(eq=False)
@@ -43,14 +45,16 @@ class Trials:
     studies: Sequence[CandidateStudy]
     storage: Storage
     started: float
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # of one whole training, by candidate
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # of a group's whole training, by candidate
+    trial_seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # the same for each of the group
 
     def run(self) -> None:
         """Try settings, candidate after candidate, until the trials or the budget are spent.
 
-        Every candidate gets one group first; then those that no cheaper one equals get more. A group is kept when all
-        of it has been tried; a search that was stopped goes on after the last one that was kept, with the candidate
-        whose turn it then was.
+        Every candidate gets one group first; then those that no cheaper one equals get more. Under a budget a cheap one
+        gets several in its turn, and one that would outlast the budget is passed over. A group is kept when all of it
+        has been tried; a search that was stopped goes on after the last one that was kept, with the candidate whose
+        turn it then was.
 
         Raises:
             InvalidValue: a budget that was spent before one candidate was trained.
@@ -59,16 +63,23 @@ class Trials:
         while self._num_left() > 0:
             before = self._num_left()
             for candidate, study in list(zip(self.candidates, self.studies, strict=True))[first:]:
-                if self._num_left() <= 0 or (study.num_done and self._is_beaten(candidate, study)):
-                    continue
-                if self._is_late(candidate):
-                    self._require_one()
-                    return
-                with self.storage.together():
-                    self._try_group(candidate, study, min(GROUP, self._num_left()))
+                self._give_turn(candidate, study)
             if self._num_left() == before and first == 0:
-                return  # every candidate that is not beaten has been tried out
+                break  # every candidate is beaten, or would outlast the budget
             first = 0
+        self._require_one()
+
+    def _give_turn(self, candidate: Candidate, study: CandidateStudy) -> None:
+        """Try a group of a candidate's settings; under a budget groups for half the time of the dearest one's."""
+        began = time.monotonic()
+        while self._num_left() > 0 and not (study.num_done and self._is_beaten(candidate, study)):
+            if self._is_late(candidate):
+                return
+            with self.storage.together():
+                self._try_group(candidate, study, min(GROUP, max(1, self._num_left() - self._num_waiting(study))))
+            longest = max(self.seconds.values(), default=0.0)
+            if self.settings.budget_seconds is None or time.monotonic() - began >= TURN_SHARE * longest:
+                return
 
     def _next_candidate(self) -> int:
         """Return the place of the candidate after the one that was tried last; 0 after the last, and at the start."""
@@ -97,9 +108,9 @@ class Trials:
     def _try_group(self, candidate: Candidate, study: CandidateStudy, count: int) -> None:
         stacks = self._can_stack(candidate)
         group = 1 + max(other.last_group for other in self.studies)
-        trials = study.ask(count if stacks else 1, group=group)
+        trials = study.ask(count if stacks else 1, group=group, from_others=self._best_of_neighbours(candidate))
         early = max(1, self.settings.recipe.num_epochs // EARLY_FRACTION)
-        if early < self.settings.recipe.num_epochs:
+        if early < self.settings.recipe.num_epochs and self._prunes():
             networks = self._train(candidate, trials, num_epochs=early, stacked=stacks)
             trials = [
                 trial
@@ -112,6 +123,7 @@ class Trials:
         networks = self._train(candidate, trials, num_epochs=self.settings.recipe.num_epochs, stacked=stacks)
         if not all(network.was_cached for network in networks):
             self.seconds[candidate.name] = time.monotonic() - start
+            self.trial_seconds[candidate.name] = self.seconds[candidate.name] / len(trials)
         for trial, network in zip(trials, networks, strict=True):
             measured = _validation(network)
             study.tell(trial, measured["accuracy"], measured["nll"])
@@ -121,14 +133,15 @@ class Trials:
     ) -> list[TrainedNetwork]:
         data, settings = self.experiment.data, self.settings
         recipes = [dataclasses.replace(self.recipe(trial.values), num_epochs=num_epochs) for trial in trials]
-        seed = SEARCH_SEED if settings.num_views is None else settings.view_seed
+        trial_seed = TRIAL_SEED + settings.search_seed
+        seed = trial_seed if settings.num_views is None else settings.view_seed
         views = self.experiment.views(settings.augmentations, seed=seed)
         if stacked:
             return self.experiment.train_stacked(
                 "trial",
                 candidate.network,
                 objectives=[self.objective(trial.values) for trial in trials],
-                seeds=[SEARCH_SEED] * len(trials),
+                seeds=[trial_seed] * len(trials),
                 samples=data.train,
                 recipe=recipes[0],
                 views=views,
@@ -140,7 +153,7 @@ class Trials:
                 "trial",
                 candidate.network,
                 objective=self.objective(trial.values),
-                seed=SEARCH_SEED,
+                seed=trial_seed,
                 samples=data.train,
                 recipe=recipe,
                 views=views,
@@ -168,6 +181,10 @@ class Trials:
     def _num_left(self) -> int:
         return self.settings.num_trials - sum(study.num_done for study in self.studies)
 
+    def _num_waiting(self, current: CandidateStudy) -> int:
+        """Return how many other candidates have not had a trial, and are owed one."""
+        return sum(study is not current and study.num_done == 0 for study in self.studies)
+
     def _is_beaten(self, candidate: Candidate, study: CandidateStudy) -> bool:
         """Tell whether a cheaper candidate is more accurate already, by more than one standard error."""
         own = study.best
@@ -180,15 +197,35 @@ class Trials:
                 return True
         return False
 
+    def _best_of_neighbours(self, candidate: Candidate) -> list[dict[str, float]]:
+        """Return the best settings of the next cheaper and the next dearer candidate."""
+        place = list(self.candidates).index(candidate)
+        near = [self.studies[other] for other in (place - 1, place + 1) if 0 <= other < len(self.studies)]
+        return [study.best.values for study in near if study.best is not None]
+
+    def _prunes(self) -> bool:
+        """Tell whether so many settings of each candidate are to be tried that early results pay for themselves."""
+        each = self.settings.num_trials / len(self.candidates)
+        if self.settings.budget_seconds is not None:
+            if len(self.trial_seconds) < len(self.candidates):
+                return False  # how long one takes is not known yet
+            done = sum(study.num_done for study in self.studies) / len(self.candidates)
+            each = min(each, done + self._seconds_left() / sum(self.trial_seconds.values()))
+        return each >= PRUNED_TRIALS
+
     def _is_late(self, candidate: Candidate) -> bool:
         """Tell whether another group, and after it the winners on fresh seeds, would outlast the budget."""
-        budget = self.settings.budget_seconds
-        if budget is None:
+        if self.settings.budget_seconds is None:
             return False
-        spent = time.monotonic() - self.started
-        slowest = max(self.seconds.values(), default=0.0)
-        num_final = (min(self.settings.num_winners, len(self.candidates)) + 1) * len(self.settings.seed_numbers)
-        return spent + self.seconds.get(candidate.name, slowest) + num_final * slowest > budget
+        return self.seconds.get(candidate.name, max(self.seconds.values(), default=0.0)) > self._seconds_left()
+
+    def _seconds_left(self) -> float:
+        """Return what a budget leaves for trials: the winners on fresh seeds come after them."""
+        assert self.settings.budget_seconds is not None
+        dearest = sorted(self.seconds.values(), reverse=True)
+        winners = [*dearest[:1], *dearest[: self.settings.num_winners]]  # the first is the baseline
+        reserved = sum(winners) * len(self.settings.seed_numbers)
+        return self.settings.budget_seconds - (time.monotonic() - self.started) - reserved
 
     def _require_one(self) -> None:
         if any(study.best is not None for study in self.studies):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from annotated_types import Ge
+
 from limbeck.errors import InvalidValue
 from limbeck.settings.jobs import DistillSettings
 from limbeck.settings.setting import Count, Fraction, Positive, Setting
@@ -45,6 +47,9 @@ class SearchSettings(DistillSettings):
         Count,
         Setting("Settings to try in all; those of a stopped search count.", "training", flag="--trials", is_key=False),
     ] = 24
+    search_seed: Annotated[
+        int, Ge(0), Setting("Seed of the settings that a search draws, and of its trials' training.", "training")
+    ] = 0
     budget: Annotated[
         str | None, Setting("Longest time of this call: 90s, 30m, 2h.", "training", unset="no limit", is_key=False)
     ] = None
