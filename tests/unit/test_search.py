@@ -15,7 +15,8 @@ from limbeck.cli.app import app
 from limbeck.commands import search as command
 from limbeck.data import Splits, load_data
 from limbeck.distillation import result as result_module
-from limbeck.errors import DataError, InvalidValue
+from limbeck.distillation.cache import NetworkCache
+from limbeck.errors import DataError, InvalidValue, UnknownName
 from limbeck.records import Measurement, RunRecord
 from limbeck.records.search_record import Point
 from limbeck.reports.searches import headline_of
@@ -89,6 +90,42 @@ def test_the_answer_is_what_was_measured(found):
     assert kept_file["answer"] == result.found.answer
     assert kept_file["chosen"] == result.run.student_name
     assert headline_of(result.found) in html.unescape((out / "report.html").read_text(encoding="utf-8"))
+
+
+def test_jobs_train_groups_and_winners_the_same_for_every_runner(tmp_path, monkeypatch):
+    batches = []
+    train = NetworkCache.train_as_jobs
+
+    def counted(self, tasks, *, jobs, **more):
+        batches.append((jobs, [task.name for task in tasks]))
+        return train(self, tasks, jobs="serial", **more)
+
+    monkeypatch.setattr(NetworkCache, "train_as_jobs", counted)
+    monkeypatch.setattr(Trials, "_can_stack", lambda self, candidate: False)
+    settings = {"students": ["mlp:widths=4..8"], "num_trials": 8, "recipe": TrainConfig(num_epochs=1, batch_size=64)}
+    found = [run(tmp_path / name, jobs=jobs, **settings) for name, jobs in (("a", "serial"), ("b", "processes:2"))]
+    assert [names for _, names in batches[:2]] == [["trial"] * 4] * 2
+    assert {"baseline", "distilled"} <= set(batches[2][1])
+    assert len(batches[2][1]) == 2 * len(set(batches[2][1]))  # both seeds of each
+    assert batches[3:] == [("processes:2", names) for _, names in batches[:3]]
+    assert found[0].found.points == found[1].found.points
+    assert found[0].run.record.measurements != []
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"jobs": "threads", "out": "run"}, UnknownName, "runner of jobs"),
+        ({"jobs": "processes:0", "out": "run"}, InvalidValue, "processes:N"),
+        ({"jobs": "serial"}, InvalidValue, "folder"),
+    ],
+)
+def test_jobs_that_cannot_be_are_refused_before_a_teacher_is_trained(settings, error, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(search_job, "prepare_teachers", lambda *_: pytest.fail("a teacher was trained"))
+    with pytest.raises(error, match=words):
+        run(**settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stopped_search_goes_on_without_training_anything_again(tmp_path, monkeypatch):
@@ -265,7 +302,7 @@ def test_the_command_searches_with_the_presets_teachers(tmp_path):
     flags = {"student": ["mlp:widths=4..8"], "teachers": ["mlp:widths=32"], "recipe": {"num_epochs": 2}, "seeds": "0,1"}
     result, folder = command.run(
         file=None, flags=flags, assignments=(), out=tmp_path / "run", overwrite=False, num_trials=2, budget=None,
-        progress="silent", command="limbeck search",
+        jobs=None, progress="silent", command="limbeck search",
     )  # fmt: skip
     assert (folder / "search.json").is_file()
     assert "mlp:widths=4" in command.as_text(result.found)

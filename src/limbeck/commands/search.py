@@ -23,6 +23,7 @@ def run(
     out: Path | None,
     overwrite: bool,
     num_trials: int,
+    jobs: str | None,
     budget: str | None,
     progress: str,
     command: str,
@@ -32,7 +33,7 @@ def run(
     prepared = prepare(SearchConfig, file=file, flags=flags, assignments=assignments)
     config = prepared.config
     arguments = prepared.arguments(stem="search", out=out, overwrite=overwrite, progress=progress, command=command)
-    arguments |= {"num_trials": num_trials, "budget": budget}
+    arguments |= {"num_trials": num_trials, "jobs": jobs, "budget": budget}
     specs = [spec for text in config.student for spec in expanded(text)]
     teachers = named_teachers(config.teachers, flags, prepared)
     students = [student_source(spec, from_command_line="student" in flags) for spec in specs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -14,14 +15,13 @@ from limbeck.distillation.cache import NetworkCache
 from limbeck.distillation.run_directory import RunDirectory
 from limbeck.distillation.sources import Network, NetworkSource
 from limbeck.distillation.splits import JobData
-from limbeck.distillation.task import SharedTraining, Training, TrainingTask
+from limbeck.distillation.task import JobTraining, SharedTraining, Training, TrainingTask, network_name
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import InvalidValue
 from limbeck.models import save_model
 from limbeck.objectives import MutualLearning, Objective
 from limbeck.records import DataRecord
 from limbeck.reproduction import NetworkFacts, Results
-from limbeck.teachers import Teacher
 from limbeck.training import Progress, Runtime, TrainConfig, count_batches
 
 if TYPE_CHECKING:
@@ -133,6 +133,29 @@ class Experiment:
         task = TrainingTask.make(name, source, precision=self.runtime.precision, **training)
         return self._train(lambda: [self.cache.train(task)])[0]
 
+    def train_all(
+        self, wanted: Sequence[tuple[str, NetworkSource | Network, Training]], *, jobs: str | None = None
+    ) -> list[TrainedNetwork]:
+        """Return networks as ``train`` does, in order.
+
+        Args:
+            wanted: the name of each, its source, and what it learns and how.
+            jobs: "serial", "processes:2", "ray", ...: each is a job of its own, and the others are done where one
+                fails; see ``limbeck.jobs.runner_from``. The experiment keeps its networks. None: here, one after
+                another.
+        Raises:
+            JobsFailed: jobs that failed.
+        """
+        make = partial(TrainingTask.make, precision=self.runtime.precision)
+        tasks = [make(name, source, **training) for name, source, training in wanted]
+        if jobs is None:
+            return self._train(lambda: [self.cache.train(task) for task in tasks])
+        titles = Counter(task.title for task in tasks)
+        told_apart = [
+            task if titles[task.title] == 1 else replace(task, title=f"{task.title}-{task.key[:6]}") for task in tasks
+        ]
+        return self._train(lambda: self.cache.train_as_jobs(told_apart, jobs=jobs, threads_per_job=None, retries=1))
+
     def train_stacked(
         self,
         name: str,
@@ -218,42 +241,30 @@ class Experiment:
         tasks = [task.in_cohort(member=k, peers=alone, update=update) for k, task in enumerate(alone, start=1)]
         return self._train(lambda: self.cache.train_cohort(tasks, title=f"{name}-seed{seed}", update=update))
 
-    def train_network(
-        self,
-        network: Network,
-        *,
-        role: str,
-        seed: int,
-        samples: Samples,
-        objective: Objective,
-        recipe: TrainConfig,
-        augmentations: Sequence[str],
-        num_views: int | None = None,
-        view_seed: int = 0,
-        teacher: Teacher | None = None,
-        start_seed: int | None = None,
-    ) -> TrainedNetwork:
-        """Train one network of a job, whose validation split chooses the epoch.
+    def train_network(self, network: Network, *, role: str, **how: Unpack[JobTraining]) -> TrainedNetwork:
+        """Train one network of a job: see :meth:`job_training`."""
+        trained = self.train(network_name(role), network, **self.job_training(**how))
+        return replace(trained, role=role, origin="trained")
+
+    def job_training(self, **how: Unpack[JobTraining]) -> Training:
+        """Return what a network of a job learns and how: the job's validation split chooses the epoch.
 
         An epoch has as many steps as one pass over the whole training set, also for a network that sees only its
-        labelled part: so all networks of a job take the same number of steps. ``start_seed`` is that of the initial
-        weights where it is another one than the run's.
+        labelled part: so all networks of a job take the same number of steps.
         """
-        trained = self.train(
-            role.replace(" ", ""),
-            network,
-            samples=samples,
-            objective=objective,
-            recipe=recipe,
-            seed=seed,
-            views=self.views(augmentations, seed=seed if num_views is None else view_seed),
-            num_views=num_views,
-            teacher=teacher,
-            validation=self.data.choosing,
-            steps_per_epoch=count_batches(len(self.data.train), recipe.batch_size),
-            weights_seed=start_seed,
-        )
-        return replace(trained, role=role, origin="trained")
+        seed, recipe, num_views = how["seed"], how["recipe"], how.get("num_views")
+        return {
+            "samples": how["samples"],
+            "objective": how["objective"],
+            "recipe": recipe,
+            "seed": seed,
+            "views": self.views(how["augmentations"], seed=seed if num_views is None else how.get("view_seed", 0)),
+            "num_views": num_views,
+            "teacher": how.get("teacher"),
+            "validation": self.data.choosing,
+            "steps_per_epoch": count_batches(len(self.data.train), recipe.batch_size),
+            "weights_seed": how.get("start_seed"),
+        }
 
     def save_network(self, network: TrainedNetwork, folder: str) -> None:
         """Save a trained network in a folder of the run; nothing where it has none, or another rank writes it."""

@@ -48,6 +48,25 @@ class Training(SharedTraining, total=False):
     weights_seed: int | None  # of the initial weights alone, where they are to be another's, such as a peer's
 
 
+class JobTraining(TypedDict, total=False):
+    """What a network of a job learns and how, beside what all networks of a job share."""
+
+    samples: Required[Samples]
+    objective: Required[Objective]
+    recipe: Required[TrainConfig]
+    seed: Required[int]
+    augmentations: Required[Sequence[str]]
+    num_views: int | None  # as of a training
+    view_seed: int  # of views that come again
+    teacher: Teacher | None
+    start_seed: int | None  # of the initial weights, where it is another one than the run's
+
+
+def network_name(role: str) -> str:
+    """Return the name of a job's network of this role: "front 1" is "front1"."""
+    return role.replace(" ", "")
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingTask:
     """One network to be trained: its name and architecture, the arguments of ``fit``, and the identity of it all.

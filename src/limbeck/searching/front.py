@@ -61,7 +61,7 @@ def answer_of(
     place = next(number for number, (_, point) in enumerate(ordered) if point is chosen)
     mean, interval = kept_by(record, ordered[place][0])
     sizes = list(record.values("teacher", "parameters", split="machine").values())
-    share = f" at 1/{sizes[0] / chosen.num_parameters:.3g} of its parameters" if sizes and sizes[0] else ""
+    share = _size(chosen.num_parameters, sizes[0]) if sizes and sizes[0] else ""
     parts = [f"{chosen.name} keeps {_share(mean, interval)} of the teacher's test accuracy{share}"]
     if mean < min_kept:
         parts[0] += f", less than the {100 * min_kept:g} % asked for"
@@ -76,6 +76,12 @@ def answer_of(
         told = "does, too" if other >= min_kept else "does not"
         parts.append(f"the next smaller one, {smaller.name}, {told}: {_share(other, its)}")
     return "; ".join(parts) + "."
+
+
+def _size(own: int, teachers: float) -> str:
+    if own > teachers:
+        return f" with {own / teachers:.3g} times its parameters"
+    return f" at 1/{teachers / own:.3g} of its parameters"
 
 
 def _share(mean: float, interval: tuple[float, float] | None) -> str:

@@ -11,17 +11,21 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from limbeck.distillation import Experiment, NetworkCache, NetworkSource, RunResult, TrainedNetwork
+from limbeck.distillation import Experiment, NetworkCache, NetworkSource, RunResult
 from limbeck.distillation.arguments import Teachers, TrainData, job
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
 from limbeck.distillation.run_directory import TRIALS_FOLDER
-from limbeck.distillation.runs import evaluate_all, finish_run, open_run, trainer
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run
+from limbeck.distillation.sources import Network
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.target_source import choose_target_source, open_store
-from limbeck.errors import DataError, TeacherError, shortened
+from limbeck.distillation.task import Training, network_name
+from limbeck.errors import DataError, InvalidValue, TeacherError, shortened
+from limbeck.jobs import runner_from
 from limbeck.objectives import objective_of_labels
 from limbeck.records import Comparison, RunRecord
 from limbeck.records.search_record import Point, SearchRecord
@@ -92,6 +96,13 @@ def search(settings: SearchJob) -> SearchResult:
     """
     started = time.monotonic()
     require_optuna()
+    if settings.jobs is not None:
+        runner_from(settings.jobs)
+        if settings.out is None:
+            raise InvalidValue(
+                "Jobs leave their networks in a folder.", received=f"jobs={settings.jobs!r}, and no folder",
+                expected="out=FOLDER, or no jobs",
+            )  # fmt: skip
     if settings.train is None:
         raise DataError("search needs a training set.", remedy="pass train=limbeck.load_data(...)")
     data = job_data(settings.train, settings)
@@ -220,21 +231,29 @@ def _finish(
     tried = {point.name for point in found.points}
     cheaper = [one.name for one in trials.candidates if one.cost < chosen.cost and one.name not in tried]
     roles: dict[str, Point] = {}
-    trained: list[TrainedNetwork] = []
+    wanted: list[tuple[str, Network, Training]] = []
     others = iter(range(1, len(winners) + 1))
     for point in winners:
         role = "distilled" if point is chosen else f"front {next(others)}"
         roles[role] = point
-        train = trainer(experiment, dataclasses.replace(settings, recipe=trials.recipe(point.values)))
         ways = [(role, experiment.data.train, trials.objective(point.values), teacher)]
         if point is chosen:
             labels = objective_of_labels(experiment.data.train.task)
             ways.insert(0, ("baseline", experiment.data.labelled, labels, None))  # type: ignore[arg-type]
-        trained += [
-            train(networks[point.name], role=way, seed=seed, samples=samples, objective=objective, teacher=guide)
+        how = partial(
+            experiment.job_training, recipe=trials.recipe(point.values), augmentations=settings.augmentations,
+            num_views=settings.num_views, view_seed=settings.view_seed,
+        )  # fmt: skip
+        wanted += [
+            (way, networks[point.name], how(seed=seed, samples=samples, objective=objective, teacher=guide))
             for seed in settings.seed_numbers
             for way, samples, objective, guide in ways
         ]
+    names = [(network_name(role), network, training) for role, network, training in wanted]
+    trained = [
+        dataclasses.replace(network, role=role)
+        for (role, *_), network in zip(wanted, experiment.train_all(names, jobs=settings.jobs), strict=True)
+    ]
     prepared.teacher.check_unchanged()
     records, measurements = evaluate_all(experiment, [*prepared.networks, *trained])
     experiment.results.notes.insert(0, f"Chosen on validation: {chosen.name}, with {_values(chosen)}.")

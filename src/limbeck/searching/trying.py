@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from limbeck.distillation import Experiment, TrainedNetwork
+from limbeck.distillation.task import Training
 from limbeck.errors import InvalidValue, ModelError
 from limbeck.objectives import Objective, named_objective
 from limbeck.searching.candidates import Candidate
@@ -16,7 +17,7 @@ from limbeck.settings import SearchSettings, TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.stacked_networks import check_stackable
 
-GROUP = 4  # settings that are asked for, and where it can be trained, at once
+GROUP = 4  # settings that are asked for, and trained, at once: in one pass, or as jobs
 EARLY_FRACTION = 4  # the early result is of a quarter of the epochs
 PRUNED_TRIALS = 8  # of a candidate: early results of fewer cost more than they save
 TURN_SHARE = 0.5  # of the time of the dearest candidate's group, that each candidate's turn has under a budget
@@ -108,7 +109,8 @@ class Trials:
     def _try_group(self, candidate: Candidate, study: CandidateStudy, count: int) -> None:
         stacks = self._can_stack(candidate)
         group = 1 + max(other.last_group for other in self.studies)
-        trials = study.ask(count if stacks else 1, group=group, from_others=self._best_of_neighbours(candidate))
+        together = stacks or self.settings.jobs is not None
+        trials = study.ask(count if together else 1, group=group, from_others=self._best_of_neighbours(candidate))
         early = max(1, self.settings.recipe.num_epochs // EARLY_FRACTION)
         if early < self.settings.recipe.num_epochs and self._prunes():
             networks = self._train(candidate, trials, num_epochs=early, stacked=stacks)
@@ -148,21 +150,21 @@ class Trials:
                 teacher=self.teacher,
                 validation=data.choosing,
             )
-        return [
-            self.experiment.train(
-                "trial",
-                candidate.network,
-                objective=self.objective(trial.values),
-                seed=trial_seed,
-                samples=data.train,
-                recipe=recipe,
-                views=views,
-                num_views=settings.num_views,
-                teacher=self.teacher,
-                validation=data.choosing,
-            )
+        trainings: list[Training] = [
+            {
+                "objective": self.objective(trial.values),
+                "seed": trial_seed,
+                "samples": data.train,
+                "recipe": recipe,
+                "views": views,
+                "num_views": settings.num_views,
+                "teacher": self.teacher,
+                "validation": data.choosing,
+            }
             for trial, recipe in zip(trials, recipes, strict=True)
         ]
+        wanted = [("trial", candidate.network, training) for training in trainings]
+        return self.experiment.train_all(wanted, jobs=settings.jobs)
 
     def _can_stack(self, candidate: Candidate) -> bool:
         """Tell whether several of a candidate can be trained in one pass: small, no batch norm, one class a sample."""

@@ -50,6 +50,15 @@ class SearchSettings(DistillSettings):
     search_seed: Annotated[
         int, Ge(0), Setting("Seed of the settings that a search draws, and of its trials' training.", "training")
     ] = 0
+    jobs: Annotated[
+        str | None,
+        Setting(
+            "Train large candidates in groups, and the winners, as jobs: serial, processes:N, ray, ray://HOST:PORT.",
+            "machine",
+            unset="here, one after another",
+            is_key=False,
+        ),
+    ] = None
     budget: Annotated[
         str | None, Setting("Longest time of this call: 90s, 30m, 2h.", "training", unset="no limit", is_key=False)
     ] = None
