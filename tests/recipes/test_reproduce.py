@@ -202,6 +202,7 @@ def test_specialists_are_the_same_where_ray_runs_their_jobs(
         ("plan=confusion:3x80", "kmeans"),
         ("sweep=kmeans:3x200", "200"),
         ("jobs=threads", "processes"),
+        ("--jobs=threads", "processes"),
     ],
 )
 def test_committees_that_cannot_be_are_refused_before_anything_is_trained(limbeck, monkeypatch, change, words):
@@ -213,7 +214,8 @@ def test_committees_that_cannot_be_are_refused_before_anything_is_trained(limbec
     monkeypatch.setattr(recipe_data, "load_data", load_noise)
     forbid_training(monkeypatch)
     arguments = ["--smoke", "--progress", "silent", "--set", "num_train=0", "--set", "num_validation=200"]
-    code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, "--set", change)
+    flags = [change] if change.startswith("--") else ["--set", change]
+    code, _, error = limbeck("reproduce", "hinton2015-specialists", *arguments, *flags)
     assert code == 2
     assert words in error
 

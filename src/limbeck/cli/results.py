@@ -99,6 +99,12 @@ def reproduce(
     device: Device = "auto",
     precision: ForwardPrecision = "fp32",
     num_threads: Threads = None,
+    jobs: Annotated[
+        str | None,
+        Setting(
+            "Where a recipe's jobs run: serial, processes:N, ray, or ray://HOST:PORT.", "machine", unset="the recipe's"
+        ),
+    ] = None,
     progress: ProgressChoice = "auto",
     assignments: Annotated[
         Sequence[str],
@@ -116,7 +122,7 @@ def reproduce(
             name,
             smoke=smoke,
             seeds=seeds,
-            assignments=assignments,
+            assignments=[*assignments, *([] if jobs is None else [f"jobs={jobs}"])],
             out=out,
             networks=networks,
             device=device,
