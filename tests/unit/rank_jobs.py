@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import hashlib
 import json
@@ -28,6 +29,12 @@ from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, Train
 
 NUM_STEPS = 208
 PATIENCE_SECONDS = 240
+RECIPE = TrainConfig(num_epochs=8, accumulation_steps=2, learning_rate=0.03, ema_decay=0.9, clip_norm=2.0)
+WAYS = {
+    "adamw": {"recipe": dataclasses.replace(RECIPE, num_epochs=2, optimiser="adamw", learning_rate=0.003)},
+    "lion": {"recipe": dataclasses.replace(RECIPE, num_epochs=2, optimiser="lion", learning_rate=0.0003)},
+    "bf16": {"recipe": dataclasses.replace(RECIPE, num_epochs=2), "precision": "bf16"},
+}
 
 
 def images(*, seed: int, count: int) -> Samples:
@@ -82,6 +89,8 @@ def train(
     objective: Objective | None = None,
     batch_size: int = 16,
     compiles: bool = False,
+    precision: str = "fp32",
+    recipe: TrainConfig = RECIPE,
     act: Callable[[int], None] = lambda call: None,
     **settings,
 ) -> FitResult:
@@ -92,14 +101,12 @@ def train(
         student or network(0),
         samples or images(seed=0, count=403),
         objective or Distillation(temperature=2.0, hard_weight=1.0),
-        recipe=TrainConfig(
-            num_epochs=8, batch_size=batch_size, accumulation_steps=2, learning_rate=0.03, ema_decay=0.9, clip_norm=2.0
-        ),
+        recipe=dataclasses.replace(recipe, batch_size=batch_size),
         teacher=teacher,
         validation=images(seed=1, count=1400),
         views=Views(augmentations_from(["jitter:1", "mixup:0.2"]), seed=3),
         seed=3,
-        runtime=Runtime.resolve("cpu", "fp32", takes_ranks=True, compiles=compiles),
+        runtime=Runtime.resolve("cpu", precision, takes_ranks=True, compiles=compiles),
         **settings,
     )
 
@@ -212,8 +219,13 @@ def compiled(out: Path) -> dict:
         return {"refused": str(error)}
 
 
+def ways(out: Path) -> dict:
+    """Train for two epochs by other optimisers, and in another precision."""
+    return {name: described(train(**settings)) for name, settings in WAYS.items()}
+
+
 def together(out: Path) -> dict:
-    return {job.__name__: job(out) for job in (whole, stopped, resumed, compiled, store, sharded, refused)}
+    return {job.__name__: job(out) for job in (whole, stopped, resumed, compiled, ways, store, sharded, refused)}
 
 
 def killed(out: Path) -> dict:

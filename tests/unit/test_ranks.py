@@ -32,7 +32,7 @@ def job(num_ranks: int, what: Callable[[Path], dict], out: Path, *, max_restarts
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone")
-    return {"whole": rank_jobs.whole(out), "store": rank_jobs.store(out)}
+    return {job.__name__: job(out) for job in (rank_jobs.whole, rank_jobs.ways, rank_jobs.store)}
 
 
 @pytest.mark.parametrize("num_parts", [1, 3])
@@ -83,6 +83,14 @@ def test_two_ranks_train_it_through_the_compiler(two, alone):
     if "refused" in found and torch.__version__.startswith("2.6."):
         pytest.skip(found["refused"])
     check_same(found, alone["whole"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "rounding"), [("adamw", ROUNDING), ("lion", ROUNDING), ("bf16", 0.02)])
+def test_two_ranks_train_it_by_other_optimisers_and_in_bfloat16(name, rounding, two, alone):
+    found, expected = two[0]["ways"][name], alone["ways"][name]
+    assert found["losses"] == pytest.approx(expected["losses"], rel=rounding)
+    assert found["steps"] == expected["steps"] == 52
 
 
 @pytest.mark.slow
