@@ -290,6 +290,22 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         limbeck.export(network, Splits(samples, None, samples), out=tmp_path / "out")
 
 
+def test_data_come_as_a_dictionary_by_split_and_validation_is_held_out_as_the_run_did(tmp_path):
+    train, test = (
+        as_samples((torch.rand(40, 4), ["ant", "bee"] * 20)),
+        as_samples((torch.rand(8, 4), ["ant", "bee"] * 4)),
+    )
+    data = {"train": train, "test": test}
+    recipe = limbeck.TrainConfig(num_epochs=1)
+    limbeck.train("mlp:widths=4", data, recipe=recipe, seeds=1, out=tmp_path / "run", progress="silent")
+    with pytest.raises(DataError, match="The run's data cannot be loaded again"):
+        limbeck.export(tmp_path / "run")
+    record = limbeck.export(tmp_path / "run", data)
+    assert (record.split, record.files[0].num_samples) == ("validation", 4)
+    with pytest.raises(DataError, match="come by split"):
+        limbeck.export(tmp_path / "run", torch.rand(3, 4))
+
+
 def test_ranges_are_measured_on_all_classes_in_turn():
     samples = images(12)
     assert sorted(samples.labels[calibration_positions(samples, 6)].tolist()) == [0, 0, 1, 1, 2, 2]

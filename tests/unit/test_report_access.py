@@ -124,6 +124,18 @@ def test_runs_are_compared_by_seed_and_by_the_settings_that_differ(records):
     assert "temperature" in told
 
 
+def test_long_settings_are_cut_and_teachers_trained_as_students_are_told_apart_by_what_differs(records):
+    recipe = {"num_epochs": 2, "batch_size": 8}
+    means = [{"mean": [number / 7 + k for number in range(30)]} for k in range(2)]
+    configs = {"a": {"normalise": means[0], "recipe": recipe, "teacher_recipe": None}}
+    configs["b"] = {"normalise": means[1], "recipe": recipe, "teacher_recipe": {**recipe, "num_epochs": 5}}
+    runs = {name: dataclasses.replace(records["first"], config=config) for name, config in configs.items()}
+    rows = compare_runs(runs).settings.rows
+    assert [row[0] for row in rows] == ["normalise.mean", "teacher_recipe.num_epochs"]
+    assert all(len(cell) <= 48 for cell in rows[0])
+    assert rows[1][1:] == ["2", "5"]
+
+
 def test_errors_on_other_samples_are_not_compared(records):
     other = dataclasses.replace(records["second"], data=dataclasses.replace(records["second"].data, num_test=91))
     comparison = compare_runs({"first": records["first"], "other": other})

@@ -233,6 +233,68 @@ def test_a_trial_below_the_median_is_dropped_early():
     assert study.best.accuracy == 0.9
 
 
+def test_what_was_best_for_another_is_tried_before_anything_is_drawn():
+    study = CandidateStudy("mlp", SearchSettings(), Storage(None).of_optuna)
+    first, best = study.ask(1)[0].values, {"temperature": 2.5, "hard_weight": 0.3, "learning_rate": 0.1}
+    assert study.ask(1, from_others=[first, best])[0].values == best
+    assert study.ask(1, from_others=[first, best])[0].values not in (first, best)
+    together = study.ask(3, from_others=[{**best, "learning_rate": 0.02}])
+    assert together[0].values == {**best, "learning_rate": 0.02}
+    assert {trial.values["learning_rate"] for trial in together} == {0.02}
+
+
+def test_another_seed_draws_other_settings():
+    def drawn(seed):
+        study = CandidateStudy("mlp", SearchSettings(search_seed=seed), Storage(None).of_optuna)
+        return [trial.values for _ in range(2) for trial in study.ask(1)]
+
+    assert drawn(0) == drawn(0)
+    assert drawn(1)[0] == drawn(0)[0], "the settings as they were given come first"
+    assert drawn(1)[1] != drawn(0)[1]
+
+
+def early_epochs(monkeypatch):
+    """Return a list to which each training of trials adds its number of epochs."""
+    train, epochs = Trials._train, []
+
+    def counted(self, *arguments, num_epochs, **settings):
+        epochs.append(num_epochs)
+        return train(self, *arguments, num_epochs=num_epochs, **settings)
+
+    monkeypatch.setattr(Trials, "_train", counted)
+    return epochs
+
+
+def test_early_results_are_asked_for_where_many_settings_are_tried(monkeypatch):
+    epochs = early_epochs(monkeypatch)
+    run(students=["mlp:widths=4"], num_trials=4, seeds=1)
+    assert epochs == [4]
+    run(students=["mlp:widths=4"], num_trials=8, seeds=1)
+    assert epochs[1:] == [1, 4, 1, 4]
+
+
+def test_few_trials_are_shared_out_among_the_candidates():
+    assert [one.num_trials for one in run(num_trials=4, seeds=1).found.points] == [2, 1, 1]
+
+
+def test_candidates_that_were_not_tried_are_named():
+    result = run(num_trials=1, seeds=1)
+    assert [one.name for one in result.found.points] == ["mlp:widths=4"]
+    told = "mlp:widths=8, mlp:widths=16: not tried, since the budget or the trials were spent before"
+    assert any(note.startswith(told) for note in result.found.notes)
+    assert told in command.as_text(result.found)
+    small, large = point("small", 1, 0.5), point("large", 2, 0.9)
+    sentence = answer_of(result.run.record, {"distilled": large}, large, min_kept=0.1, untried=[small.name])
+    assert sentence.endswith("; small: not tried.")
+
+
+def test_a_dear_candidate_beyond_the_budget_is_passed_over(monkeypatch):
+    late = Trials._is_late
+    monkeypatch.setattr(Trials, "_is_late", lambda self, one: one.name == "mlp:widths=8" or late(self, one))
+    result = run(budget="1h", num_trials=6, seeds=1)
+    assert [one.name for one in result.found.points] == ["mlp:widths=4", "mlp:widths=16"]
+
+
 def point(name, cost, accuracy):
     return Point(name, cost, int(cost), accuracy, 0.0, {}, 1)
 
