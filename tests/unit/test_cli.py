@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
+from limbeck.cli.app import app
 from limbeck.records import from_json
 
 SMALL = ["--epochs", "1", "--seeds", "1", "--labels", "60", "--progress", "plain"]
@@ -77,6 +79,27 @@ def test_a_network_teaches_its_exits_and_exits_early(limbeck, tmp_path):
         refused = limbeck("evaluate", *arguments, "--data", "digits")
         assert refused.returncode == 2
         assert words in refused.stderr
+
+
+NEEDED = {
+    ("evaluate",): "MODEL",
+    ("evaluate", "run"): "--data",
+    ("export",): "STUDENT",
+    ("predict",): "STUDENT",
+    ("verify",): "PATH",
+    ("report",): "RUNS",
+    ("bench",): "WHAT",
+    ("specialists", "plan"): "--generalist",
+    ("specialists", "train"): "--generalist",
+    ("specialists", "train", "--generalist", "run"): "--plan",
+}
+
+
+@pytest.mark.parametrize("arguments", NEEDED, ids=" ".join)
+def test_what_a_command_needs_and_was_not_given_is_named(arguments):
+    with pytest.raises(click.MissingParameter) as missing:
+        app().main(list(arguments), standalone_mode=False)
+    assert NEEDED[arguments] in missing.value.format_message()
 
 
 def test_the_resolved_configuration_gives_the_same_run_again(limbeck, tmp_path):

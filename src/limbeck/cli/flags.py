@@ -122,7 +122,6 @@ def _argument(parameter: inspect.Parameter) -> ManualArgument:
         type=TYPES[declaration.item],
         nargs=-1 if declaration.is_repeated else 1,
         required=parameter.default is inspect.Parameter.empty,
-        default=None,
         text=next(part.help for part in parameter.annotation.__metadata__ if isinstance(part, Argument)),
     )
 
@@ -161,6 +160,8 @@ def _option(one: Declared, kinds: Sequence[type], *, default: Any) -> ManualOpti
         more = {"type": click.STRING, "multiple": True}
     elif one.is_repeated:
         more["multiple"] = True
+    if not is_required and not one.is_repeated:
+        more["default"] = default  # click takes any default, None as well, for a value that was given
     if one.item is not bool:
         metavar = "|".join(choices) or METAVARS[one.item]
         more["metavar"] = f"{metavar},..." if one.setting.separator else metavar
@@ -168,7 +169,6 @@ def _option(one: Declared, kinds: Sequence[type], *, default: Any) -> ManualOpti
         names,
         help=_help(one, same, num_kinds=len(kinds)),
         required=is_required,
-        default=None if is_required or one.is_repeated else default,
         group=one.setting.group,
         **more,
     )
