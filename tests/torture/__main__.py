@@ -45,7 +45,7 @@ from state import Attempt, Campaign
 from stops import Stops
 
 KEPT = Path(__file__).parents[2] / "build"
-SHARES = {"kill": 0.3, "cut": 0.22, "fail": 0.06, "full disk": 0.03, "damage": 0.18, "inputs": 0.16, "numbers": 0.05}
+SHARES = {"kill": 0.34, "cut": 0.26, "fail": 0.04, "full disk": 0.02, "damage": 0.15, "inputs": 0.16, "numbers": 0.03}
 SIZES = {"kill": 100 * len(JOBS), "cut": 100 * len(JOBS), "fail": 20 * len(JOBS), "full disk": 10 * len(JOBS),
          "damage": 10_000, "inputs": 10_000, "numbers": 1_000, "jobs": MOST_JOBS}  # fmt: skip
 JOBS_SHARE = 0.1  # of the time, after all else
@@ -62,7 +62,8 @@ PROMISES = {
     "full disk": "A disk in memory with room for a part of what the job writes (root alone can make one): exit code 2 "
     "with a message, or 0 where it can do without; with room the same command ends in the same bytes.",
     "damage": "Flips, digits, cuts, swaps, additions in files of runs, stores, stopped runs, searches, committees, "
-    "exports and of what is kept of pictures: refused, or the same result.",
+    "exports and of what is kept of pictures: refused, made again, or the "
+    "same result.",
     "inputs": "Generated configurations, flags, arrays, archives, images, sounds, clips, weights, ONNX files and "
     "programs: a message within 5 s of a processor's time and 500 MiB, no traceback, no code run, nothing written "
     "outside.",

@@ -36,9 +36,10 @@ USED: dict[str, list[list[str]]] = {  # a folder, and the commands that make som
     "stopped-mutual": [[*MUTUAL, "--out", "stopped-mutual"]],
     "search": [["report", "search"]],
     "exported": [[*STUDENT, "--teacher", "onnx:exported/model.onnx"]],
-    CACHE: [[*PICTURED, "--out", "next"]],
+    CACHE: [[*PICTURED, "--out", "next"], [*PICTURED, "--image-size", "9", "--out", "next"]],
 }
 WRITTEN = ("next", "stopped", "stopped-mutual", "store")  # what is compared where a command writes it
+AGAIN = "made again"
 TOGETHER = 20
 Runner = Callable[[list[str], Path], Outcome]
 STOPPED = ("stopped", "stopped-mutual")
@@ -110,7 +111,8 @@ class Damage:
         if not complaint and outcome.code == 0 and found != sound:
             complaint = "another result without a word"
         what = f"{' '.join(reader[:2])}, {how} in {path.relative_to(self.folder)}: {complaint}"
-        return "refused" if outcome.code == 2 else "the same result", what if complaint else ""
+        ending = "refused" if outcome.code == 2 else "made again" if AGAIN in outcome.text else "the same result"
+        return ending, what if complaint else ""
 
     def _result(self, reader: list[str]) -> str:
         """Return what a reader finds where nothing is damaged."""
@@ -131,7 +133,8 @@ class Damage:
         written = next((name for name in WRITTEN if reader[-1] == name and reader[0] != "verify"), None)
         if written is not None:
             return repr(fingerprint(self.folder / written)), outcome
-        return outcome.text if reader[0] == "evaluate" else "", outcome
+        told = [line for line in outcome.text.splitlines() if AGAIN not in line]
+        return "\n".join(told) if reader[0] == "evaluate" else "", outcome
 
 
 def _drawn(readers: dict[str, list[list[str]]], number: int, seed: int) -> tuple[str, list[str], int]:
