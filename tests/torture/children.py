@@ -109,7 +109,7 @@ class Child:
         self._fatal = [int(signal.SIGKILL)] if fault is not None and fault.at and fault.kind == "kill" else []
         self._outcome: Outcome | None = None
         self._is_program = bool(program)
-        self.pid = os.fork()
+        self.pid = _fork_listening_to_nothing()
         if self.pid == 0:
             _run_and_exit(arguments, folder, fault or Fault(), self._printed, self._counted, target, program)
 
@@ -255,6 +255,19 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _fork_listening_to_nothing() -> int:
+    """Fork; signals end the child from its first moment on, until it has handlers of its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    pid = os.fork()
+    if pid:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    return pid
+
+
 def _run_and_exit(
     arguments: Sequence[str],
     folder: Path,
@@ -267,8 +280,6 @@ def _run_and_exit(
     """Be the child: never returns, whatever is raised or sent."""
     code = 70
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # until there is something to stop
         os.setsid()
         os.chdir(folder)
         _print_into(printed)
