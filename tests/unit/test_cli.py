@@ -81,6 +81,34 @@ def test_a_network_teaches_its_exits_and_exits_early(limbeck, tmp_path):
         assert words in refused.stderr
 
 
+STOPPED_IN = {
+    "exec, which Python tells apart": "def stopped(): exec('raise KeyboardInterrupt')\nending._run = stopped",
+    "the import of torch": """
+import builtins, os
+known = builtins.__import__
+def stopping(name, *arguments, **settings):
+    if name == "torch" and "torch" not in sys.modules:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            known("time").sleep(0.2)
+        except KeyboardInterrupt:
+            pass  # as numpy does
+    return known(name, *arguments, **settings)
+builtins.__import__ = stopping
+""",
+}
+
+
+@pytest.mark.parametrize("where", STOPPED_IN)
+def test_a_signal_is_neither_lost_nor_told_by_another_exit_code(where, tmp_path):
+    program = "import signal, sys\nimport limbeck.cli.ending as ending\n" + STOPPED_IN[where] + "\nending.main()"
+    (tmp_path / "program.py").write_text(program)
+    job = [sys.executable, "-m", "program", "evaluate", "nowhere", "--data", "digits"]
+    stopped = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "limbeck: stopped" in stopped.stderr
+
+
 NEEDED = {
     ("evaluate",): "MODEL",
     ("evaluate", "run"): "--data",

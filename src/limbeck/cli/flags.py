@@ -12,6 +12,7 @@ import click
 
 from limbeck.bounds import DEFAULT_GIB, VARIABLE, set_memory_limit
 from limbeck.cli.manual import ManualArgument, ManualCommand, ManualOption
+from limbeck.cli.signals import signals_wait
 from limbeck.errors import unknown_name
 from limbeck.settings import METHODS, Argument, Declared, Setting, declared
 from limbeck.settings.jobs import ProgressName
@@ -54,6 +55,7 @@ def command(
     only: Sequence[str] | None = None,
     name: str | None = None,
     examples: str | None = None,
+    needs_torch: bool = True,
 ) -> click.Command:
     """Return the command of a function whose parameters are declared settings and arguments.
 
@@ -64,12 +66,16 @@ def command(
         only: names of their settings; all where not given.
         name: the function's where not given.
         examples: shown at the end of ``--help``.
+        needs_torch: whether the function imports torch; that is done before it, where no signal is lost.
     """
     parameters = inspect.signature(function, eval_str=True).parameters
     own = [one for parameter in parameters.values() if (one := _declared_by(parameter)) is not None]
     settings = _settings_of(kinds, only)
 
     def call(**values: Any) -> None:
+        if needs_torch:
+            with signals_wait():
+                import torch  # noqa: F401
         given = {one.name: values.pop(one.name) for one in settings}
         made = {"flags": _nested(settings, given), "run_flags": _run_values(settings, given)}
         function(**values, **{key: value for key, value in made.items() if key in parameters})
