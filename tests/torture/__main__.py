@@ -210,6 +210,8 @@ def _fork(target: Callable[[], None]) -> int:
         try:
             target()
             code = 0
+        except SystemExit:
+            pass  # told to stop
         except BaseException:
             traceback.print_exc()
         finally:
