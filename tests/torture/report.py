@@ -25,7 +25,7 @@ class Part:
         complaints: what was not as promised.
         facts: sentences on what was measured.
         seconds: that all attempts took.
-        size: how many attempts there are to be; 0 for as many as there is time for.
+        size: how many attempts are the goal; 0 for as many as there is time for.
         calls: how often attempts were made; some make several at once.
         jobs: how many attempts each job had, where a part disturbs jobs.
     """
@@ -90,7 +90,7 @@ def write_page(
         f"Python {platform.python_version()}, {os.cpu_count()} cores; other work ran beside it.{_stops(num_runs)}",
         *(["", note] if note else []),
         "",
-        "| part | attempts | to be | minutes | not as promised | how they ended |",
+        "| part | attempts | goal | minutes | not as promised | how they ended |",
         "|---|---|---|---|---|---|",
     ]
     for part in parts:
@@ -98,6 +98,8 @@ def write_page(
         size = f"{part.size:,}" if part.size else "—"
         minutes, wrong = f"{part.seconds / 60:.1f}", len(part.complaints)
         lines.append(f"| {part.name} | {part.attempts:,} | {size} | {minutes} | {wrong} | {endings} |")
+    if short := [part.name for part in parts if part.size and not part.is_whole]:
+        lines += ["", f"The time was over before these had their goal: {', '.join(short)}."]
     lines += _by_job([part for part in parts if part.jobs])
     for part in parts:
         lines += ["", f"## {part.name}", "", part.promise]
