@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from children import run, run_here
+from children import end_all, run, run_here
 from damage import PICTURED, STOPPED, Damage, Runner
 from disks import FullDisk
 from flat import MOST_JOBS, flat
@@ -215,6 +215,7 @@ def _fork(target: Callable[[], None]) -> int:
         except BaseException:
             traceback.print_exc()
         finally:
+            end_all()
             sys.stdout.flush()
             os._exit(code)
     return pid

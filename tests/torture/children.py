@@ -27,6 +27,7 @@ ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it h
 TOGETHER_SECONDS = 120.0  # for all that one child does; what it did not get to is done alone
 Target = Callable[[], object]
 Check = Callable[[], tuple[str, str]]
+_running: set[int] = set()  # sessions that were begun and not seen to end
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Child:
         self.pid = _fork_listening_to_nothing()
         if self.pid == 0:
             _run_and_exit(arguments, folder, fault or Fault(), self._printed, self._counted, target, program)
+        _running.add(self.pid)
 
     @property
     def seconds(self) -> float:
@@ -141,6 +143,7 @@ class Child:
         if self._outcome is None:
             ended, status, usage = os.wait4(self.pid, os.WNOHANG)
             if ended:
+                _running.discard(self.pid)
                 self._outcome = self._ended(os.waitstatus_to_exitcode(status), usage)
         return self._outcome
 
@@ -227,6 +230,13 @@ def run_together(checks: Sequence[Check], folder: Path) -> list[tuple[str, str]]
     lines = told.read_text().splitlines()
     told.unlink()
     return [(ending, complaint) for ending, complaint in map(json.loads, lines)]
+
+
+def end_all() -> None:
+    """End what was begun and is still there: where this process is told to stop."""
+    for pid in _running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def wait_until(happens: Callable[[], bool]) -> None:
