@@ -53,7 +53,7 @@ def app() -> click.Group:
         deploying.predict: {"examples": deploying.PREDICT_EXAMPLES},
         results.evaluate: {},
         results.reproduce: {},
-        results.report: {},
+        results.report: {"needs_torch": False},
         results.bench: {},
         results.schema: {"needs_torch": False},
     }
