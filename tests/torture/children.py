@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -23,7 +24,10 @@ WAITING = 6  # times as long a command may take by the clock as by a processor's
 POLL_SECONDS = 0.002
 HALTED_SECONDS = 0.5  # a longer pause between two looks is none of the child's time
 ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it has ended itself
+TOGETHER_SECONDS = 120.0  # for all that one child does; what it did not get to is done alone
 Target = Callable[[], object]
+Check = Callable[[], tuple[str, str]]
+_running: set[int] = set()  # sessions that were begun and not seen to end
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Outcome:
         operations: file operations that it made.
         fatal: signals that may have ended it: SIGKILL, or one that was sent where it did not listen.
         left_running: number of processes that it had started, and that were still there long after it.
+        is_program: it was a new process of Python, which Ctrl-C ends with a traceback while it starts.
     """
 
     code: int
@@ -49,9 +54,12 @@ class Outcome:
     operations: int = 0
     fatal: tuple[int, ...] = ()
     left_running: int = 0
+    is_program: bool = False
 
     def complaint(self, *, codes: Sequence[int] = DOCUMENTED, seconds: float = SECONDS) -> str:
         """Return what is wrong with this end; "" for nothing."""
+        if self.is_stopped_start:
+            return ""
         if self.code not in (*codes, *(-number for number in self.fatal)):
             return f"exit code {self.code}: {self.text[-300:]}"
         if "Traceback" in self.text:
@@ -64,6 +72,12 @@ class Outcome:
             return f"{self.busy_seconds:.1f} s of work, {self.seconds:.1f} s by the clock"
         return f"{self.memory_mib:.0f} MiB" if self.memory_mib > MEMORY_MIB else ""
 
+    @property
+    def is_stopped_start(self) -> bool:
+        """Whether Ctrl-C came before limbeck was there to take it."""
+        is_ours = "mistake of limbeck" in self.text
+        return self.is_program and self.code == -signal.SIGINT and not is_ours
+
 
 class Child:
     """A command of limbeck, or a function, in a forked process of a session of its own.
@@ -75,6 +89,7 @@ class Child:
         target: in place of the command; what it returns is the exit code, None is 0.
         number: of several at once in one folder.
         prints: folder for what it prints, where that is another one.
+        program: what Python runs in a new process in place of all that; its file operations are not counted.
     """
 
     def __init__(
@@ -86,16 +101,19 @@ class Child:
         target: Target | None = None,
         number: int = 0,
         prints: Path | None = None,
+        program: Sequence[str] = (),
     ) -> None:
         kept = prints or folder
         self._printed, self._counted = kept / f".printed-{number}", kept / f".counted-{number}"
-        self._base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._base = _peak()
         self._seconds, self._looked = 0.0, time.perf_counter()
         self._fatal = [int(signal.SIGKILL)] if fault is not None and fault.at and fault.kind == "kill" else []
         self._outcome: Outcome | None = None
-        self.pid = os.fork()
+        self._is_program = bool(program)
+        self.pid = _fork_listening_to_nothing()
         if self.pid == 0:
-            _run_and_exit(arguments, folder, fault or Fault(), self._printed, self._counted, target)
+            _run_and_exit(arguments, folder, fault or Fault(), self._printed, self._counted, target, program)
+        _running.add(self.pid)
 
     @property
     def seconds(self) -> float:
@@ -125,6 +143,7 @@ class Child:
         if self._outcome is None:
             ended, status, usage = os.wait4(self.pid, os.WNOHANG)
             if ended:
+                _running.discard(self.pid)
                 self._outcome = self._ended(os.waitstatus_to_exitcode(status), usage)
         return self._outcome
 
@@ -144,7 +163,8 @@ class Child:
         for path in (self._printed, *self._counts()):
             path.unlink(missing_ok=True)
         memory = max(0, usage.ru_maxrss - self._base) / 1024
-        return Outcome(code, text, seconds, busy, memory, operations, tuple(self._fatal), _end_session(self.pid))
+        return Outcome(code, text, seconds, busy, memory, operations, tuple(self._fatal),
+                       _end_session(self.pid), self._is_program)  # fmt: skip
 
     def _counts(self) -> list[Path]:
         return list(self._counted.parent.glob(f"{self._counted.name}*"))
@@ -176,6 +196,49 @@ def run(
     return child.wait(timeout)
 
 
+def run_here(arguments: Sequence[str], folder: Path) -> Outcome:
+    """Run a command of limbeck in this process, which is a child for several; its folder becomes the working folder."""
+    printed = folder.with_name(".printed-here")
+    os.chdir(folder)
+    _print_into(printed)
+    start, busy, peak = time.perf_counter(), time.process_time(), _peak()
+    try:
+        code = command(arguments)
+    except BaseException as error:
+        os.write(2, f"Traceback: {type(error).__name__}: {error}".encode())
+        code = 70
+    sys.stdout.flush()
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    return Outcome(code, printed.read_text(errors="replace"), seconds, busy, (_peak() - peak) / 1024)
+
+
+def run_together(checks: Sequence[Check], folder: Path) -> list[tuple[str, str]]:
+    """Make checks one after the other in one forked child; return what those say that it got to.
+
+    Args:
+        checks: each returns how an attempt ended, and what was wrong with it.
+        folder: that the child begins in.
+    """
+    told = folder / ".told"
+
+    def make_all() -> None:
+        with open(told, "w") as file:
+            for check in checks:
+                print(json.dumps(check()), file=file, flush=True)
+
+    run([], folder, target=make_all, timeout=TOGETHER_SECONDS)
+    lines = told.read_text().splitlines()
+    told.unlink()
+    return [(ending, complaint) for ending, complaint in map(json.loads, lines)]
+
+
+def end_all() -> None:
+    """End what was begun and is still there: where this process is told to stop."""
+    for pid in _running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 def wait_until(happens: Callable[[], bool]) -> None:
     """Look again and again until something is so."""
     while not happens():
@@ -202,20 +265,37 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _fork_listening_to_nothing() -> int:
+    """Fork; signals end the child from its first moment on, until it has handlers of its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    pid = os.fork()
+    if pid:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    return pid
+
+
 def _run_and_exit(
-    arguments: Sequence[str], folder: Path, fault: Fault, printed: Path, counted: Path, target: Target | None
+    arguments: Sequence[str],
+    folder: Path,
+    fault: Fault,
+    printed: Path,
+    counted: Path,
+    target: Target | None,
+    program: Sequence[str],
 ) -> None:
     """Be the child: never returns, whatever is raised or sent."""
     code = 70
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # until there is something to stop
         os.setsid()
         os.chdir(folder)
-        output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        _print_into(printed)
         random.seed(0)
+        if program:
+            os.execv(sys.executable, [sys.executable, *program])
         os.environ["TORTURE_COUNTED"] = str(counted)
         fault.install(folder)
         fault.count = 0
@@ -230,6 +310,18 @@ def _run_and_exit(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         write_count(fault, counted)
         os._exit(code if isinstance(code, int) else 70)
+
+
+def _print_into(path: Path) -> None:
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+
+
+def _peak() -> int:
+    """Return the most memory that this process has held, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _listens(pid: int, number: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs import JOBS, disk_bytes
+from jobs import JOBS, disk_bytes, job_of
 from report import Part
 from stops import Stops
 
@@ -30,13 +30,13 @@ class FullDisk:
         self.stops, self.place = stops, place
         place.mkdir()
 
-    def attempt(self, part: Part, draw: random.Random) -> None:
+    def attempt(self, part: Part, draw: random.Random, number: int) -> None:
         """Run a job into a full disk, make room, give it again, and compare."""
-        name, share = draw.choice(list(JOBS)), draw.uniform(0, ROOM)
+        name, share = job_of(number), draw.uniform(0, ROOM)
         room = int(share * self.stops.reference(name).num_bytes)
         with self._mounted(disk_bytes(self.stops.base) * 2 + room) as disk:
             folder = disk / "copy"
-            shutil.copytree(self.stops.base, folder)
+            self.stops.copy_into(folder)
             with open(disk / "rest", "wb") as rest:  # leaves the room that is wanted
                 os.posix_fallocate(rest.fileno(), 0, max(1, shutil.disk_usage(disk).free - room))
             stopped = self.stops.start(JOBS[name], folder)()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+CACHE = "kept"  # the folder of what is kept between commands
 MACHINE = ["--device", "cpu", "--progress", "silent"]
 SMALL = ["--epochs", "2", "--seeds", "1", *MACHINE, "--data", "data.npz"]
 OUT = ["--out", "out"]
@@ -59,7 +63,13 @@ JOBS: dict[str, Job] = {
 }
 SAME = (".safetensors", ".bin", ".pt2", ".onnx")  # files whose bytes a resumed command must give again
 BLOCK_BYTES = 4096
+NEEDED = ("data.npz", "plan.yaml", "teacher", "run", "store")  # what the jobs read
 LEFT_OVER = ("*.partial*", ".overwritten", ".unpacking-*")
+
+
+def job_of(number: int) -> str:
+    """Return the name of the job that an attempt disturbs: one after the other."""
+    return list(JOBS)[number % len(JOBS)]
 
 
 def write_data(folder: Path, *, num_samples: int = 120, seed: int = 0) -> None:
@@ -71,6 +81,16 @@ def write_data(folder: Path, *, num_samples: int = 120, seed: int = 0) -> None:
     sets = "[['0', '1'], ['1', '2']]"
     text = f"format: limbeck-specialist-plan\nversion: 1\nclass_names: ['0', '1', '2']\nclass_sets: {sets}\n"
     (folder / "plan.yaml").write_text(text)
+
+
+def write_pictures(path: Path) -> None:
+    """Write an archive of twelve grey pictures of two classes."""
+    draw = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(12):
+            file = io.BytesIO()
+            Image.fromarray(draw.integers(0, 256, (8, 8), dtype=np.uint8)).save(file, "png")
+            archive.writestr(f"pictures/{'ab'[number % 2]}/{number}.png", file.getvalue())
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

@@ -9,10 +9,11 @@ import numpy as np
 from report import Part
 
 ENDS = (np.inf, -np.inf, np.nan, 1e38, 1e30, -1e30, 1e-38, 0.0)
+MANY_CLASSES, MANY_EVERY = 100_000, 100
 TEMPERATURES = (1e-6, 1e-3, 1.0, 1e3, 1e6)
 
 
-def numbers(part: Part, draw: random.Random) -> None:
+def numbers(part: Part, draw: random.Random, number: int) -> None:
     """Distil from logits and inputs with one end of the numbers among them: a result, or a message that is ours."""
     import torch
 
@@ -20,7 +21,8 @@ def numbers(part: Part, draw: random.Random) -> None:
     from limbeck.errors import LimbeckError
 
     generator = torch.Generator().manual_seed(draw.randrange(1 << 30))
-    inputs, logits = torch.randn(40, 4, generator=generator), torch.randn(40, 3, generator=generator)
+    num_classes = MANY_CLASSES if number % MANY_EVERY == 1 else 3
+    inputs, logits = torch.randn(40, 4, generator=generator), torch.randn(40, num_classes, generator=generator)
     where, end = draw.choice((inputs, logits)), draw.choice(ENDS)
     if draw.random() < 0.7:
         where[draw.randrange(40), draw.randrange(3)] = end

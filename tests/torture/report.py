@@ -25,6 +25,9 @@ class Part:
         complaints: what was not as promised.
         facts: sentences on what was measured.
         seconds: that all attempts took.
+        size: how many attempts are the goal; 0 for as many as there is time for.
+        calls: how often attempts were made; some make several at once.
+        jobs: how many attempts each job had, where a part disturbs jobs.
     """
 
     name: str
@@ -33,53 +36,71 @@ class Part:
     complaints: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    size: int = 0
+    calls: int = 0
+    jobs: Counter[str] = field(default_factory=Counter)
 
     @property
     def attempts(self) -> int:
         """How many there were."""
         return sum(self.counts.values())
 
-    def add(self, ending: str, complaint: str = "") -> None:
-        """Count an attempt, with what was wrong with it."""
-        self.counts[ending] += 1
+    @property
+    def is_whole(self) -> bool:
+        """Whether there were as many as there are to be."""
+        return self.size > 0 and self.attempts >= self.size
+
+    def add(self, ending: str, complaint: str = "", *, job: str = "") -> None:
+        """Count an attempt, with what was wrong with it; ``ending`` is how it ended where nothing was."""
+        self.counts["not as promised" if complaint else ending] += 1
         if complaint:
             self.complaints.append(complaint)
+        if job:
+            self.jobs[job] += 1
+
+    def join(self, other: Part) -> None:
+        """Add what another process found in the same part."""
+        self.counts += other.counts
+        self.jobs += other.jobs
+        self.complaints += other.complaints
+        self.facts += other.facts
+        self.seconds += other.seconds
 
 
-def write_page(parts: list[Part], *, command: str, num_runs: int, note: str = "") -> None:
+def write_page(
+    parts: list[Part], *, command: str, seconds: float, num_workers: int, num_runs: int, note: str = ""
+) -> None:
     """Write the page.
 
     Args:
         parts: of the campaign.
         command: that ran it.
-        note: what a reader must know, as a sentence.
+        seconds: that it took by the clock.
+        num_workers: processes that shared the attempts.
         num_runs: how often it was begun, until its time was spent.
+        note: what a reader must know, as a sentence.
     """
-    seconds = sum(part.seconds for part in parts)
-    stops = (
-        f" It was stopped, and gone on with, {num_runs - 1} times."
-        if num_runs > 2
-        else " It was stopped once, and went on."
-        if num_runs == 2
-        else ""
-    )
     lines = [
         "# Reliability",
         "",
         "Written by the campaign itself; what it does is in [tests/torture](../tests/torture).",
         "",
-        f"`{command}`, {time.strftime('%Y-%m-%d')}: {seconds / 60:.0f} minutes on {platform.machine()}, "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores; other work ran beside it.{stops}",
+        f"`{command}`, {time.strftime('%Y-%m-%d')}: {seconds / 60:.0f} minutes of "
+        f"{'one process' if num_workers == 1 else f'{num_workers} processes'} on {platform.machine()}, "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores; other work ran beside it.{_stops(num_runs)}",
         *(["", note] if note else []),
         "",
-        "| part | attempts | minutes | not as promised | how they ended |",
-        "|---|---|---|---|---|",
+        "| part | attempts | goal | minutes | not as promised | how they ended |",
+        "|---|---|---|---|---|---|",
     ]
     for part in parts:
         endings = ", ".join(f"{ending}: {count:,}" for ending, count in sorted(part.counts.items()))
-        lines.append(
-            f"| {part.name} | {part.attempts:,} | {part.seconds / 60:.1f} | {len(part.complaints)} | {endings} |"
-        )
+        size = f"{part.size:,}" if part.size else "—"
+        minutes, wrong = f"{part.seconds / 60:.1f}", len(part.complaints)
+        lines.append(f"| {part.name} | {part.attempts:,} | {size} | {minutes} | {wrong} | {endings} |")
+    if short := [part.name for part in parts if part.size and not part.is_whole]:
+        lines += ["", f"The time was over before these had their goal: {', '.join(short)}."]
+    lines += _by_job([part for part in parts if part.jobs])
     for part in parts:
         lines += ["", f"## {part.name}", "", part.promise]
         lines += [line for fact in part.facts for line in ("", fact)]
@@ -89,6 +110,26 @@ def write_page(parts: list[Part], *, command: str, num_runs: int, note: str = ""
             if len(part.complaints) > MOST_TOLD:
                 lines.append(f"- and {len(part.complaints) - MOST_TOLD} more")
     PAGE.write_text("\n".join(map(folded, lines)) + "\n", encoding="utf-8")
+
+
+def _stops(num_runs: int) -> str:
+    if num_runs < 2:
+        return ""
+    times = "once, and went on" if num_runs == 2 else f"{num_runs - 1} times, and went on"
+    return f" It was stopped {times}."
+
+
+def _by_job(parts: list[Part]) -> list[str]:
+    """Return a table of the jobs and how often each was disturbed, and in which way."""
+    if not parts:
+        return []
+    names = list(dict.fromkeys(name for part in parts for name in part.jobs))
+    rows = []
+    for name in sorted(names):
+        counts = [part.jobs[name] for part in parts]
+        rows.append(f"| {name} | {' | '.join(f'{count:,}' for count in (*counts, sum(counts)))} |")
+    heading = " | ".join(part.name for part in parts)
+    return ["", f"| job | {heading} | together |", f"|---|{'---|' * len(parts)}---|", *rows]
 
 
 def folded(line: str) -> str:

@@ -14,27 +14,32 @@ from typing import Any
 
 from report import Part
 
-Attempt = Callable[[Part, random.Random], None]
+Attempt = Callable[[Part, random.Random, int], None]
+KEPT = ("counts", "complaints", "facts", "seconds", "calls", "jobs")
 
 
 @dataclass
 class Campaign:
     """Attempts of all parts in turn, each with random numbers of its own.
 
-    Attempt n of a part draws the same in every campaign of a seed. The part that has had the least of its share of the
-    time is next.
+    Attempt n of a part draws the same in every campaign of a seed; of several workers each makes every so many-th. The
+    part that has had the least of its share of the time is next, until it has its size.
 
     Args:
         file: that keeps what was found.
         seed: of all that is drawn.
         parts: by name.
         shares: of the time.
+        worker: this one's number, from 0.
+        num_workers: that there are.
     """
 
     file: Path
     seed: int
     parts: dict[str, Part]
     shares: dict[str, float]
+    worker: int = 0
+    num_workers: int = 1
     num_runs: int = 1
 
     def load(self) -> None:
@@ -47,34 +52,39 @@ class Campaign:
         self.num_runs = kept["num_runs"] + 1
         for name, part in self.parts.items():
             own = kept["parts"].get(name, {})
-            part.counts = Counter(own.get("counts", {}))
-            part.complaints, part.facts = own.get("complaints", []), own.get("facts", [])
-            part.seconds = own.get("seconds", 0.0)
+            for key in KEPT:
+                value = own.get(key, getattr(part, key))
+                setattr(part, key, Counter(value) if key in ("counts", "jobs") else value)
 
     def save(self) -> None:
         """Keep what was found so far."""
-        described = {
-            name: {key: getattr(part, key) for key in ("counts", "complaints", "facts", "seconds")}
-            for name, part in self.parts.items()
-        }
+        described = {name: {key: getattr(part, key) for key in KEPT} for name, part in self.parts.items()}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         neighbour = self.file.with_suffix(".new")
         neighbour.write_text(json.dumps({"seed": self.seed, "num_runs": self.num_runs, "parts": described}))
         os.replace(neighbour, self.file)
 
     def spend(self, total_seconds: float, attempts: dict[str, Attempt]) -> None:
-        """Make attempts until the time is spent, that of earlier runs included; at least one of each part."""
+        """Make attempts until the time is spent, that of earlier runs included, or all parts have their size.
+
+        There is at least one of each part.
+        """
         while True:
-            name = min(attempts, key=lambda one: (self.parts[one].attempts > 0, self._spent(one)))
+            names = [name for name in attempts if not self.parts[name].is_whole]
+            if not names:
+                return
+            name = min(names, key=lambda one: (self.parts[one].attempts > 0, self._spent(one)))
             if self.parts[name].attempts and self.seconds >= total_seconds:
                 return
             self.attempt(name, attempts[name])
 
     def attempt(self, name: str, make: Attempt) -> None:
-        """Make the next attempt of a part, and keep what came of it."""
+        """Make the next attempt of a part, or its next few, and keep what came of it."""
         part = self.parts[name]
         start, before = time.perf_counter(), len(part.complaints)
-        make(part, random.Random(f"{self.seed} {name} {part.attempts}"))
+        number = part.calls * self.num_workers + self.worker
+        make(part, random.Random(f"{self.seed} {name} {number}"), number)
+        part.calls += 1
         part.seconds += time.perf_counter() - start
         for complaint in part.complaints[before:]:
             print(f"{name}: {complaint}", flush=True)

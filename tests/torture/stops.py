@@ -13,7 +13,7 @@ from pathlib import Path
 
 from children import WAITING, Child, Outcome, wait_until
 from faults import Fault
-from jobs import JOBS, Job, disk_bytes, fingerprint, left_over
+from jobs import JOBS, NEEDED, Job, disk_bytes, fingerprint, job_of, left_over
 from launching import launch, rank_codes
 from report import Part
 
@@ -21,6 +21,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PATIENCE = 120.0
 RANK_CODES = (0, 2, 130)
 TORCHRUN_CODES = (0, 1)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
+PROGRAMS, PROGRAM_SECONDS = 0.06, 4.0  # share of kills that a new process of Python gets, and what it takes to begin
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,18 @@ class Stops:
         self.prints.mkdir(exist_ok=True)
         self.references: dict[str, Reference] = {}
 
+    def copy_into(self, folder: Path) -> None:
+        """Copy what the jobs need."""
+        folder.mkdir()
+        for name in NEEDED:
+            (shutil.copytree if (self.base / name).is_dir() else shutil.copy2)(self.base / name, folder / name)
+
     @contextmanager
     def copy(self) -> Iterator[Path]:
-        """Yield a copy of the folder, which is removed afterwards."""
+        """Yield a copy of what the jobs need, which is removed afterwards."""
         folder = self.base.with_name(f"{self.base.name}-copy")
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.base, folder)
+        self.copy_into(folder)
         try:
             yield folder
         finally:
@@ -74,24 +82,28 @@ class Stops:
                 self.references[name] = Reference(seconds, operations, size, fingerprint(folder / "out"))
         return self.references[name]
 
-    def kill(self, part: Part, draw: random.Random) -> None:
+    def kill(self, part: Part, draw: random.Random, number: int) -> None:
         """Kill a job, or one of its processes, at a random moment, give it again, and compare."""
-        name, number = draw.choice(list(JOBS)), draw.choice(SIGNALS)
-        moment, which = draw.uniform(0, self.reference(name).seconds), draw.choice((None, 0, 1, 2))
+        name, signal_number = job_of(number), draw.choice(SIGNALS)
+        is_program = draw.random() < PROGRAMS
+        seconds = self.reference(name).seconds + (PROGRAM_SECONDS if is_program else 0.0)
+        moment, which = draw.uniform(0, seconds), draw.choice((None, 0, 1, 2))
+        what = f"{name}{' as a program' if is_program else ''}, {signal_number.name} at {moment:.2f} s"
         with self.copy() as folder:
-            outcomes = self.start(JOBS[name], folder, kill=(number, moment, which))()
-            self.go_on(part, name, folder, outcomes, (0, 130), f"{name}, {number.name} at {moment:.2f} s")
+            start = self.start_programs if is_program else self.start
+            outcomes = start(JOBS[name], folder, kill=(signal_number, moment, which))()
+            self.go_on(part, name, folder, outcomes, (0, 130), what)
 
-    def cut(self, part: Part, draw: random.Random) -> None:
+    def cut(self, part: Part, draw: random.Random, number: int) -> None:
         """Kill a job at one of its file operations, give it again, and compare."""
-        name, fault = self._fault(draw, ("kill",))
+        name, fault = self._fault(draw, number, ("kill",))
         with self.copy() as folder:
             outcomes = self.start(JOBS[name], folder, fault)()
             self.go_on(part, name, folder, outcomes, (0,), f"{name}, cut at file operation {fault.at}")
 
-    def fail(self, part: Part, draw: random.Random) -> None:
+    def fail(self, part: Part, draw: random.Random, number: int) -> None:
         """Let all writes from one on fail, as on a full or broken disk; then give the job again, and compare."""
-        name, fault = self._fault(draw, ("ENOSPC", "EIO", "EROFS"))
+        name, fault = self._fault(draw, number, ("ENOSPC", "EIO", "EROFS"))
         with self.copy() as folder:
             outcomes = self.start(JOBS[name], folder, fault)()
             self.go_on(part, name, folder, outcomes, (0, 2), f"{name}, {fault.kind} from file operation {fault.at}")
@@ -126,9 +138,24 @@ class Stops:
             _disturb(children, job, *kill)
         return lambda: [child.wait(WAITING * PATIENCE) for child in children]
 
-    def _fault(self, draw: random.Random, kinds: tuple[str, ...]) -> tuple[str, Fault]:
-        name = draw.choice(list(JOBS))
-        return name, Fault(draw.randint(1, max(1, self.reference(name).operations)), draw.choice(kinds))
+    def start_programs(
+        self, job: Job, folder: Path, *, kill: tuple[int, float, int | None]
+    ) -> Callable[[], list[Outcome]]:
+        """Start a job in new processes, as a user does, disturb it, and return what waits for its end."""
+        ranks = [*TORCHRUN, f"--nproc-per-node={job.num_ranks}"] if job.num_ranks > 1 else []
+        children = [
+            Child([], folder, number=number, prints=self.prints, program=[*ranks, "-m", "limbeck", *arguments])
+            for number, arguments in enumerate(job.commands)
+        ]
+        _disturb(children, job, *kill)
+        return lambda: [child.wait(WAITING * PATIENCE) for child in children]
+
+    def _fault(self, draw: random.Random, number: int, kinds: tuple[str, ...]) -> tuple[str, Fault]:
+        """Return a job, and a fault at one of its file operations: each of them once before one comes again."""
+        name = job_of(number)
+        operations = list(range(1, 1 + max(1, self.reference(name).operations)))
+        random.Random(name).shuffle(operations)
+        return name, Fault(operations[number // len(JOBS) % len(operations)], draw.choice(kinds))
 
     def go_on(
         self, part: Part, name: str, folder: Path, stopped: list[Outcome], codes: tuple[int, ...], what: str
@@ -147,7 +174,7 @@ class Stops:
             complaint = f"left behind: {', '.join(rest[:3])}"
         was_done = all(outcome.code == 0 for outcome in stopped)
         ending = "finished before" if was_done else "went on to the same bytes"
-        part.add("not as promised" if complaint else ending, f"{what}: {complaint}" if complaint else "")
+        part.add(ending, f"{what}: {complaint}" if complaint else "", job=name)
 
 
 def _disturb(children: list[Child], job: Job, number: int, moment: float, which: int | None) -> None:
@@ -163,6 +190,8 @@ def _complaint(job: Job, outcome: Outcome, codes: tuple[int, ...]) -> str:
     """Return what is wrong with how one process ended that may have been disturbed."""
     if job.num_ranks == 1:
         return outcome.complaint(codes=codes, seconds=PATIENCE)
+    if outcome.is_stopped_start:
+        return ""
     if "mistake of limbeck" in outcome.text:
         return f"a traceback: {outcome.text[-300:]}"
     if outcome.code not in (*TORCHRUN_CODES, *(-number for number in outcome.fatal)):

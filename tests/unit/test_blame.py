@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 import limbeck
+from limbeck.commands.verify_folder import verify_folder
 from limbeck.data import Normalise, Samples, as_samples
 from limbeck.data import normalise as normalising
+from limbeck.data.kept_normalise import fit_or_recall
 from limbeck.errors import (
     CheckpointError,
     DataError,
@@ -119,29 +121,49 @@ def test_a_sealed_checkpoint_of_another_type_is_refused(tmp_path, content):
         raise KeyError("updates")
 
 
+class Counting:
+    """Hundred grey pictures that are read on demand, and counted."""
+
+    dtype, sample_shape = torch.uint8, (1, 2, 2)
+
+    def __init__(self, grey=7):
+        self.grey, self.count = grey, 0
+
+    def __len__(self):
+        return 100
+
+    def __getitem__(self, positions):
+        self.count += len(positions)
+        return torch.full((len(positions), 1, 2, 2), self.grey, dtype=torch.uint8)
+
+    def content_digest(self, positions):
+        return f"all {self.grey}"
+
+    def samples(self):
+        return Samples("many", torch.arange(100), self, torch.arange(100) % 2, ("a", "b"))
+
+
 def test_a_normalisation_reads_a_stated_number_of_what_is_read_on_demand(monkeypatch):
-    class Counting:
-        dtype, sample_shape = torch.uint8, (1, 2, 2)
-
-        def __init__(self):
-            self.count = 0
-
-        def __len__(self):
-            return 100
-
-        def __getitem__(self, positions):
-            self.count += len(positions)
-            return torch.full((len(positions), 1, 2, 2), 7, dtype=torch.uint8)
-
-        def content_digest(self, positions):
-            return "digest"
-
     source = Counting()
-    samples = Samples("many", torch.arange(100), source, torch.arange(100) % 2, ("a", "b"))
     monkeypatch.setattr(normalising, "MOST_READ", 10)
-    assert Normalise.fitted_on(samples) == 10
-    assert Normalise.fit(samples) == Normalise((round(7 / 255, 9),), (1.0,))
+    assert Normalise.fitted_on(source.samples()) == 10
+    assert Normalise.fit(source.samples()) == Normalise((round(7 / 255, 9),), (1.0,))
     assert source.count == 10
+
+
+def test_a_normalisation_of_what_is_read_on_demand_is_kept_under_a_checksum(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path))
+    fitted = Normalise.fit(Counting().samples())
+    for reads in (100, 0):
+        source = Counting()
+        assert fit_or_recall(source.samples()) == fitted
+        assert source.count == reads
+    assert fit_or_recall(Counting(grey=9).samples()) == Normalise((round(9 / 255, 9),), (1.0,))
+    assert "mean and deviation of inputs" in str(list(verify_folder(tmp_path)))
+    for kept in (tmp_path / "normalisations").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    assert fit_or_recall(Counting().samples()) == fitted
+    assert "it is made again" in caplog.text
 
 
 def run(*arguments, **how):

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
+from limbeck.cli.app import app
 from limbeck.records import from_json
 from limbeck.version import __version__
 
@@ -78,6 +80,55 @@ def test_a_network_teaches_its_exits_and_exits_early(limbeck, tmp_path):
         refused = limbeck("evaluate", *arguments, "--data", "digits")
         assert refused.returncode == 2
         assert words in refused.stderr
+
+
+STOPPED_IN = {
+    "exec, which Python tells apart": "def stopped(): exec('raise KeyboardInterrupt')\nending._run = stopped",
+    "the import of torch": """
+import builtins, os
+known = builtins.__import__
+def stopping(name, *arguments, **settings):
+    if name == "torch" and "torch" not in sys.modules:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            known("time").sleep(0.2)
+        except KeyboardInterrupt:
+            pass  # as numpy does
+    return known(name, *arguments, **settings)
+builtins.__import__ = stopping
+""",
+}
+
+
+@pytest.mark.parametrize("where", STOPPED_IN)
+def test_a_signal_is_neither_lost_nor_told_by_another_exit_code(where, tmp_path):
+    program = "import signal, sys\nimport limbeck.cli.ending as ending\n" + STOPPED_IN[where] + "\nending.main()"
+    (tmp_path / "program.py").write_text(program)
+    job = [sys.executable, "-m", "program", "evaluate", "nowhere", "--data", "digits"]
+    stopped = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "limbeck: stopped" in stopped.stderr
+
+
+NEEDED = {
+    ("evaluate",): "MODEL",
+    ("evaluate", "run"): "--data",
+    ("export",): "STUDENT",
+    ("predict",): "STUDENT",
+    ("verify",): "PATH",
+    ("report",): "RUNS",
+    ("bench",): "WHAT",
+    ("specialists", "plan"): "--generalist",
+    ("specialists", "train"): "--generalist",
+    ("specialists", "train", "--generalist", "run"): "--plan",
+}
+
+
+@pytest.mark.parametrize("arguments", NEEDED, ids=" ".join)
+def test_what_a_command_needs_and_was_not_given_is_named(arguments):
+    with pytest.raises(click.MissingParameter) as missing:
+        app().main(list(arguments), standalone_mode=False)
+    assert NEEDED[arguments] in missing.value.format_message()
 
 
 def test_the_resolved_configuration_gives_the_same_run_again(limbeck, tmp_path):

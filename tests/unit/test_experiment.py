@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -285,6 +286,17 @@ def test_a_wider_sweep_trains_only_what_it_adds(make, samples, monkeypatch):
     networks = make().train_stacked("net", "mlp:widths=5", objectives=[HardLabels()] * 3, seeds=[0, 1, 2], **asked)
     assert counts == [1]
     assert [network.seed for network in networks] == [0, 1, 2]
+
+
+def test_a_pass_that_was_stopped_between_its_networks_ends_in_the_same_bytes(make, samples):
+    asked = {"samples": samples, "recipe": RECIPE, "objectives": [HardLabels()] * 4, "seeds": [0, 1, 2, 3]}
+    whole = make().train_stacked("net", "mlp:widths=5", **asked)
+    for kept in (1, 3):
+        for network in whole[kept:]:
+            shutil.rmtree(network.folder)  # as if it was stopped before it saved them
+        again = make().train_stacked("net", "mlp:widths=5", **asked)
+        for before, after in zip(whole, again, strict=True):
+            assert torch.equal(weights(before), weights(after))
 
 
 PEERS = {"sources": ["mlp:widths=5", "mlp:widths=4"], "weights_seeds": [0, 1]}

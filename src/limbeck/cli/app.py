@@ -54,9 +54,9 @@ def app() -> click.Group:
         deploying.predict: {"examples": deploying.PREDICT_EXAMPLES},
         results.evaluate: {},
         results.reproduce: {},
-        results.report: {},
+        results.report: {"needs_torch": False},
         results.bench: {},
-        results.schema: {},
+        results.schema: {"needs_torch": False},
     }
     what = "Distil trained classifiers into one small network, with evidence that it was worth it."
     group = _group("limbeck", commands, help=what, epilog=START, callback=_check_ranks)

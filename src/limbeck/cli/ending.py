@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_OUR_MISTAKE, EXIT_USER_ERROR
+from limbeck.cli.signals import terminable
 from limbeck.errors import LimbeckError, OutputError
 from limbeck.ranks.launched import message_of, num_ranks, rank_name, rank_number
 from limbeck.version import __version__
@@ -25,26 +22,8 @@ def main() -> None:
     """Run the command line and exit with its code."""
     with terminable():
         code = _ended()
+    exec("")  # else python -m ends by SIGINT, whatever the code, where Ctrl-C came within an exec, as of a dataclass
     sys.exit(code)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does; training has a handler of its own, which ends the step first."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt("stopped by SIGTERM")
-
-    is_free = threading.current_thread() is threading.main_thread() and (
-        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-    if is_free:
-        signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        if is_free:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _ended() -> int:

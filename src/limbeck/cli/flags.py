@@ -12,6 +12,7 @@ import click
 
 from limbeck.bounds import DEFAULT_GIB, VARIABLE, set_memory_limit
 from limbeck.cli.manual import ManualArgument, ManualCommand, ManualOption
+from limbeck.cli.signals import signals_wait
 from limbeck.errors import unknown_name
 from limbeck.settings import METHODS, Argument, Declared, Setting, declared
 from limbeck.settings.jobs import ProgressName
@@ -54,6 +55,7 @@ def command(
     only: Sequence[str] | None = None,
     name: str | None = None,
     examples: str | None = None,
+    needs_torch: bool = True,
 ) -> click.Command:
     """Return the command of a function whose parameters are declared settings and arguments.
 
@@ -64,12 +66,16 @@ def command(
         only: names of their settings; all where not given.
         name: the function's where not given.
         examples: shown at the end of ``--help``.
+        needs_torch: whether the function imports torch; that is done before it, where no signal is lost.
     """
     parameters = inspect.signature(function, eval_str=True).parameters
     own = [one for parameter in parameters.values() if (one := _declared_by(parameter)) is not None]
     settings = _settings_of(kinds, only)
 
     def call(**values: Any) -> None:
+        if needs_torch:
+            with signals_wait():
+                import torch  # noqa: F401
         given = {one.name: values.pop(one.name) for one in settings}
         made = {"flags": _nested(settings, given), "run_flags": _run_values(settings, given)}
         function(**values, **{key: value for key, value in made.items() if key in parameters})
@@ -122,7 +128,6 @@ def _argument(parameter: inspect.Parameter) -> ManualArgument:
         type=TYPES[declaration.item],
         nargs=-1 if declaration.is_repeated else 1,
         required=parameter.default is inspect.Parameter.empty,
-        default=None,
         text=next(part.help for part in parameter.annotation.__metadata__ if isinstance(part, Argument)),
     )
 
@@ -161,6 +166,8 @@ def _option(one: Declared, kinds: Sequence[type], *, default: Any) -> ManualOpti
         more = {"type": click.STRING, "multiple": True}
     elif one.is_repeated:
         more["multiple"] = True
+    if not is_required and not one.is_repeated:
+        more["default"] = default  # click takes any default, None as well, for a value that was given
     if one.item is not bool:
         metavar = "|".join(choices) or METAVARS[one.item]
         more["metavar"] = f"{metavar},..." if one.setting.separator else metavar
@@ -168,7 +175,6 @@ def _option(one: Declared, kinds: Sequence[type], *, default: Any) -> ManualOpti
         names,
         help=_help(one, same, num_kinds=len(kinds)),
         required=is_required,
-        default=None if is_required or one.is_repeated else default,
         group=one.setting.group,
         **more,
     )

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from limbeck.config import Layer, preset_values, read_file, read_layer, resolve
 from limbeck.data import ClipOptions, Normalise, SegmentSettings, Splits, can_normalise, load_data
+from limbeck.data.kept_normalise import fit_or_recall
 from limbeck.data.video.catalog import is_clips
 from limbeck.data.video.following import BFrames
 from limbeck.distillation import dump_config
@@ -147,7 +148,7 @@ def normalise_for(config: JobConfig, splits: Splits) -> Normalise | None:
     if config.normalise is False or (config.normalise is True and not can_normalise(splits.train)):
         return None
     if config.normalise is True:
-        return Normalise.fit(splits.train)
+        return fit_or_recall(splits.train)
     return Normalise(mean=tuple(config.normalise.mean), std=tuple(config.normalise.std))
 
 

@@ -12,6 +12,7 @@ from limbeck.commands.collection_summary import counted
 from limbeck.data.decoded import EARLIER
 from limbeck.data.decoded import FORMAT as DECODED_FORMAT
 from limbeck.data.kept_listing import FORMAT as LISTING_FORMAT
+from limbeck.data.kept_normalise import FORMAT as NORMALISE_FORMAT
 from limbeck.data.sealed_tensors import open_sealed_tensors
 from limbeck.data.shards.index import FORMAT as SHARD_FORMAT
 from limbeck.data.video.stored import check_clips
@@ -184,6 +185,7 @@ def _json(path: Path) -> Found | None:
 _CACHED = {  # what the folders of the cache hold, its format, and earlier ones
     "decoded": ("decoded data set", DECODED_FORMAT, EARLIER),
     "listings": ("list of files", LISTING_FORMAT, ()),
+    "normalisations": ("mean and deviation of inputs", NORMALISE_FORMAT, ()),
     "shards": ("index of a tar file", SHARD_FORMAT, ()),
 }
 CHECKS_BY_NAME: dict[str, Callable[[Path], Found | None]] = {

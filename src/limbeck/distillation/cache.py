@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limbeck.distillation.codec import CHECKPOINT, EVENTS, load_trained, on_every_rank, save_trained
+from limbeck.distillation.codec import (
+    CHECKPOINT,
+    EVENTS,
+    load_trained,
+    on_every_rank,
+    save_trained,
+    trained_together,
+)
 from limbeck.distillation.task import TrainingTask
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import OutputError
@@ -95,25 +102,39 @@ class NetworkCache:
 
     def train_stacked(self, tasks: Sequence[TrainingTask]) -> list[TrainedNetwork]:
         """Return networks of one shape, samples, recipe and validation; those missing are trained in one pass."""
-        missing = [task for task in tasks if not self.has(task)]
+        wanted = self._in_one_pass(tasks)
         fitted: dict[TrainingTask, FitResult] = {}
-        if missing:
+        if wanted:
             results = fit_stacked(
-                [task.student for task in missing],
-                missing[0].samples,
-                [task.objective for task in missing],
-                recipe=missing[0].recipe,
-                teacher=next((task.frozen_teacher for task in missing if task.teacher), None),
-                validation=missing[0].validation,
-                views=[task.views for task in missing],
-                seeds=[task.seed for task in missing],
-                steps_per_epoch=missing[0].steps_per_epoch,
+                [task.student for task in wanted],
+                wanted[0].samples,
+                [task.objective for task in wanted],
+                recipe=wanted[0].recipe,
+                teacher=next((task.frozen_teacher for task in wanted if task.teacher), None),
+                validation=wanted[0].validation,
+                views=[task.views for task in wanted],
+                seeds=[task.seed for task in wanted],
+                steps_per_epoch=wanted[0].steps_per_epoch,
                 runtime=self.runtime,
-                name=f"{len(missing)} x {missing[0].name}",
+                name=f"{len(wanted)} x {wanted[0].name}",
                 progress=self.progress,
             )
-            fitted = dict(zip(missing, results, strict=True))
-        return [self._put(task, fitted.get(task), num_together=len(missing)) for task in tasks]
+            fitted = dict(zip(wanted, results, strict=True))
+        together = [task.key for task in wanted]
+        return [self._put(task, fitted.get(task), together=together) for task in tasks]
+
+    def _in_one_pass(self, tasks: Sequence[TrainingTask]) -> list[TrainingTask]:
+        """Return the tasks that are missing, with those of a pass that was stopped while its networks were saved.
+
+        A pass of those that it had not saved alone would round differently: its networks would be others than of one
+        that was never stopped.
+        """
+        missing = {task.key for task in tasks if not self.has(task)}
+        wanted = set(missing)
+        for task in tasks if missing and self.folder is not None else ():
+            if task.key not in missing and missing & (keys := set(trained_together(self._place(task)))):
+                wanted |= keys
+        return [task for task in tasks if task.key in wanted]
 
     def train_cohort(self, tasks: Sequence[TrainingTask], *, title: str, update: str) -> list[TrainedNetwork]:
         """Return the members of a cohort; where one is missing all are trained, from where they were stopped.
@@ -164,7 +185,7 @@ class NetworkCache:
         )
         own_events = events if self.events is None else None
         return [
-            self._put(task, result, num_together=len(tasks), events=own_events)
+            self._put(task, result, together=[one.key for one in tasks], events=own_events)
             for task, result in zip(tasks, fitted.members, strict=True)
         ]
 
@@ -195,15 +216,15 @@ class NetworkCache:
         return Job(task.title, task.key, train_into, (task, self.runtime, self.events, progress))
 
     def _put(
-        self, task: TrainingTask, fitted: FitResult | None, *, num_together: int, events: Path | None = None
+        self, task: TrainingTask, fitted: FitResult | None, *, together: Sequence[str], events: Path | None = None
     ) -> TrainedNetwork:
         """Save a network that was trained together with others, unless it is there already; load it."""
         if fitted is None:
             return self._load(task, was_cached=True)
-        own = replace(fitted, elapsed_seconds=fitted.elapsed_seconds / num_together)
+        own = replace(fitted, elapsed_seconds=fitted.elapsed_seconds / len(together))
         if self.folder is None:
             return TrainedNetwork.in_memory(task, own)
-        make(Job(task.title, task.key, save_trained, (task, own, self.runtime, events)), self.folder)
+        make(Job(task.title, task.key, save_trained, (task, own, self.runtime, events, together)), self.folder)
         return self._load(task, was_cached=False)
 
     def _load(self, task: TrainingTask, *, was_cached: bool) -> TrainedNetwork:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from limbeck.distillation.task import TrainingTask
 from limbeck.distillation.trained import TrainedNetwork, last_weights_of
 from limbeck.errors import ModelError
 from limbeck.models import ModelFactory, load_model, save_model
+from limbeck.models.manifest import MANIFEST, read_manifest
 from limbeck.records import EpochRecord, decode_plain, write_bytes
 from limbeck.training import FitResult, Runtime, environment_facts
 
@@ -28,9 +29,23 @@ LAST_WEIGHTS = "last.safetensors"
 
 
 def save_trained(
-    folder: Path, task: TrainingTask, fitted: FitResult, runtime: Runtime, events: Path | None = None
+    folder: Path,
+    task: TrainingTask,
+    fitted: FitResult,
+    runtime: Runtime,
+    events: Path | None = None,
+    together: Sequence[str] = (),
 ) -> None:
-    """Save a trained network, and a copy of the events of its training; remove the checkpoint."""
+    """Save a trained network, and a copy of the events of its training; remove the checkpoint.
+
+    Args:
+        folder: that it is saved in.
+        task: that it was trained for.
+        fitted: what came of it.
+        runtime: of the training.
+        events: of the training.
+        together: keys of all tasks of the pass that trained it, where others were trained in the same.
+    """
     last = _save_last_weights(folder, last_weights_of(fitted))
     save_model(
         folder,
@@ -48,6 +63,7 @@ def save_trained(
             "selected_epoch": fitted.selected_epoch,
             "environment": plain(environment_facts(runtime)),
             "history": [asdict(record) for record in fitted.history],
+            **({"together": list(together)} if together else {}),
         },
     )
     if events is not None:
@@ -55,6 +71,15 @@ def save_trained(
             shutil.copyfile(events, folder / EVENTS)
     with contextlib.suppress(OSError):
         (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def trained_together(folder: Path) -> list[str]:
+    """Return the keys of all tasks of the pass that trained a saved network; none for one that was trained alone."""
+    try:
+        keys: list[str] = read_manifest(folder / MANIFEST)["extra"].get("together", [])
+    except ModelError:  # whoever loads it tells that
+        return []
+    return keys
 
 
 def load_trained(folder: Path, task: TrainingTask, *, device: torch.device, was_cached: bool) -> TrainedNetwork:

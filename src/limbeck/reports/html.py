@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import RecordError
 from limbeck.records import RunRecord, write_text
@@ -40,6 +41,9 @@ from limbeck.reports.searches import candidate_table, headline_of
 from limbeck.reports.summary import summarise_run
 from limbeck.reports.wording import printable
 from limbeck.reproduction import ReproductionRecord
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 REPORT_NAME = "report.html"
 _MARK, _END = "<!-- sha256 of all before: ", " -->\n"
@@ -195,6 +199,12 @@ def _digest(page: str) -> str:
 
 
 def _rendered(template: str, **content: Any) -> str:
+    page = _templates().get_template(template).render(**content)
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+@functools.cache
+def _templates() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -207,5 +217,4 @@ def _rendered(template: str, **content: Any) -> str:
     )
     environment.filters["printable"] = printable
     environment.filters["drawn"] = Markup  # our own SVG, whose texts are escaped already
-    page = environment.get_template(template).render(**content)
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return environment

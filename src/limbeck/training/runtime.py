@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import subprocess
@@ -147,6 +148,7 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+@functools.cache
 def _source_commit() -> str | None:
     """Return the commit of the checkout that this package runs from, "+" behind it where it has changes; else None."""
     root = Path(__file__).resolve().parents[3]
