@@ -89,7 +89,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     members = train_members(experiment, task, settings.network, recipe=settings.recipe, count=settings.num_teachers)
     part_members = train_members(
         experiment, task, settings.network, recipe=settings.recipe, count=settings.num_part_teachers,
-        name="single-of-part", samples=part,
+        name="single-of-part", shown=mixed(part, 0, recipe=settings.recipe),
     )  # fmt: skip
     both = Distillation(settings.temperature, settings.hard_weight, settings.soft_weight)
     soft = replace(both, hard_weight=0.0)

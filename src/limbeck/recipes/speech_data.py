@@ -131,7 +131,7 @@ def transfer_frames(
     warp: float,
     stretch: float,
 ) -> Samples:
-    """Return the task's training frames, and after them those of other versions of their utterances, without labels.
+    """Return the task's training frames, and after them those of other versions of their utterances, aligned alike.
 
     Args:
         settings: that the task was opened with.
@@ -141,7 +141,7 @@ def transfer_frames(
         warp: of frequencies; see ``other_version``.
         stretch: in time; likewise.
     """
-    read = _read_corpus(settings, experiment)
+    read = _read_corpus(settings, experiment).with_alignments(task.aligned.alignments)
     versions = [
         _with_features(settings, other_version(read, warp=warp, stretch=stretch, seed=seed)).train
         for seed in range(1, num_versions + 1)
