@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from numpy.testing import assert_allclose
 from speech_data import corpus
 
 from limbeck.data import Context, frame_samples
-from limbeck.errors import InvalidValue
-from limbeck.speech import energies_from_cepstra, other_version, stretched, warped_cepstra
+from limbeck.errors import DataError, InvalidValue
+from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_corpus, transfer_frames
+from limbeck.speech import Aligned, energies_from_cepstra, other_version, stretched, warped_cepstra, write_kaldi
 
 MELS = np.linspace(2595 * np.log10(1 + 130 / 700), 2595 * np.log10(1 + 6800 / 700), 42)[1:-1]
 HERTZ = 700 * (10 ** (MELS / 2595) - 1)  # centres of the 40 filters
@@ -89,6 +91,8 @@ def test_versions_depend_on_the_seed_and_stay_in_range(aligned):
         other_version(aligned, warp=0.1, stretch=1.0, seed=1)
     with pytest.raises(InvalidValue, match="factor"):
         warped_cepstra(aligned.train[0].features, 0.0)
+    with pytest.raises(DataError, match="mel cepstra"):
+        warped_cepstra(np.zeros((3, 40), np.float32), 1.1)
 
 
 def test_frames_of_versions_follow_with_ids_of_their_own(aligned):
@@ -105,3 +109,31 @@ def test_frames_of_versions_follow_with_ids_of_their_own(aligned):
     assert ((theirs - (1 << 40)) >> 20).unique().tolist() == (alone.ids >> 20).unique().tolist()
     own = frame_samples(version, version.train, context=Context(4, 2), name="own")
     assert torch.equal(both.fetch(torch.arange(count, len(both))), own.fetch(torch.arange(len(own))))
+
+
+def test_a_recipe_shows_versions_that_are_normalised_and_aligned_like_the_corpus(tmp_path):
+    toy, truth = corpus(num_speakers=8)
+    for part, utterances in (("train", toy.train), ("test", toy.test)):
+        write_kaldi(tmp_path / "toy" / part, utterances)
+    (tmp_path / "toy" / "lexicon.txt").write_text("GO G OW\nNO N OW\nOH OW\nOH AO\n")
+    settings = CorpusSettings(data=str(tmp_path / "toy"), num_development=2)
+    experiment = SimpleNamespace(smoke=False)
+    opened = open_corpus(settings, experiment)
+    task = SpeechTask.of(opened, Aligned.of(opened, truth), Context(4, 2))
+    shown = transfer_frames(settings, experiment, task, num_versions=2, warp=0.1, stretch=0.2)
+    assert shown.ids[: len(task.train)].tolist() == task.train.ids.tolist()
+    assert (shown.ids >> 40).unique().tolist() == [0, 1, 2]
+    assert (shown.labels >= 0).all()
+    speaker_of = {one.name: one.speaker for one in opened.utterances}
+    names = sorted(speaker_of)
+    for version in (1, 2):
+        theirs = [
+            place
+            for place in (shown.ids >> 40 == version).nonzero()[:, 0].tolist()
+            if speaker_of[names[int(shown.ids[place]) >> 20 & 0xFFFFF]] == task.corpus.train[0].speaker
+        ]
+        now = shown.fetch(torch.tensor(theirs))[:, 4]  # the frame that is classified
+        assert_allclose(now.mean(0), 0, atol=1e-5)
+        assert_allclose(now.std(0, unbiased=False), 1, atol=1e-4)
+    none = transfer_frames(settings, experiment, task, num_versions=0, warp=0.1, stretch=0.2)
+    assert none.fingerprint == task.train.fingerprint

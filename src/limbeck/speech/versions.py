@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from limbeck.errors import require_fraction, require_positive
+from limbeck.errors import DataError, require_fraction, require_positive
 from limbeck.speech.corpus import Corpus, Floats, Utterance, speakers_of
 from limbeck.speech.features import NUM_FILTERS, energies_from_cepstra
 
@@ -23,17 +23,25 @@ def warped_cepstra(cepstra: Floats, factor: float) -> Floats:
     filters on the mel scale; the first and the last filter stand for all beyond. F is the cosine transform.
 
     Args:
-        cepstra: c0 first, shape (frames, coefficients).
+        cepstra: c0 first, shape (frames, coefficients), fewer than the 40 filters.
         factor: a > 0; 1 changes nothing.
     Returns:
         float32, of the same shape.
     Raises:
         InvalidValue: a factor that is not positive.
+        DataError: as many coefficients as filters: they are energies, which are no cepstra.
     References:
         Lee and Rose 1996, Speaker normalization using efficient frequency warping procedures; Jaitly and Hinton 2013,
         Vocal tract length perturbation improves speech recognition (there, too, by a random factor).
     """
     require_positive("factor", factor)
+    if cepstra.shape[1] >= NUM_FILTERS:
+        raise DataError(
+            "Frequencies are warped in mel cepstra.",
+            received=f"{cepstra.shape[1]} coefficients a frame",
+            expected=f"cepstra, fewer than {NUM_FILTERS}",
+            remedy="learn from the recordings as they are (num_versions 0)",
+        )
     return (cepstra @ _warp_matrix(cepstra.shape[1], factor)).astype(np.float32)
 
 
