@@ -7,7 +7,7 @@ soft targets alone on the frames that nobody aligned.
 The streaming student sees 12 frames instead of 26, of which 2 lie in the future instead of 5, and has a quarter of the
 units. It learns from the same ensemble that the full context taught, and, beside it, from labels alone.
 
-About a quarter of an hour on one CPU core in bfloat16 where ``hinton2015-speech`` was run.
+About twenty minutes on one CPU core in bfloat16.
 """
 
 from __future__ import annotations
