@@ -18,6 +18,7 @@ from limbeck.errors import DataError, InvalidValue
 from limbeck.speech import Corpus, Utterance
 
 FRAME_BITS = 20  # of an id: an utterance has at most 2^20 frames, nearly three hours
+VERSION_BITS = 40  # of an id, below the number of the version: a corpus has at most 2^20 utterances
 Values = TypeVar("Values", Tensor, np.ndarray)
 
 
@@ -110,11 +111,12 @@ def frame_samples(
     context: Context,
     name: str,
     unlabelled: frozenset[str] = frozenset(),
+    versions: Sequence[Sequence[Utterance]] = (),
 ) -> Samples:
     """Return every frame of some utterances as a sample: its window, and its HMM state as the label.
 
     The id of a frame is that of its utterance (the place of its name among all of the corpus) times 2^20, plus the
-    frame's number: the same whichever part it stands in.
+    frame's number: the same whichever part it stands in. Frames of version v have v times 2^40 added.
 
     Args:
         corpus: all utterances, which number the ids, and the states.
@@ -122,6 +124,7 @@ def frame_samples(
         context: of each window.
         name: of the samples.
         unlabelled: names of utterances whose frames get no label; so do those without an alignment.
+        versions: further versions of utterances of the corpus, under their names, whose frames follow.
     Raises:
         DataError: no utterances, or one of more than 2^20 frames.
     """
@@ -129,18 +132,19 @@ def frame_samples(
         raise DataError(f"{name} has no utterances.", expected="at least one")
     numbers = {one: place for place, one in enumerate(sorted(each.name for each in corpus.utterances))}
     ids, labels = [], []
-    for one in utterances:
+    numbered = [(v, one) for v, version in enumerate((utterances, *versions)) for one in version]
+    for version, one in numbered:
         if one.num_frames > 1 << FRAME_BITS:
             raise DataError(
                 f"Utterance {one.name} is too long.", received=f"{one.num_frames} frames",
                 expected=f"at most {1 << FRAME_BITS}", remedy="cut it at a pause",
             )  # fmt: skip
-        ids.append((numbers[one.name] << FRAME_BITS) + torch.arange(one.num_frames))
+        first = (version << VERSION_BITS) + (numbers[one.name] << FRAME_BITS)
+        ids.append(first + torch.arange(one.num_frames))
         known = one.alignment if one.name not in unlabelled else None
         labels.append(torch.full((one.num_frames,), UNLABELLED) if known is None else torch.from_numpy(known))
-    return Samples(
-        name, torch.cat(ids), FrameWindows(utterances, context), torch.cat(labels), corpus.lexicon.state_names
-    )
+    windows = FrameWindows([one for _, one in numbered], context)
+    return Samples(name, torch.cat(ids), windows, torch.cat(labels), corpus.lexicon.state_names)
 
 
 def by_utterance(values: Values, utterances: Sequence[Utterance]) -> dict[str, Values]:

@@ -19,7 +19,7 @@ from limbeck.objectives import Distillation
 from limbeck.recipes import hinton2015_speech as section4
 from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_speech, regrouped_task
 from limbeck.recipes.speech_folds import Fold, observe_folds
-from limbeck.recipes.speech_nets import train_members, train_students
+from limbeck.recipes.speech_nets import mixed, train_members, train_students
 from limbeck.recipes.speech_words import RATE
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.speech import speakers_of
@@ -120,6 +120,7 @@ def train_fold(settings: Settings, experiment: Experiment, task: SpeechTask) -> 
     students = train_students(
         experiment, task, settings.fold_network, recipe=settings.student_recipe,
         teacher=pooled_teacher(members), objective=objective, conditions={settings.temperature: "distilled"},
-        seeds=settings.seeds, sweep_seeds=settings.seeds, num_mixtures=settings.num_mixtures,
+        seeds=settings.seeds, sweep_seeds=settings.seeds,
+        shown=mixed(task.train, settings.num_mixtures, recipe=settings.student_recipe),
     )["distilled"]  # fmt: skip
     return Fold(task, members, students)

@@ -25,6 +25,7 @@ from limbeck.speech import (
     align_with_mixtures,
     energies_from_cepstra,
     normalised,
+    other_version,
     read_alignments,
     realign,
     write_alignments,
@@ -118,6 +119,39 @@ def open_corpus(settings: CorpusSettings, experiment: Experiment) -> Corpus:
     """Return the corpus with normalised features and development speakers; a smoke run takes a few utterances."""
     if settings.features not in FEATURES:
         raise unknown_name("kind of features", settings.features, FEATURES)
+    return _with_features(settings, _read_corpus(settings, experiment))
+
+
+def transfer_frames(
+    settings: CorpusSettings,
+    experiment: Experiment,
+    task: SpeechTask,
+    *,
+    num_versions: int,
+    warp: float,
+    stretch: float,
+) -> Samples:
+    """Return the task's training frames, and after them those of other versions of their utterances, aligned alike.
+
+    Args:
+        settings: that the task was opened with.
+        experiment: likewise.
+        task: whose training frames are the first.
+        num_versions: so many of each utterance, spoken as by other speakers, normalised like the corpus.
+        warp: of frequencies; see ``other_version``.
+        stretch: in time; likewise.
+    """
+    read = _read_corpus(settings, experiment).with_alignments(task.aligned.alignments)
+    versions = [
+        _with_features(settings, other_version(read, warp=warp, stretch=stretch, seed=seed)).train
+        for seed in range(1, num_versions + 1)
+    ]
+    corpus = task.corpus
+    return frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/transfer", versions=versions)
+
+
+def _read_corpus(settings: CorpusSettings, experiment: Experiment) -> Corpus:
+    """Return the corpus as it was recorded, with development speakers."""
     corpus = load_corpus(settings.data).with_development(settings.num_development)
     if experiment.smoke:
         corpus = replace(
@@ -126,6 +160,11 @@ def open_corpus(settings: CorpusSettings, experiment: Experiment) -> Corpus:
             development=_few(corpus.development, SMOKE_UTTERANCES["development"]),
             test=_few(corpus.test, SMOKE_UTTERANCES["test"]),
         )
+    return corpus
+
+
+def _with_features(settings: CorpusSettings, corpus: Corpus) -> Corpus:
+    """Return a corpus of cepstra with normalised features."""
     if settings.features == "energies":
         corpus = corpus.with_features({one.name: energies_from_cepstra(one.features) for one in corpus.utterances})
     return normalised(corpus, settings.normalise_by)

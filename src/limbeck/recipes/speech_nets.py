@@ -19,6 +19,26 @@ Networks = dict[str, list[TrainedNetwork]]
 OfTemperature = Callable[[float], Distillation]
 
 
+class Transfer(TypedDict):
+    """What networks are shown, and how many steps an epoch has."""
+
+    samples: Samples
+    steps_per_epoch: int
+
+
+def mixed(samples: Samples, num_mixtures: int, *, recipe: TrainConfig, num_counted: int | None = None) -> Transfer:
+    """Return samples and mixtures of them, and the steps of one pass over some of them.
+
+    Args:
+        samples: to show.
+        num_mixtures: of each with others, without labels; see ``with_mixtures``.
+        recipe: for its batch size.
+        num_counted: samples that an epoch counts; all, without the mixtures, where not given.
+    """
+    steps = count_batches(num_counted or len(samples), recipe.batch_size)
+    return {"samples": with_mixtures(samples, per_sample=num_mixtures), "steps_per_epoch": steps}
+
+
 def train_members(
     experiment: Experiment,
     task: SpeechTask,
@@ -28,7 +48,7 @@ def train_members(
     count: int,
     num_ensembles: int = 1,
     name: str = "single",
-    samples: Samples | None = None,
+    shown: Transfer | None = None,
 ) -> list[TrainedNetwork]:
     """Return nets that learned from labels and differ in their seed alone; each ensemble's are trained in one pass.
 
@@ -40,14 +60,15 @@ def train_members(
         count: members of an ensemble.
         num_ensembles: how many ensembles, one after the other; seeds run on.
         name: of the nets.
-        samples: what they learn from; the task's training frames where not given.
+        shown: what they learn from; the task's training frames where not given.
     """
+    learned = shown or {"samples": task.train}
     return [
         member
         for start in range(0, num_ensembles * count, count)
         for member in experiment.train_stacked(
             name, network, objectives=[HardLabels()] * count, seeds=range(start, start + count),
-            samples=task.train if samples is None else samples, recipe=recipe, validation=task.development,
+            recipe=recipe, validation=task.development, **learned,
         )
     ]  # fmt: skip
 
@@ -63,48 +84,33 @@ def train_students(
     conditions: dict[float, str],
     seeds: Sequence[int],
     sweep_seeds: Sequence[int],
-    num_mixtures: int,
+    shown: Transfer,
 ) -> Networks:
     """Return students by condition: the first temperature's of every seed, the others' of the sweep's seeds.
 
     Args:
         experiment: where they are trained.
-        task: its training frames are the transfer set, its development frames choose the epoch.
+        task: its development frames choose the epoch.
         network: of the zoo.
-        recipe: of all; an epoch is as many steps as a pass over the frames.
-        teacher: of the soft targets, of frames and mixtures.
+        recipe: of all.
+        teacher: of the soft targets of all that is shown.
         objective: by temperature.
         conditions: by temperature, the main one first.
         seeds: of the main temperature's students.
         sweep_seeds: of the others'; some of ``seeds``.
-        num_mixtures: of each frame with others, which join the transfer set without labels; see ``with_mixtures``.
+        shown: the transfer set.
     """
-    main = next(iter(conditions))
+    main, *others = conditions
     networks: Networks = {condition: [] for condition in conditions.values()}
-    swept = [(temperature, seed) for temperature in conditions for seed in seeds if seed in sweep_seeds]
-    alone = [(main, seed) for seed in seeds if seed not in sweep_seeds]
-    for pairs in filter(None, (swept, alone)):  # passes in which every seed has as many networks
+    swept = [(temperature, seed) for temperature in others for seed in seeds if seed in sweep_seeds]
+    for pairs in filter(None, ([(main, seed) for seed in seeds], swept)):  # every seed has as many networks in a pass
         students = experiment.train_stacked(
             "distilled", network, objectives=[objective(temperature) for temperature, _ in pairs],
-            seeds=[seed for _, seed in pairs], recipe=recipe, teacher=teacher, validation=task.development,
-            **mixed(task.train, num_mixtures, recipe=recipe),
+            seeds=[seed for _, seed in pairs], recipe=recipe, teacher=teacher, validation=task.development, **shown,
         )  # fmt: skip
         for (temperature, _), student in zip(pairs, students, strict=True):
             networks[conditions[temperature]].append(student)
     return networks
-
-
-class Transfer(TypedDict):
-    """What a student is shown, and how many steps an epoch has."""
-
-    samples: Samples
-    steps_per_epoch: int
-
-
-def mixed(samples: Samples, num_mixtures: int, *, recipe: TrainConfig) -> Transfer:
-    """Return the samples with so many mixtures of each, and the steps of one pass over the samples alone."""
-    steps = count_batches(len(samples), recipe.batch_size)
-    return {"samples": with_mixtures(samples, per_sample=num_mixtures), "steps_per_epoch": steps}
 
 
 def train_on_few(

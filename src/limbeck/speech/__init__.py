@@ -17,6 +17,7 @@ from limbeck.speech.kaldi import read_kaldi, write_kaldi
 from limbeck.speech.language import LanguageModel, language_model
 from limbeck.speech.lexicon import SILENCE, Lexicon
 from limbeck.speech.scoring import Interval, WordErrors, mean_errors, rate_difference, rate_interval, word_errors
+from limbeck.speech.versions import other_version, stretched, warped_cepstra
 from limbeck.speech.waveforms import read_waveform
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "loop_graph",
     "mean_errors",
     "normalised",
+    "other_version",
     "rate_difference",
     "rate_interval",
     "read_alignments",
@@ -53,6 +55,8 @@ __all__ = [
     "read_waveform",
     "realign",
     "speakers_of",
+    "stretched",
+    "warped_cepstra",
     "word_errors",
     "write_alignments",
     "write_kaldi",
