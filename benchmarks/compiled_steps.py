@@ -10,6 +10,7 @@ whose length is printed beside: the first epoch's time less the time of the late
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -66,7 +67,7 @@ def epochs(spec: str, *, compiles: bool, num_epochs: int) -> list[float]:
             checkpoint_seconds=1e9,
         )  # fmt: skip
     ends = [0.0, *(epoch.elapsed_seconds for epoch in fitted.history)]
-    return [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+    return [end - begin for begin, end in itertools.pairwise(ends)]
 
 
 if __name__ == "__main__":
