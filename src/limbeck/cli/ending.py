@@ -13,6 +13,7 @@ from limbeck.cli.signals import terminable
 from limbeck.errors import LimbeckError, OutputError
 from limbeck.ranks.launched import message_of, num_ranks, rank_name, rank_number
 from limbeck.version import __version__
+from limbeck.waiting import bound_spinning
 
 COMPLETION = "_LIMBECK_COMPLETE"  # set by a shell that asks what could follow
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
@@ -20,6 +21,7 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    bound_spinning()
     with terminable():
         code = _ended()
     exec("")  # else python -m ends by SIGINT, whatever the code, where Ctrl-C came within an exec, as of a dataclass

@@ -15,6 +15,7 @@ from pathlib import Path
 from limbeck.errors import OutputError
 from limbeck.jobs.job import Job
 from limbeck.records import make_folder, remove_stale, write_text
+from limbeck.waiting import spin_environment
 
 if sys.platform != "win32":
     import fcntl
@@ -100,8 +101,8 @@ def held(work_dir: Path) -> Iterator[bool]:
 
 
 def thread_environment(num_threads: int) -> dict[str, str]:
-    """Return the environment variables that bound the threads of libraries not yet imported."""
-    return dict.fromkeys(THREAD_VARIABLES, str(num_threads))
+    """Return the environment variables that bound the threads of libraries not yet imported, and their spinning."""
+    return {**dict.fromkeys(THREAD_VARIABLES, str(num_threads)), **spin_environment()}
 
 
 def bound_threads(num_threads: int) -> None:
