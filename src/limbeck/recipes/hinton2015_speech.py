@@ -85,7 +85,7 @@ class Settings(CorpusSettings):
     stretch: float = 0.15  # ours; in time, at most
     num_mixtures: int = 0  # ours; of each frame of the transfer set with others, without labels
     fraction: float = 0.03  # paper; of the frames
-    num_few_mixtures: int = 16  # ours; of each of that fraction, for soft targets
+    num_few_mixtures: int = 4  # ours; of each of that fraction and of their versions, for soft targets
     few_recipe: TrainConfig = FEW_RECIPE  # ours; on that fraction
     language: str = "bigram"  # ours; of the training texts, beside AN4's unigram
     acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # ours; to choose from
@@ -135,7 +135,8 @@ def run(settings: Settings, experiment: Experiment) -> None:
     )  # fmt: skip
     few = train_on_few(
         experiment, task, network, recipe=settings.few_recipe, teachers=members[:count], fraction=settings.fraction,
-        objective=objective(settings.temperature), seeds=settings.few_seeds, num_mixtures=settings.num_few_mixtures,
+        objective=objective(settings.temperature), seeds=settings.few_seeds, transfer=transfer,
+        num_mixtures=settings.num_few_mixtures,
     )  # fmt: skip
     as_long = train_members(
         experiment, task, network, recipe=settings.student_recipe, count=len(settings.few_seeds), name="labels-alone",
