@@ -102,7 +102,6 @@ __all__ = [
     "pad_collate",
     "require_classes",
     "same_moments",
-    "same_moments",
     "unpack",
     "with_mixtures",
 ]
