@@ -8,8 +8,8 @@ The states come from a flat start, realigned with Gaussian mixtures, then with a
 each network's epoch and the scales of decoding. Three per cent of the frames, drawn at random, are section 6.
 
 The ten nets know their training frames by heart. So students, and a net on labels alone, also see versions of every
-utterance that no teacher has learned: frequencies warped as by another vocal tract, spoken faster or slower. On labels
-they are no help; with the ensemble's soft targets they are. Half an hour on one CPU core in bfloat16.
+utterance that no teacher has learned: frequencies warped as by another vocal tract, spoken faster or slower. Half an
+hour on one CPU core in bfloat16.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ DEPARTURES = [
     "102 states of context-independent phones instead of 14,000; three hidden layers instead of eight of 2,560 units.",
     "Mixtures are scikit-learn's. Decoding is an exact Viterbi search of ours over the word loop, without pruning.",
     "Frame accuracy is against the alignment of a network on the texts, of test utterances too.",
+    "Students, and the net on labels alone as long, also see labelled versions of the frames, which the ten do not; "
+    "soft targets of few frames are those of their versions and of mixtures, too.",
 ]
 WORDS = ("single", "labels_alone", "distilled")  # whose word errors are counted, beside the ensembles'
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
