@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 from speech_data import corpus
 
-from limbeck.data import Context, frame_samples
+from limbeck.data import Context, frame_samples, same_moments
 from limbeck.errors import DataError, InvalidValue
 from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_corpus, transfer_frames
 from limbeck.speech import Aligned, energies_from_cepstra, other_version, stretched, warped_cepstra, write_kaldi
@@ -137,3 +137,25 @@ def test_a_recipe_shows_versions_that_are_normalised_and_aligned_like_the_corpus
         assert_allclose(now.std(0, unbiased=False), 1, atol=1e-4)
     none = transfer_frames(settings, experiment, task, num_versions=0, warp=0.1, stretch=0.2)
     assert none.fingerprint == task.train.fingerprint
+
+
+def test_a_few_frames_are_found_again_in_every_version(aligned):
+    versions = [other_version(aligned, warp=0.1, stretch=0.3, seed=seed).train for seed in (1, 2)]
+    whole = frame_samples(aligned, aligned.train, context=Context(4, 2), name="whole", versions=versions)
+    alone = frame_samples(aligned, aligned.train, context=Context(4, 2), name="alone")
+    chosen = torch.tensor([3, 0, 40])
+    few = alone.take(chosen)
+    shown = same_moments(whole, few)
+    assert shown.ids[:3].tolist() == sorted(few.ids.tolist())
+    lengths = {one.name: one.num_frames for one in aligned.train}
+    names = sorted(one.name for one in aligned.utterances)
+    expected = set()
+    for version, utterances in enumerate([aligned.train, *versions]):
+        for one in utterances:
+            for number in few.ids.tolist():
+                if names[number >> 20] == one.name:
+                    share = (number & 0xFFFFF) / (lengths[one.name] - 1)
+                    expected.add((version << 40) + (number >> 20 << 20) + round(share * (one.num_frames - 1)))
+    assert set(shown.ids.tolist()) == expected
+    assert torch.equal(shown.fetch(torch.arange(len(shown))), whole.fetch(whole.positions_of(shown.ids)))
+    assert torch.equal(same_moments(alone, few).ids, few.ids.sort().values)

@@ -11,7 +11,7 @@ from limbeck.data.collate import LengthBuckets, PadCollate, pad_collate
 from limbeck.data.counter import counter_bits, counter_integers, counter_uniform
 from limbeck.data.data_sets import DatasetInputs
 from limbeck.data.downloads import cache_folder
-from limbeck.data.frames import Context, FrameWindows, by_utterance, frame_samples
+from limbeck.data.frames import Context, FrameWindows, by_utterance, frame_samples, same_moments
 from limbeck.data.from_arrays import as_samples, as_splits, is_data_set_dict
 from limbeck.data.hub import load_hf, load_tables
 from limbeck.data.image_archives import load_archive
@@ -101,6 +101,7 @@ __all__ = [
     "load_tables",
     "pad_collate",
     "require_classes",
+    "same_moments",
     "unpack",
     "with_mixtures",
 ]

@@ -147,6 +147,31 @@ def frame_samples(
     return Samples(name, torch.cat(ids), windows, torch.cat(labels), corpus.lexicon.state_names)
 
 
+def same_moments(samples: Samples, few: Samples) -> Samples:
+    """Return those frames that show the same moments as a few of them, in every version of their utterances.
+
+    A moment is as far along the utterance in every version: of each, the nearest frame is taken, once.
+
+    Args:
+        samples: as ``frame_samples`` made them; whole utterances, in all versions.
+        few: some frames of the first version.
+    Returns:
+        In order of their ids, so that ``few`` come first.
+    """
+    own, frames = few.ids >> FRAME_BITS, few.ids & ((1 << FRAME_BITS) - 1)
+    groups, lengths = torch.unique(samples.ids >> FRAME_BITS, return_counts=True)  # utterances, version by version
+
+    def last_of(wanted: Tensor) -> Tensor:
+        return lengths[torch.searchsorted(groups, wanted)] - 1
+
+    chosen = []
+    for version in range(int(samples.ids.max() >> VERSION_BITS) + 1):
+        there = own + (version << (VERSION_BITS - FRAME_BITS))
+        nearest = (frames * last_of(there) / last_of(own).clamp(min=1)).round().long()
+        chosen.append((there << FRAME_BITS) + nearest)
+    return samples.take(samples.positions_of(torch.unique(torch.cat(chosen))))
+
+
 def by_utterance(values: Values, utterances: Sequence[Utterance]) -> dict[str, Values]:
     """Return rows that belong to the frames of utterances, one after the other, cut up by name.
 

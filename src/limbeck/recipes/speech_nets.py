@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypedDict
 
-from limbeck.data import Samples, hold_out, with_mixtures
+from limbeck.data import Samples, hold_out, same_moments, with_mixtures
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import Distillation, HardLabels
@@ -123,6 +123,7 @@ def train_on_few(
     objective: Distillation,
     fraction: float,
     seeds: Sequence[int],
+    transfer: Samples,
     num_mixtures: int,
 ) -> Networks:
     """Return nets of a few frames, drawn anew for each seed: hard labels, the same stopped early, soft targets.
@@ -136,7 +137,8 @@ def train_on_few(
         objective: of those with soft targets.
         fraction: of the training frames.
         seeds: of nets and draws.
-        num_mixtures: of each of the few frames with others of them, for soft targets.
+        transfer: the training frames, and versions of them: those of the few frames are for soft targets.
+        num_mixtures: of each of the few frames and of their versions with others of them, for soft targets.
     """
     networks: Networks = {"hard_few": [], "hard_few_early": [], "soft_few": []}
     for seed in seeds:
@@ -146,7 +148,7 @@ def train_on_few(
         networks["hard_few_early"].append(
             train("hard_few_early", samples=few, objective=HardLabels(), validation=task.development)
         )
-        shown = mixed(few, num_mixtures, recipe=recipe)
+        shown = mixed(same_moments(transfer, few), num_mixtures, recipe=recipe, num_counted=len(few))
         teacher = collect_targets(experiment, teachers, shown["samples"])
         networks["soft_few"].append(train("soft_few", objective=objective, teacher=teacher, **shown))
     return networks
