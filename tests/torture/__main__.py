@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from children import end_all, run, run_here
+from children import end_all, run
 from damage import PICTURED, STOPPED, Damage, Runner
 from disks import FullDisk
 from flat import MOST_JOBS, flat
@@ -43,6 +43,7 @@ from numbers_at_ends import numbers
 from report import Part, write_page
 from state import Attempt, Campaign
 from stops import Stops
+from together import run_here
 
 KEPT = Path(__file__).parents[2] / "build"
 SHARES = {"kill": 0.34, "cut": 0.26, "fail": 0.04, "full disk": 0.02, "damage": 0.15, "inputs": 0.16, "numbers": 0.03}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import resource
@@ -24,9 +23,7 @@ WAITING = 6  # times as long a command may take by the clock as by a processor's
 POLL_SECONDS = 0.002
 HALTED_SECONDS = 0.5  # a longer pause between two looks is none of the child's time
 ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it has ended itself
-TOGETHER_SECONDS = 120.0  # for all that one child does; what it did not get to is done alone
 Target = Callable[[], object]
-Check = Callable[[], tuple[str, str]]
 _running: set[int] = set()  # sessions that were begun and not seen to end
 
 
@@ -105,7 +102,7 @@ class Child:
     ) -> None:
         kept = prints or folder
         self._printed, self._counted = kept / f".printed-{number}", kept / f".counted-{number}"
-        self._base = _peak()
+        self._base = peak_kib()
         self._seconds, self._looked = 0.0, time.perf_counter()
         self._fatal = [int(signal.SIGKILL)] if fault is not None and fault.at and fault.kind == "kill" else []
         self._outcome: Outcome | None = None
@@ -196,42 +193,6 @@ def run(
     return child.wait(timeout)
 
 
-def run_here(arguments: Sequence[str], folder: Path) -> Outcome:
-    """Run a command of limbeck in this process, which is a child for several; its folder becomes the working folder."""
-    printed = folder.with_name(".printed-here")
-    os.chdir(folder)
-    _print_into(printed)
-    start, busy, peak = time.perf_counter(), time.process_time(), _peak()
-    try:
-        code = command(arguments)
-    except BaseException as error:
-        os.write(2, f"Traceback: {type(error).__name__}: {error}".encode())
-        code = 70
-    sys.stdout.flush()
-    seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    return Outcome(code, printed.read_text(errors="replace"), seconds, busy, (_peak() - peak) / 1024)
-
-
-def run_together(checks: Sequence[Check], folder: Path) -> list[tuple[str, str]]:
-    """Make checks one after the other in one forked child; return what those say that it got to.
-
-    Args:
-        checks: each returns how an attempt ended, and what was wrong with it.
-        folder: that the child begins in.
-    """
-    told = folder / ".told"
-
-    def make_all() -> None:
-        with open(told, "w") as file:
-            for check in checks:
-                print(json.dumps(check()), file=file, flush=True)
-
-    run([], folder, target=make_all, timeout=TOGETHER_SECONDS)
-    lines = told.read_text().splitlines()
-    told.unlink()
-    return [(ending, complaint) for ending, complaint in map(json.loads, lines)]
-
-
 def end_all() -> None:
     """End what was begun and is still there: where this process is told to stop."""
     for pid in _running:
@@ -292,7 +253,7 @@ def _run_and_exit(
     try:
         os.setsid()
         os.chdir(folder)
-        _print_into(printed)
+        print_into(printed)
         random.seed(0)
         if program:
             os.execv(sys.executable, [sys.executable, *program])
@@ -312,14 +273,15 @@ def _run_and_exit(
         os._exit(code if isinstance(code, int) else 70)
 
 
-def _print_into(path: Path) -> None:
+def print_into(path: Path) -> None:
+    """Let what this process prints, errors too, go into a file."""
     output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
 
 
-def _peak() -> int:
+def peak_kib() -> int:
     """Return the most memory that this process has held, in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

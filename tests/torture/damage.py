@@ -8,9 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from children import Outcome, run, run_here, run_together
+from children import Outcome, run
 from jobs import CACHE, MACHINE, MUTUAL, SMALL, STORE, TAUGHT, fingerprint
 from report import Part
+from together import run_here, run_together
 
 EVALUATE = ["--data", "data.npz", "--device", "cpu"]
 PICTURES = ["--data", "pictures.zip", *MACHINE]

@@ -11,8 +11,9 @@ import odd_data
 import odd_media
 import odd_networks
 import odd_text
-from children import SECONDS, WAITING, Outcome, run, run_here, run_together
+from children import SECONDS, WAITING, Outcome, run
 from report import Part
+from together import run_here, run_together
 
 TRAINING_SECONDS = 20.0  # where an input is taken and trained on
 TORN = "torture-outside.png"  # what an archive would write beside it all

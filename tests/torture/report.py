@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import textwrap
 import time
 from collections import Counter
@@ -106,10 +107,15 @@ def write_page(
         lines += [line for fact in part.facts for line in ("", fact)]
         if part.complaints:
             lines += ["", "Not as promised:", ""]
-            lines += [f"- `{' '.join(complaint.split())[:300]}`" for complaint in part.complaints[:MOST_TOLD]]
+            lines += [f"- `{_short(complaint)}`" for complaint in part.complaints[:MOST_TOLD]]
             if len(part.complaints) > MOST_TOLD:
                 lines.append(f"- and {len(part.complaints) - MOST_TOLD} more")
     PAGE.write_text("\n".join(map(folded, lines)) + "\n", encoding="utf-8")
+
+
+def _short(complaint: str) -> str:
+    """Return a complaint in one line, without the folders of this machine."""
+    return re.sub(r"/[\w./-]*/(?=[\w-]+\.py\b)", "", " ".join(complaint.split()))[:300]
 
 
 def _stops(num_runs: int) -> str:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from limbeck.cli.app import app
+from limbeck.cli.signals import ignored_wait
 from limbeck.records import from_json
 from limbeck.version import __version__
 
@@ -84,6 +85,13 @@ def test_a_network_teaches_its_exits_and_exits_early(limbeck, tmp_path):
 
 STOPPED_IN = {
     "exec, which Python tells apart": "def stopped(): exec('raise KeyboardInterrupt')\nending._run = stopped",
+    "an archive that is being opened": """
+import zipfile
+def stopped():
+    half_made = zipfile.ZipFile.__new__(zipfile.ZipFile)
+    raise KeyboardInterrupt
+ending._run = stopped
+""",
     "the import of torch": """
 import builtins, os
 known = builtins.__import__
@@ -108,6 +116,20 @@ def test_a_signal_is_neither_lost_nor_told_by_another_exit_code(where, tmp_path)
     stopped = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True)
     assert stopped.returncode == 130, stopped.stderr
     assert "limbeck: stopped" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+def test_what_objects_raise_when_they_go_is_told_at_the_end(capsys):
+    class Broken:
+        def __del__(self):
+            raise ValueError("gone wrong")
+
+    with ignored_wait():
+        Broken()
+        assert capsys.readouterr().err == ""
+    told = capsys.readouterr().err
+    assert "__del__" in told
+    assert told.endswith("ValueError: gone wrong\n")
 
 
 NEEDED = {

@@ -9,7 +9,7 @@ import traceback
 from contextlib import suppress
 
 from limbeck.cli.exit_codes import EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_OUR_MISTAKE, EXIT_USER_ERROR
-from limbeck.cli.signals import terminable
+from limbeck.cli.signals import ignored_wait, terminable
 from limbeck.errors import LimbeckError, OutputError
 from limbeck.ranks.launched import message_of, num_ranks, rank_name, rank_number
 from limbeck.version import __version__
@@ -31,7 +31,8 @@ def main() -> None:
 def _ended() -> int:
     """Run a command; return its exit code when its output is written, and its message where it failed."""
     try:
-        code = _run()
+        with ignored_wait():
+            code = _run()
         if sys.stdout is not None:
             sys.stdout.flush()
         return code

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -43,3 +45,28 @@ def signals_wait() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if noted:
             signal.raise_signal(noted[0])
+
+
+@contextmanager
+def ignored_wait() -> Iterator[None]:
+    """Hold back what Python tells of errors in ``__del__`` until the block ends, and drop it where Ctrl-C ended it.
+
+    Ctrl-C leaves objects half-made, such as an archive that was just being opened, and these fail when they go.
+    """
+    held: list[str] = []
+
+    def hold(ignored: Any) -> None:
+        frames = traceback.format_exception(ignored.exc_type, ignored.exc_value, ignored.exc_traceback)
+        held.append(f"{ignored.err_msg or 'Exception ignored in'}: {ignored.object!r}\n{''.join(frames)}")
+
+    before, sys.unraisablehook = sys.unraisablehook, hold
+    try:
+        yield
+    except KeyboardInterrupt:
+        held.clear()
+        raise
+    finally:
+        sys.unraisablehook = before
+        if held and sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                sys.stderr.write("".join(held))
