@@ -102,7 +102,7 @@ def test_another_column_is_left_out_by_name(tmp_path):
     predictor = predictor_of(nn.Linear(2, 3), names=(), input_shape=(2,))
     (batch,) = read_batches([tmp_path / "t.csv"], predictor, label_column="kind", batch_size=2)
     assert batch.raw.tolist() == [[1, 2], [3, 4]]
-    with pytest.raises(DataError, match="'kind' of .* is not numeric") as caught:
+    with pytest.raises(DataError, match=r"'kind' of .* is not numeric") as caught:
         list(read_batches([tmp_path / "t.csv"], predictor, batch_size=2))
     assert caught.value.received == "'x' in its first row"
     assert "--label-column kind" in caught.value.remedy
