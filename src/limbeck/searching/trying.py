@@ -202,8 +202,8 @@ class Trials:
         place = list(self.candidates).index(candidate)
         cheaper = [best for study in self.studies[:place] if (best := study.best) is not None]
         dearer = [best for study in self.studies[place + 1 : place + 2] if (best := study.best) is not None]
-        best = sorted(cheaper, key=lambda one: -one.accuracy)[:1]
-        return [one.values for one in (*best, *cheaper[-1:], *dearer)]
+        strongest = sorted(cheaper, key=lambda one: -one.accuracy)[:1]
+        return [one.values for one in (*strongest, *cheaper[-1:], *dearer)]
 
     def _prunes(self) -> bool:
         """Tell whether so many settings of each candidate are to be tried that early results pay for themselves."""
