@@ -1,6 +1,6 @@
 """`limbeck.search` against a grid of settings that gets the same processor time, on a part of CIFAR-10.
 
-    python benchmarks/search_against_grid.py --out runs/search-against-grid     # half an hour of one core
+    python benchmarks/search_against_grid.py --out runs/search-against-grid     # 20 minutes of one core
     python benchmarks/search_against_grid.py --out runs/quick --search-seeds 1 --budget 40s --epochs 4
 
 Both choose among `convnet:channels=4x8..32x64`, with the soft targets of one teacher, which is trained once. For each
@@ -294,10 +294,9 @@ def report(out: Path, num_seeds: int) -> None:
             print(f"| {split} | {way} | " + " | ".join(f"{100 * cell.mean:.1f} %" for cell in cells) + " |")
         for way in WAYS[1:]:
             gains = [100 * (mine - its) for mine, its in zip(areas["search"], areas[way], strict=True)]
-            print(
-                f"{split}: search - {way}, points: {', '.join(f'{gain:+.2f}' for gain in gains)}; "
-                f"mean {summarise(gains).mean:+.2f}, 95 % interval {mean_interval(gains)}"
-            )
+            told, interval = ", ".join(f"{gain:+.2f}" for gain in gains), mean_interval(gains)
+            ends = "" if interval is None else f", 95 % interval {interval[0]:+.2f} to {interval[1]:+.2f}"
+            print(f"{split}: search - {way}, points: {told}; mean {summarise(gains).mean:+.2f}{ends}")
     for seed in range(num_seeds):
         for kind in ("search", "grid"):
             found = json.loads((out / f"{kind}-{seed}.json").read_text())

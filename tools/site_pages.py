@@ -26,6 +26,8 @@ WIDE = {"results.md", "settings.md"}  # pages whose table takes the room of the 
 PROGRAMS = {"a_loop": "A loop of your own", "torchdistill": "torchdistill", "textbrewer": "TextBrewer", "timm": "timm"}
 ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}  # files of the root that become pages
 SOURCE = re.compile(r'href="((?!\w+:)[^"#]+)\.(?:md|ipynb)((?:#[^"]*)?)"')
+NOTEBOOK_CODE = '<div class="highlight-ipynb hl-python">'
+SEARCH_DIALOG = '<div class="md-search" data-md-component="search" role="dialog">'
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\./)*)([^)#:\s]+)((?:#[^)\s]*)?)\)")
 
 
@@ -73,6 +75,12 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Turn a notebook's links to sources, which MkDocs leaves as they are, into links to pages."""
     is_notebook = page.file.src_uri.endswith(".ipynb")
     return SOURCE.sub(r'href="\1.html\2"', html) if is_notebook else html
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search dialog for people who hear the page, and let keys scroll a notebook's code."""
+    named = output.replace(SEARCH_DIALOG, SEARCH_DIALOG.replace(">", ' aria-label="Search">'))
+    return named.replace(NOTEBOOK_CODE, NOTEBOOK_CODE.replace(">", ' tabindex="0">'))
 
 
 def _mended(found: re.Match[str], folder: str) -> str:

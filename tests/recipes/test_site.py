@@ -22,10 +22,14 @@ pytest.importorskip("mkdocstrings")
 pytest.importorskip("mkdocs_jupyter")
 pytest.importorskip("latex2mathml")
 
+import axe
 from site_docstrings import for_the_site, plain_type
 from site_pages import packages
 
 ROOT = Path(__file__).parents[2]
+# Landmarks without a name that the theme's script puts beside each block of code, around the button that copies it; and
+# the blocks, which that script lets keys scroll wherever there is a mouse, as there is none in a headless browser.
+OF_THE_THEME = {"landmark-unique": ".md-code__nav", "scrollable-region-focusable": "pre > code"}
 pytestmark = pytest.mark.xdist_group("site")
 
 
@@ -81,6 +85,13 @@ def test_every_link_within_the_site_leads_somewhere(site):
         targets = {unquote(link.partition("#")[0].partition("?")[0]) for link in links if "404" not in path.name}
         dead += [f"{path.relative_to(site)}: {one}" for one in targets if one and not (path.parent / one).exists()]
     assert dead == []
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["index", "guide/deploy", "notebooks/first-distillation", "architecture"])
+def test_axe_finds_nothing_wrong_with_a_page_of_the_site(site, chromium, axe_script, tmp_path, name):
+    assert axe.violations(chromium, axe_script, site / f"{name}.html", tmp_path, left_out=OF_THE_THEME) == []
 
 
 def test_docstrings_name_the_arguments_that_are_there():

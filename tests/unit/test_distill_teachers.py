@@ -98,6 +98,21 @@ def test_a_teacher_of_ones_own_is_collected_once_and_teaches(tmp_path, with_fold
     assert any("cannot be looked into" in note for note in result.record.notes)
 
 
+def test_a_teacher_that_may_have_seen_the_test_samples_is_told_of(tmp_path):
+    def warned(result):
+        return [note for note in result.record.notes if "it has seen them" in note]
+
+    assert warned(distil(RowSums())) == []
+    assert len(warned(distil(RowSums(), test=None))) == 1
+    assert warned(distil("mlp:widths=4", test=None)) == [], "it is trained here"
+    rows = "".join(f"{k % 3},{k % 2},{k % 2}\n" for k in range(60))
+    (tmp_path / "t.csv").write_text("a,b,label\n" + rows)
+    table = limbeck.load_data(tmp_path / "t.csv")
+    assert not table.has_own_test
+    teacher = nn.Linear(2, 2)
+    assert len(warned(distil(teacher, train=table, validation=table.validation, test=None))) == 1
+
+
 @pytest.mark.parametrize("with_folder", [False, True])
 @pytest.mark.parametrize("pooling", ["geometric", "arithmetic"])
 def test_shift_averaging_runs_once_for_every_place(tmp_path, with_folder, pooling):

@@ -97,6 +97,17 @@ def test_rows_of_a_table_are_predicted_without_their_label(tmp_path):
     assert [one.name for one in found] == [f"r{k}" for k in range(5)]
 
 
+def test_another_column_is_left_out_by_name(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,x\n3,4,y\n")
+    predictor = predictor_of(nn.Linear(2, 3), names=(), input_shape=(2,))
+    (batch,) = read_batches([tmp_path / "t.csv"], predictor, label_column="kind", batch_size=2)
+    assert batch.raw.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match=r"'kind' of .* is not numeric") as caught:
+        list(read_batches([tmp_path / "t.csv"], predictor, batch_size=2))
+    assert caught.value.received == "'x' in its first row"
+    assert "--label-column kind" in caught.value.remedy
+
+
 def test_lines_are_read_as_they_are_needed(monkeypatch):
     class Words:
         def __call__(self, lines, **settings):

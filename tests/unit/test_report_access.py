@@ -6,13 +6,12 @@ import base64
 import csv
 import dataclasses
 import io
-import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+import axe
 from limbeck.commands import report as command
 from limbeck.errors import InvalidValue, RecordError
 from limbeck.records import to_json, write_text
@@ -32,13 +31,6 @@ SMALL = {"num_classes": 3, "num_epochs": 2, "num_dark": 1, "num_test": 90}
 SEARCH = SearchRecord("parameters", 0.9, 90, [Point("a", 5, 5, 0.8, 1, {}, 1), Point("b", 50, 50, 0.9, 1, {}, 1)],
                       ["a", "b"], "b", "b keeps 98 %.", min_kept=0.98)  # fmt: skip
 RESULTS = Path(__file__).parents[2] / "results"
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-RUN_AXE = """<script>
-const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
-axe.run(document, {runOnly: rules}).then((found) => {
-  const wrong = found.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200))]);
-  document.body.textContent = "FOUND" + JSON.stringify({passes: found.passes.length, wrong}) + "END";
-});</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +44,6 @@ def records(make_record):
     return {"first": first, "second": dataclasses.replace(first, measurements=changed, config=config)}
 
 
-def violations(chromium, axe_script, page, folder, *, dark):
-    """Return what axe-core finds wrong with a page, which is copied without its policy so that a script may run."""
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    path = folder / "page.html"
-    path.write_text(page.replace("</body>", f"<script>{axe_script}</script>{RUN_AXE}</body>"), encoding="utf-8")
-    given = [f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    given += ["--virtual-time-budget=20000", "--window-size=1200,900", "--dump-dom", path.as_uri()]
-    shown = subprocess.run([chromium, *QUIET, *given], capture_output=True, text=True, timeout=120, check=True).stdout
-    told = re.search(r"FOUND(.*)END", shown, flags=re.DOTALL)
-    assert told is not None, shown[-2000:]
-    found = json.loads(told[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert found["passes"] > 10
-    return found["wrong"]
-
-
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -78,7 +55,8 @@ def test_axe_finds_nothing_wrong_with_a_page(chromium, axe_script, records, tmp_
         "comparison": lambda: render_comparison(records),
         "reproduction": lambda: render_reproduction(read_reproduction(RESULTS / "hinton2015-mnist")),
     }
-    assert violations(chromium, axe_script, pages[kind](), tmp_path, dark=dark) == []
+    (tmp_path / "page.html").write_text(pages[kind](), encoding="utf-8")
+    assert axe.violations(chromium, axe_script, tmp_path / "page.html", tmp_path, dark=dark) == []
 
 
 def test_every_table_of_a_page_downloads_as_csv(records):

@@ -282,3 +282,9 @@ def test_the_working_folder_is_searched_first_as_python_m_does(own_modules):
     assert sys.path[0] == str(own_modules)
     load_factory("my_nets:both")
     assert sys.path.count(str(own_modules)) == 1
+
+
+def test_a_folder_that_is_not_there_is_no_misspelt_model():
+    with pytest.raises(UnknownName, match="There is no folder runs/nothing") as caught:
+        settings_of("runs/nothing")
+    assert "see that the path is right" in caught.value.remedy

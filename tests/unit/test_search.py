@@ -253,6 +253,24 @@ def test_another_seed_draws_other_settings():
     assert drawn(1)[1] != drawn(0)[1]
 
 
+def test_a_candidate_is_given_up_only_after_it_tried_what_the_better_one_has():
+    trials = Trials(None, SearchSettings(), None, [], [], None, 0.0)
+    trials.experiment = type("Experiment", (), {"validation": range(1000)})
+    trials.candidates = [type("Candidate", (), {"name": name, "cost": cost}) for name, cost in (("a", 1), ("b", 2))]
+    storage = Storage(None).of_optuna
+    trials.studies = [CandidateStudy(one.name, SearchSettings(), storage) for one in trials.candidates]
+    for study, accuracies in zip(trials.studies, ((0.5, 0.9), (0.6,)), strict=True):
+        for accuracy in accuracies:
+            (trial,) = study.ask(1)
+            study.tell(trial, accuracy, 1.0)
+    small, large = trials.studies
+    assert not trials._is_beaten(trials.candidates[1], large)
+    (trial,) = large.ask(1, from_others=trials._best_of_others(trials.candidates[1]))
+    assert trial.values == small.best.values
+    large.tell(trial, 0.7, 1.0)
+    assert trials._is_beaten(trials.candidates[1], large)
+
+
 def early_epochs(monkeypatch):
     """Return a list to which each training of trials adds its number of epochs."""
     train, epochs = Trials._train, []

@@ -157,6 +157,18 @@ def test_what_a_scheme_cannot_find_is_told(spec, error, words, monkeypatch):
         resolve_teacher(spec, **TASK)
 
 
+def test_a_torchvision_that_does_not_fit_torch_is_told_with_its_remedy(monkeypatch):
+    def unfit(name, **settings):
+        raise ModuleNotFoundError("Could not import module") from RuntimeError(
+            "operator torchvision::nms does not exist"
+        )
+
+    monkeypatch.setattr("limbeck.models.foreign.timm_network", unfit)
+    with pytest.raises(MissingPackage, match="timm:resnet10t needs a torchvision that fits torch") as caught:
+        build_foreign("timm:resnet10t", input_shape=(3, 32, 32), num_classes=2)
+    assert "install torch and torchvision together" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("package", "spec", "extra"),
     [

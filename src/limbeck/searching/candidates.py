@@ -116,7 +116,7 @@ def candidates_of(
     if not found:
         raise InvalidValue(
             "No candidate is within the limits.",
-            received="; ".join(notes)[:400],
+            received="; ".join(note.rstrip(".") for note in notes)[:400],
             remedy="give smaller candidates (--student), or higher limits",
         )
     return sorted(found, key=lambda candidate: candidate.cost), notes

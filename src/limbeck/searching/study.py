@@ -90,6 +90,11 @@ class CandidateStudy:
         """The most accurate on validation, of equals the one of lowest NLL; None before the first."""
         return min(self.tried, key=lambda one: (-one.accuracy, one.nll), default=None)
 
+    def has_tried(self, values: Mapping[str, float]) -> bool:
+        """Tell whether these settings are among the trials."""
+        tuned = {name: values[name] for name in self._settings.tune}
+        return any(one.params == tuned for one in self._study.get_trials(deepcopy=False))
+
     def ask(self, count: int, *, group: int = 0, from_others: Sequence[Mapping[str, float]] = ()) -> list[Trial]:
         """Return so many settings that share their learning rate, and so can be trained in one pass.
 
@@ -133,11 +138,9 @@ class CandidateStudy:
 
     def _enqueue_new(self, values: Sequence[Mapping[str, float]]) -> None:
         """Put the first of these settings that is not among the trials before all that would be drawn."""
-        known = [{**one.system_attrs.get("fixed_params", {}), **one.params} for one in self._study.get_trials()]
-        tuned = [{name: value[name] for name in self._settings.tune} for value in values]
-        new = [value for value in tuned if value not in known]
-        if new and self._study.trials and not self._waiting:
-            self._study.enqueue_trial(new[0])
+        new = [value for value in values if not self.has_tried(value)]
+        if new and not self._waiting:
+            self._study.enqueue_trial({name: new[0][name] for name in self._settings.tune})
 
     @property
     def _waiting(self) -> list[Any]:

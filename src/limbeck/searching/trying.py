@@ -110,7 +110,7 @@ class Trials:
         stacks = self._can_stack(candidate)
         group = 1 + max(other.last_group for other in self.studies)
         together = stacks or self.settings.jobs is not None
-        trials = study.ask(count if together else 1, group=group, from_others=self._best_of_neighbours(candidate))
+        trials = study.ask(count if together else 1, group=group, from_others=self._best_of_others(candidate))
         early = max(1, self.settings.recipe.num_epochs // EARLY_FRACTION)
         if early < self.settings.recipe.num_epochs and self._prunes():
             networks = self._train(candidate, trials, num_epochs=early, stacked=stacks)
@@ -188,22 +188,24 @@ class Trials:
         return sum(study is not current and study.num_done == 0 for study in self.studies)
 
     def _is_beaten(self, candidate: Candidate, study: CandidateStudy) -> bool:
-        """Tell whether a cheaper candidate is more accurate already, by more than one standard error."""
+        """Tell whether a cheaper candidate is more accurate by over a standard error, and its settings did not help."""
         own = study.best
         num_validation = len(self.experiment.validation)
         for other, its in zip(self.candidates, self.studies, strict=True):
             if other.cost >= candidate.cost or its.best is None or own is None:
                 continue
             error = (max(its.best.accuracy * (1 - its.best.accuracy), 1e-6) / num_validation) ** 0.5
-            if its.best.accuracy > own.accuracy + error:
+            if its.best.accuracy > own.accuracy + error and study.has_tried(its.best.values):
                 return True
         return False
 
-    def _best_of_neighbours(self, candidate: Candidate) -> list[dict[str, float]]:
-        """Return the best settings of the next cheaper and the next dearer candidate."""
+    def _best_of_others(self, candidate: Candidate) -> list[dict[str, float]]:
+        """Return the best settings of the most accurate cheaper candidate, the next cheaper and the next dearer one."""
         place = list(self.candidates).index(candidate)
-        near = [self.studies[other] for other in (place - 1, place + 1) if 0 <= other < len(self.studies)]
-        return [study.best.values for study in near if study.best is not None]
+        cheaper = [best for study in self.studies[:place] if (best := study.best) is not None]
+        dearer = [best for study in self.studies[place + 1 : place + 2] if (best := study.best) is not None]
+        strongest = sorted(cheaper, key=lambda one: -one.accuracy)[:1]
+        return [one.values for one in (*strongest, *cheaper[-1:], *dearer)]
 
     def _prunes(self) -> bool:
         """Tell whether so many settings of each candidate are to be tried that early results pay for themselves."""
