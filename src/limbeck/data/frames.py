@@ -162,7 +162,8 @@ def same_moments(samples: Samples, few: Samples) -> Samples:
     groups, lengths = torch.unique(samples.ids >> FRAME_BITS, return_counts=True)  # utterances, version by version
 
     def last_of(wanted: Tensor) -> Tensor:
-        return lengths[torch.searchsorted(groups, wanted)] - 1
+        last: Tensor = lengths[torch.searchsorted(groups, wanted)] - 1
+        return last
 
     chosen = []
     for version in range(int(samples.ids.max() >> VERSION_BITS) + 1):
