@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from limbeck.distillation.run_directory import MARK, MARKER, RunDirectory
+from limbeck.errors import RankLost
 from limbeck.models import build, save_model
 from limbeck.ranks.group import end_with_parent
 from limbeck.records import (
@@ -224,4 +225,27 @@ def test_a_rank_whose_agent_was_killed_is_told_to_stop():
     os.waitpid(agent, 0)
     assert os.read(told[0], 7) == b"stopped"
     for descriptor in (*ready, told[0]):
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems cannot")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
+def test_a_rank_whose_agent_ended_while_it_started_does_not_look_for_the_others():
+    told, gone = os.pipe(), os.pipe()
+    agent = os.fork()
+    if agent == 0:
+        if os.fork() == 0:
+            os.close(gone[1])
+            os.read(gone[0], 1)  # until the agent has ended
+            try:
+                end_with_parent()
+            except RankLost as error:
+                os.write(told[1], str(error).encode())
+            os._exit(0)
+        os._exit(0)
+    os.close(told[1])
+    os.waitpid(agent, 0)
+    os.close(gone[1])
+    assert b"torchrun has ended" in os.read(told[0], 100)
+    for descriptor in (gone[0], told[0]):
         os.close(descriptor)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 
 from limbeck.errors import LimbeckError, RankLost
-from limbeck.ranks.launched import agent_store, meeting_name, num_ranks, rank_number, ranks_here
+from limbeck.ranks.launched import agent_store, meeting_name, num_ranks, parent_has_ended, rank_number, ranks_here
 
 STEP_TIMEOUT = timedelta(minutes=10)  # a rank that is there, and does not come to the same step
 WORK_TIMEOUT = timedelta(days=7)  # of what one rank does while the others wait: a collection, an evaluation
@@ -180,8 +180,13 @@ def end_with_parent() -> None:
     """Let the system send this process a SIGTERM when the one that started it ends, however it ends; Linux alone.
 
     Torchrun ends its ranks where it can. Killed, it cannot, and they would go on by themselves, with the folder locked.
+
+    Raises:
+        RankLost: it has ended already. The ranks would look for it for minutes.
     """
     torch.multiprocessing._prctl_pr_set_pdeathsig(signal.SIGTERM)  # type: ignore[attr-defined]
+    if parent_has_ended():
+        raise RankLost("torchrun has ended before its ranks began.", remedy="start it again")
 
 
 def _backend() -> str:

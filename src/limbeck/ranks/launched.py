@@ -19,6 +19,26 @@ _MEETING_SECONDS = 300.0  # until all ranks have begun
 _PREFIX = "limbeck"  # of keys
 
 
+class _Parent:
+    """The process that started this one, seen before torch is imported, which takes seconds."""
+
+    def __init__(self) -> None:
+        self.number = os.getppid()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._look_again)
+
+    def _look_again(self) -> None:
+        self.number = os.getppid()
+
+
+_PARENT = _Parent()
+
+
+def parent_has_ended() -> bool:
+    """Tell whether the process that started this one has ended."""
+    return os.getppid() != _PARENT.number
+
+
 def num_ranks() -> int:
     """Return how many ranks torchrun started; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
