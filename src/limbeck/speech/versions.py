@@ -107,7 +107,8 @@ def _warp_matrix(num_cepstra: int, factor: float) -> Floats:
     mels = np.linspace(_mel(LOWEST_HZ), _mel(HIGHEST_HZ), NUM_FILTERS + 2)[1:-1]
     read_at = _mel(factor * MEL_BREAK_HZ * (10 ** (mels / MEL_SCALE) - 1))
     weights = [np.interp(read_at, mels, filter_itself) for filter_itself in np.eye(NUM_FILTERS)]
-    return (to_energies @ np.stack(weights) @ to_cepstra).astype(np.float32)
+    matrix: Floats = (to_energies @ np.stack(weights) @ to_cepstra).astype(np.float32)
+    return matrix
 
 
 def _mel(hertz: float | np.ndarray) -> np.ndarray:
