@@ -13,7 +13,7 @@ from speech_data import corpus
 
 from limbeck.data import Context, frame_samples, same_moments
 from limbeck.errors import DataError, InvalidValue
-from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_corpus, transfer_frames
+from limbeck.recipes.speech_data import SpeechTask, TransferSettings, open_corpus, transfer_frames
 from limbeck.speech import Aligned, energies_from_cepstra, other_version, stretched, warped_cepstra, write_kaldi
 
 MELS = np.linspace(2595 * np.log10(1 + 130 / 700), 2595 * np.log10(1 + 6800 / 700), 42)[1:-1]
@@ -116,11 +116,11 @@ def test_a_recipe_shows_versions_that_are_normalised_and_aligned_like_the_corpus
     for part, utterances in (("train", toy.train), ("test", toy.test)):
         write_kaldi(tmp_path / "toy" / part, utterances)
     (tmp_path / "toy" / "lexicon.txt").write_text("GO G OW\nNO N OW\nOH OW\nOH AO\n")
-    settings = CorpusSettings(data=str(tmp_path / "toy"), num_development=2)
+    settings = TransferSettings(data=str(tmp_path / "toy"), num_development=2, num_versions=2)
     experiment = SimpleNamespace(smoke=False)
     opened = open_corpus(settings, experiment)
     task = SpeechTask.of(opened, Aligned.of(opened, truth), Context(4, 2))
-    shown = transfer_frames(settings, experiment, task, num_versions=2, warp=0.1, stretch=0.2)
+    shown = transfer_frames(settings, experiment, task)
     assert shown.ids[: len(task.train)].tolist() == task.train.ids.tolist()
     assert (shown.ids >> 40).unique().tolist() == [0, 1, 2]
     assert (shown.labels >= 0).all()
@@ -135,7 +135,7 @@ def test_a_recipe_shows_versions_that_are_normalised_and_aligned_like_the_corpus
         now = shown.fetch(torch.tensor(theirs))[:, 4]  # the frame that is classified
         assert_allclose(now.mean(0), 0, atol=1e-5)
         assert_allclose(now.std(0, unbiased=False), 1, atol=1e-4)
-    none = transfer_frames(settings, experiment, task, num_versions=0, warp=0.1, stretch=0.2)
+    none = transfer_frames(dataclasses.replace(settings, num_versions=0), experiment, task)
     assert none.fingerprint == task.train.fingerprint
 
 

@@ -160,16 +160,12 @@ def same_moments(samples: Samples, few: Samples) -> Samples:
     """
     own, frames = few.ids >> FRAME_BITS, few.ids & ((1 << FRAME_BITS) - 1)
     groups, lengths = torch.unique(samples.ids >> FRAME_BITS, return_counts=True)  # utterances, version by version
-
-    def last_of(wanted: Tensor) -> Tensor:
-        last: Tensor = lengths[torch.searchsorted(groups, wanted)] - 1
-        return last
-
+    last: Tensor = lengths - 1
     chosen = []
     for version in range(int(samples.ids.max() >> VERSION_BITS) + 1):
         there = own + (version << (VERSION_BITS - FRAME_BITS))
-        nearest = (frames * last_of(there) / last_of(own).clamp(min=1)).round().long()
-        chosen.append((there << FRAME_BITS) + nearest)
+        length, own_length = (last[torch.searchsorted(groups, one)] for one in (there, own))
+        chosen.append((there << FRAME_BITS) + (frames * length / own_length.clamp(min=1)).round().long())
     return samples.take(samples.positions_of(torch.unique(torch.cat(chosen))))
 
 

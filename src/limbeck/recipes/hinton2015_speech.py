@@ -20,7 +20,7 @@ from functools import partial
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import pooled_teacher
 from limbeck.objectives import Distillation
-from limbeck.recipes.speech_data import RECIPE, CorpusSettings, open_speech, transfer_frames
+from limbeck.recipes.speech_data import RECIPE, TransferSettings, open_speech, transfer_frames
 from limbeck.recipes.speech_nets import mixed, train_members, train_on_few, train_students
 from limbeck.recipes.speech_page import draw_utterance
 from limbeck.recipes.speech_tables import choose_all_scales, draw_speech, observe_frames, observe_words, read_test
@@ -70,7 +70,7 @@ FEW_RECIPE = replace(RECIPE, num_epochs=100, batch_size=64)
 
 
 @dataclass(frozen=True)
-class Settings(CorpusSettings):
+class Settings(TransferSettings):
     """What a run is made of. A network's architecture is text of the zoo."""
 
     network: str = "mlp:widths=384x384x384"  # ours; of the aligner too; paper: 8 layers of 2,560 ReLU
@@ -81,9 +81,6 @@ class Settings(CorpusSettings):
     temperatures: tuple[float, ...] = TEMPERATURES  # paper; that the sweep tries
     soft_weight: float = 1.0  # paper
     hard_weight: float = 0.5  # paper; relative to the soft targets'
-    num_versions: int = 4  # ours; of the training speech as by other speakers, which join the transfer set
-    warp: float = 0.12  # ours; of their frequencies, at most
-    stretch: float = 0.15  # ours; in time, at most
     num_mixtures: int = 0  # ours; of each frame of the transfer set with others, without labels
     fraction: float = 0.03  # paper; of the frames
     num_few_mixtures: int = 4  # ours; of each of that fraction and of their versions, for soft targets
@@ -125,9 +122,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     )
     conditions = {settings.temperature: "distilled"}
     conditions |= {T: f"distilled_t{T:g}" for T in settings.temperatures if settings.temperature != T}
-    transfer = transfer_frames(
-        settings, experiment, task, num_versions=settings.num_versions, warp=settings.warp, stretch=settings.stretch
-    )
+    transfer = transfer_frames(settings, experiment, task)
     show = partial(mixed, transfer, recipe=settings.student_recipe, num_counted=len(task.train))
     students = train_students(
         experiment, task, network, recipe=settings.student_recipe, teacher=pooled_teacher(members[:count]),

@@ -62,6 +62,15 @@ class CorpusSettings:
     recipe: TrainConfig = RECIPE  # ours; of nets on hard labels
 
 
+@dataclass(frozen=True)
+class TransferSettings(CorpusSettings):
+    """And what students see besides: versions of the training speech as by other speakers; see ``other_version``."""
+
+    num_versions: int = 4  # ours; of each utterance
+    warp: float = 0.12  # ours; of their frequencies, at most
+    stretch: float = 0.15  # ours; in time, at most
+
+
 @dataclass(frozen=True, eq=False)
 class SpeechTask:
     """A corpus whose frames are aligned, and the samples of its parts."""
@@ -122,29 +131,18 @@ def open_corpus(settings: CorpusSettings, experiment: Experiment) -> Corpus:
     return _with_features(settings, _read_corpus(settings, experiment))
 
 
-def transfer_frames(
-    settings: CorpusSettings,
-    experiment: Experiment,
-    task: SpeechTask,
-    *,
-    num_versions: int,
-    warp: float,
-    stretch: float,
-) -> Samples:
+def transfer_frames(settings: TransferSettings, experiment: Experiment, task: SpeechTask) -> Samples:
     """Return the task's training frames, and after them those of other versions of their utterances, aligned alike.
 
     Args:
-        settings: that the task was opened with.
+        settings: that the task was opened with; say how many versions, and how far from the recordings.
         experiment: likewise.
         task: whose training frames are the first.
-        num_versions: so many of each utterance, spoken as by other speakers, normalised like the corpus.
-        warp: of frequencies; see ``other_version``.
-        stretch: in time; likewise.
     """
     read = _read_corpus(settings, experiment).with_alignments(task.aligned.alignments)
     versions = [
-        _with_features(settings, other_version(read, warp=warp, stretch=stretch, seed=seed)).train
-        for seed in range(1, num_versions + 1)
+        _with_features(settings, other_version(read, warp=settings.warp, stretch=settings.stretch, seed=seed)).train
+        for seed in range(1, settings.num_versions + 1)
     ]
     corpus = task.corpus
     return frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/transfer", versions=versions)
