@@ -45,6 +45,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/architecture.py --check
+	$(BIN)/python tools/badges.py --check
 
 architecture: $(VENV)/installed-dev
 	$(BIN)/python tools/architecture.py
