@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,11 +85,17 @@ class NetworkCache:
     ) -> list[TrainedNetwork]:
         """Return networks of which each is a job of its own; see :func:`limbeck.jobs.run_jobs` for the arguments.
 
+        Those of one title get the first digits of their keys behind it.
+
         Raises:
             JobsFailed: trainings that failed; the others are done.
             LimbeckError: see :meth:`train`.
         """
         assert self.folder is not None, "jobs leave their networks in folders"
+        titles = Counter(task.title for task in tasks)
+        tasks = [
+            task if titles[task.title] == 1 else replace(task, title=f"{task.title}-{task.key[:6]}") for task in tasks
+        ]
         shown = self.progress if jobs == "serial" else SilentProgress()  # others run where nobody looks
         outcomes = run_jobs(
             [self._job(task, shown) for task in tasks],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,7 +14,7 @@ from limbeck.distillation.cache import NetworkCache
 from limbeck.distillation.run_directory import RunDirectory
 from limbeck.distillation.sources import Network, NetworkSource
 from limbeck.distillation.splits import JobData
-from limbeck.distillation.task import JobTraining, SharedTraining, Training, TrainingTask, network_name
+from limbeck.distillation.task import JobTraining, SharedTraining, Training, TrainingTask
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.errors import InvalidValue
 from limbeck.models import save_model
@@ -140,21 +139,16 @@ class Experiment:
 
         Args:
             wanted: the name of each, its source, and what it learns and how.
-            jobs: "serial", "processes:2", "ray", ...: each is a job of its own, and the others are done where one
-                fails; see ``limbeck.jobs.runner_from``. The experiment keeps its networks. None: here, one after
-                another.
+            jobs: "serial", "processes:2", "ray", ...: each is a job of its own, of an experiment that keeps networks;
+                see ``limbeck.jobs.runner_from``. None: here, one after another.
         Raises:
-            JobsFailed: jobs that failed.
+            JobsFailed: jobs that failed; the others are done.
         """
+        if jobs is None:
+            return [self.train(name, source, **training) for name, source, training in wanted]
         make = partial(TrainingTask.make, precision=self.runtime.precision)
         tasks = [make(name, source, **training) for name, source, training in wanted]
-        if jobs is None:
-            return self._train(lambda: [self.cache.train(task) for task in tasks])
-        titles = Counter(task.title for task in tasks)
-        told_apart = [
-            task if titles[task.title] == 1 else replace(task, title=f"{task.title}-{task.key[:6]}") for task in tasks
-        ]
-        return self._train(lambda: self.cache.train_as_jobs(told_apart, jobs=jobs, threads_per_job=None, retries=1))
+        return self._train(lambda: self.cache.train_as_jobs(tasks, jobs=jobs, threads_per_job=None, retries=1))
 
     def train_stacked(
         self,
@@ -243,8 +237,17 @@ class Experiment:
 
     def train_network(self, network: Network, *, role: str, **how: Unpack[JobTraining]) -> TrainedNetwork:
         """Train one network of a job: see :meth:`job_training`."""
-        trained = self.train(network_name(role), network, **self.job_training(**how))
-        return replace(trained, role=role, origin="trained")
+        return self.train_networks([(role, network, self.job_training(**how))])[0]
+
+    def train_networks(
+        self, wanted: Sequence[tuple[str, Network, Training]], *, jobs: str | None = None
+    ) -> list[TrainedNetwork]:
+        """Train networks of a job, each with its role: see :meth:`job_training` and :meth:`train_all`."""
+        named = [(role.replace(" ", ""), network, training) for role, network, training in wanted]
+        trained = self.train_all(named, jobs=jobs)
+        return [
+            replace(network, role=role, origin="trained") for (role, *_), network in zip(wanted, trained, strict=True)
+        ]
 
     def job_training(self, **how: Unpack[JobTraining]) -> Training:
         """Return what a network of a job learns and how: the job's validation split chooses the epoch.

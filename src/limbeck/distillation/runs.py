@@ -19,6 +19,7 @@ from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.run_directory import CHECKPOINTS, EVENTS_FILE, RunDirectory, dump_config, plain
 from limbeck.distillation.splits import JobData
+from limbeck.distillation.task import StudentOptions
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.ranks.group import Ranks
 from limbeck.records import Comparison, DarkKnowledge, EarlyExitRecord, Measurement, NetworkRecord, RunRecord
@@ -82,13 +83,17 @@ def _check_ranks(data: JobData, settings: JobArguments, config: dict[str, Any], 
 
 def trainer(experiment: Experiment, settings: TrainSettings) -> Callable[..., TrainedNetwork]:
     """Return ``experiment.train_network`` for a job's students: with the recipe and views of its settings."""
-    return partial(
-        experiment.train_network,
-        recipe=settings.recipe,
-        augmentations=settings.augmentations,
-        num_views=settings.num_views,
-        view_seed=settings.view_seed,
-    )
+    return partial(experiment.train_network, **student_options(settings))
+
+
+def student_options(settings: TrainSettings) -> StudentOptions:
+    """Return what all students of a job share: the recipe and views of its settings."""
+    return {
+        "recipe": settings.recipe,
+        "augmentations": settings.augmentations,
+        "num_views": settings.num_views,
+        "view_seed": settings.view_seed,
+    }
 
 
 def evaluate_all(

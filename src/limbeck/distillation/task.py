@@ -48,23 +48,23 @@ class Training(SharedTraining, total=False):
     weights_seed: int | None  # of the initial weights alone, where they are to be another's, such as a peer's
 
 
-class JobTraining(TypedDict, total=False):
-    """What a network of a job learns and how, beside what all networks of a job share."""
+class StudentOptions(TypedDict, total=False):
+    """How networks of a job are trained, beside what all networks of a job share."""
 
-    samples: Required[Samples]
-    objective: Required[Objective]
     recipe: Required[TrainConfig]
-    seed: Required[int]
     augmentations: Required[Sequence[str]]
     num_views: int | None  # as of a training
     view_seed: int  # of views that come again
+
+
+class JobTraining(StudentOptions, total=False):
+    """What one of them learns."""
+
+    samples: Required[Samples]
+    objective: Required[Objective]
+    seed: Required[int]
     teacher: Teacher | None
     start_seed: int | None  # of the initial weights, where it is another one than the run's
-
-
-def network_name(role: str) -> str:
-    """Return the name of a job's network of this role: "front 1" is "front1"."""
-    return role.replace(" ", "")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

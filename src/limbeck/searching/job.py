@@ -19,11 +19,11 @@ from limbeck.distillation.arguments import Teachers, TrainData, job
 from limbeck.distillation.job_arguments import JobArguments
 from limbeck.distillation.prepared_teachers import PreparedTeachers, prepare_teachers, teacher_sources
 from limbeck.distillation.run_directory import TRIALS_FOLDER
-from limbeck.distillation.runs import evaluate_all, finish_run, open_run
+from limbeck.distillation.runs import evaluate_all, finish_run, open_run, student_options
 from limbeck.distillation.sources import Network
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.target_source import choose_target_source, open_store
-from limbeck.distillation.task import Training, network_name
+from limbeck.distillation.task import Training
 from limbeck.errors import DataError, InvalidValue, TeacherError, shortened
 from limbeck.jobs import runner_from
 from limbeck.objectives import objective_of_labels
@@ -240,20 +240,14 @@ def _finish(
         if point is chosen:
             labels = objective_of_labels(experiment.data.train.task)
             ways.insert(0, ("baseline", experiment.data.labelled, labels, None))  # type: ignore[arg-type]
-        how = partial(
-            experiment.job_training, recipe=trials.recipe(point.values), augmentations=settings.augmentations,
-            num_views=settings.num_views, view_seed=settings.view_seed,
-        )  # fmt: skip
+        own = dataclasses.replace(settings, recipe=trials.recipe(point.values))
+        how = partial(experiment.job_training, **student_options(own))
         wanted += [
             (way, networks[point.name], how(seed=seed, samples=samples, objective=objective, teacher=guide))
             for seed in settings.seed_numbers
             for way, samples, objective, guide in ways
         ]
-    names = [(network_name(role), network, training) for role, network, training in wanted]
-    trained = [
-        dataclasses.replace(network, role=role)
-        for (role, *_), network in zip(wanted, experiment.train_all(names, jobs=settings.jobs), strict=True)
-    ]
+    trained = experiment.train_networks(wanted, jobs=settings.jobs)
     prepared.teacher.check_unchanged()
     records, measurements = evaluate_all(experiment, [*prepared.networks, *trained])
     experiment.results.notes.insert(0, f"Chosen on validation: {chosen.name}, with {_values(chosen)}.")

@@ -83,40 +83,27 @@ def do_steps(
         TrainingInterrupted: ``stop`` was made; all was saved.
         TeacherError: the teacher's weights changed on the way.
     """
+    first, saved_at, pause = runs[0], time.perf_counter(), checkpoint_seconds
     try:
-        _do_steps(runs, step, save=save, stop=stop, checkpoint_seconds=checkpoint_seconds, name=name)
+        for batch in first.state.clock.time_waits(first.batches()):
+            step(batch)
+            if first.state.done:
+                break
+            is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= pause
+            is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
+            if is_stopped or is_due:
+                for run in runs:
+                    run.read_losses()
+                begun = time.perf_counter()
+                save()
+                saved_at = time.perf_counter()
+                pause = max(checkpoint_seconds, SAVE_PAUSE * (saved_at - begun)) if checkpoint_seconds else 0.0
+            if is_stopped:
+                raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
     finally:
         progress.end()
-    teacher = runs[0].teacher
-    if teacher is not None:
-        teacher.check_unchanged()
-
-
-def _do_steps(
-    runs: Sequence[SteppedRun[BatchT]],
-    step: Callable[[BatchT], None],
-    *,
-    save: Callable[[], None],
-    stop: StopRequest,
-    checkpoint_seconds: float,
-    name: str,
-) -> None:
-    first, saved_at, pause = runs[0], time.perf_counter(), checkpoint_seconds
-    for batch in first.state.clock.time_waits(first.batches()):
-        step(batch)
-        if first.state.done:
-            return
-        is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= pause
-        is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
-        if is_stopped or is_due:
-            for run in runs:
-                run.read_losses()
-            begun = time.perf_counter()
-            save()
-            saved_at = time.perf_counter()
-            pause = max(checkpoint_seconds, SAVE_PAUSE * (saved_at - begun)) if checkpoint_seconds else 0.0
-        if is_stopped:
-            raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
+    if first.teacher is not None:
+        first.teacher.check_unchanged()
 
 
 def show_steps(state: StepState, progress: Progress, *, num_samples: int) -> None:
