@@ -218,6 +218,7 @@ def command(arguments: Sequence[str]) -> int:
     from limbeck.cli import main
 
     sys.argv = ["limbeck", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not before: a signal would meet the campaign
     try:
         main()
     except SystemExit as ended:
@@ -260,7 +261,6 @@ def _run_and_exit(
         os.environ["TORTURE_COUNTED"] = str(counted)
         fault.install(folder)
         fault.count = 0
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         if target is None:
             code = command(arguments)
         else:

@@ -38,6 +38,11 @@ def launch(arguments: list[str], num_ranks: int, fault: Fault) -> int:
     return 0
 
 
+def has_ended(folder: Path) -> bool:
+    """Return whether a rank has ended by itself, and waits for the agent to see it."""
+    return any(folder.glob(f".{ENDED}-*"))
+
+
 def rank_codes(folder: Path) -> list[int]:
     """Return the exit codes of the ranks that ended by themselves, and forget them."""
     codes = []
@@ -54,12 +59,12 @@ def _rank(arguments: list[str], fault: Fault, counted: str) -> None:
     from limbeck.ranks.group import ranks_of_process
 
     ranks_of_process.cache_clear()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    number = os.environ["RANK"]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    rank = os.environ["RANK"]
     code = command(arguments)
-    write_count(fault, Path(f"{counted}-{number}"))
-    (Path(counted).parent / f".{ENDED}-{number}").write_text(str(code))
+    write_count(fault, Path(f"{counted}-{rank}"))
+    (Path(counted).parent / f".{ENDED}-{rank}").write_text(str(code))
     if code:
         os._exit(code)
     if torch.distributed.is_initialized():

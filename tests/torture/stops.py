@@ -14,7 +14,7 @@ from pathlib import Path
 from children import WAITING, Child, Outcome, wait_until
 from faults import Fault
 from jobs import JOBS, NEEDED, Job, disk_bytes, fingerprint, job_of, left_over
-from launching import launch, rank_codes
+from launching import has_ended, launch, rank_codes
 from report import Part
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -135,7 +135,7 @@ class Stops:
                 for number, arguments in enumerate(job.commands)
             ]
         if kill is not None:
-            _disturb(children, job, *kill)
+            self._disturb(children, job, *kill)
         return lambda: [child.wait(WAITING * PATIENCE) for child in children]
 
     def start_programs(
@@ -147,8 +147,17 @@ class Stops:
             Child([], folder, number=number, prints=self.prints, program=[*ranks, "-m", "limbeck", *arguments])
             for number, arguments in enumerate(job.commands)
         ]
-        _disturb(children, job, *kill)
+        self._disturb(children, job, *kill)
         return lambda: [child.wait(WAITING * PATIENCE) for child in children]
+
+    def _disturb(self, children: list[Child], job: Job, number: int, moment: float, which: int | None) -> None:
+        wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
+        if job.num_ranks > 1:
+            # torch's agent waits for ever where a forked rank is killed that waits for the agent to see its end
+            children[0].send(number, which=None if has_ended(self.prints) else which)
+        else:
+            for child in children if which is None else [children[which % len(children)]]:
+                child.send(number)
 
     def _fault(self, draw: random.Random, number: int, kinds: tuple[str, ...]) -> tuple[str, Fault]:
         """Return a job, and a fault at one of its file operations: each of them once before one comes again."""
@@ -175,15 +184,6 @@ class Stops:
         was_done = all(outcome.code == 0 for outcome in stopped)
         ending = "finished before" if was_done else "went on to the same bytes"
         part.add(ending, f"{what}: {complaint}" if complaint else "", job=name)
-
-
-def _disturb(children: list[Child], job: Job, number: int, moment: float, which: int | None) -> None:
-    wait_until(lambda: children[0].poll() is not None or children[0].seconds >= moment)
-    if job.num_ranks > 1:
-        children[0].send(number, which=which)
-    else:
-        for child in children if which is None else [children[which % len(children)]]:
-            child.send(number)
 
 
 def _complaint(job: Job, outcome: Outcome, codes: tuple[int, ...]) -> str:

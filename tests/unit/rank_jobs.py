@@ -11,18 +11,26 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
 
 from limbeck.cli import main
 from limbeck.data import Samples, Views, as_samples, augmentations_from
+from limbeck.distillation.experiment import Experiment
 from limbeck.errors import LimbeckError, ModelError
+from limbeck.jobs import run_jobs
 from limbeck.models.dropout import Dropout
 from limbeck.objectives import Distillation, HardLabels, Objective, named_objective
 from limbeck.ranks.group import ranks_of_process
 from limbeck.ranks.launched import message_of, num_ranks, rank_number
+from limbeck.recipes import running
+from limbeck.recipes.data import open_data
+from limbeck.recipes.evaluation import evaluate
+from limbeck.recipes.soft_targets import collect_targets
 from limbeck.teachers import ModuleTeacher, collect_on_ranks
 from limbeck.teachers.sharded import sharded_over
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
@@ -224,8 +232,50 @@ def ways(out: Path) -> dict:
     return {name: described(train(**settings)) for name, settings in WAYS.items()}
 
 
+class TinyRecipe:
+    """A recipe of a teacher, its stored targets, and a student, on the embedded digits."""
+
+    PAPER, CLAIMS, DEPARTURES = "none", (), ()
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """What a run is made of."""
+
+        seeds: tuple[int, ...] = (0,)
+
+    SMOKE = Settings()
+
+    @staticmethod
+    def run(settings: Settings, experiment: Experiment) -> None:
+        """Train both, and read the test set."""
+        digits = open_data(experiment, "digits", num_train=200, num_validation=50, own_validation=True)
+        views = Views(augmentations_from(["jitter:1"]), seed=0)
+        train = partial(experiment.train, samples=digits, recipe=TrainConfig(num_epochs=2, batch_size=16), seed=0)
+        teacher = train("teacher", "mlp:widths=16", objective=HardLabels(), views=views)
+        targets = collect_targets(experiment, teacher, digits, views=views, num_views=2)
+        soft = Distillation(temperature=2.0)
+        student = train("student", "mlp:widths=8", objective=soft, teacher=targets, views=views, num_views=2)
+        if path := experiment.results.beside("picture.txt"):
+            path.write_text("drawn once")
+        for network in (teacher, student):
+            evaluate(experiment, network, condition=network.role, seed=0)
+
+
+def reproduced(out: Path) -> dict:
+    """Run a recipe; tell what it observed, and what is said to one that trains by jobs."""
+    with mock.patch.object(running, "load_recipe", return_value=TinyRecipe):
+        done = running.reproduce("tiny", out=out / "tiny", device="cpu", progress="silent")
+    observed = {f"{one.condition} {one.quantity}": one.value for one in done.record.observations}
+    try:
+        run_jobs([], out / "jobs")
+        return {"observed": observed}
+    except LimbeckError as error:
+        return {"observed": observed, "jobs": str(error), "created": done.record.created}
+
+
 def together(out: Path) -> dict:
-    return {job.__name__: job(out) for job in (whole, stopped, resumed, compiled, ways, store, sharded, refused)}
+    jobs = (whole, stopped, resumed, compiled, ways, store, sharded, refused, reproduced)
+    return {job.__name__: job(out) for job in jobs}
 
 
 def killed(out: Path) -> dict:

@@ -32,7 +32,7 @@ def job(num_ranks: int, what: Callable[[Path], dict], out: Path, *, max_restarts
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone")
-    return {job.__name__: job(out) for job in (rank_jobs.whole, rank_jobs.ways, rank_jobs.store)}
+    return {job.__name__: job(out) for job in (rank_jobs.whole, rank_jobs.ways, rank_jobs.store, rank_jobs.reproduced)}
 
 
 @pytest.mark.parametrize("num_parts", [1, 3])
@@ -116,6 +116,23 @@ def test_ranks_that_were_stopped_go_on_to_the_same_bits_on_each(two):
 @pytest.mark.slow
 def test_ranks_collect_the_store_of_one_process_to_the_byte(two, alone):
     assert two[0]["store"] == alone["store"]
+
+
+@pytest.mark.slow
+def test_a_recipe_on_ranks_observes_what_one_process_observes(two, alone):
+    found, out = two
+    expected = alone["reproduced"]["observed"]
+    assert found["reproduced"]["observed"] == pytest.approx(expected, rel=ROUNDING)
+    assert "student test_errors" in expected
+    record = json.loads((out / "tiny" / "record.json").read_text())
+    assert record["created"] == found["reproduced"]["created"]
+    assert record["environment"]["ranks"] == 2
+    assert (out / "tiny" / "picture.txt").read_text() == "drawn once"
+
+
+@pytest.mark.slow
+def test_jobs_are_refused_on_ranks(two):
+    assert "torchrun's ranks would each do all of it" in two[0]["reproduced"]["jobs"]
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ INPUTS = ("data", "label_column", "exif_orientation", "image_size")
 CLASSES = ("teacher_class_names", "class_map", "allow_missing_classes")
 TEACHERS = ("teachers", "teacher_weights", "pooling", *CLASSES, "augmentations")
 MACHINE = ("device", "num_threads")
-FOR_RANKS = ("distill", "train", "cache")
+FOR_RANKS = ("distill", "train", "cache", "reproduce")
 LEARNING = ("num_labelled", "augmentations", "num_epochs", "batch_size", "learning_rate", "precision")
 
 

@@ -80,7 +80,7 @@ class Experiment:
             runtime=runtime,
             progress=progress,
             cache=NetworkCache(networks, runtime, progress),
-            directory=RunDirectory(folder),
+            directory=RunDirectory(folder, is_written=runtime.ranks.is_first),
             smoke=smoke,
             config=config or {},
             command=command,

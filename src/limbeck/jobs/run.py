@@ -17,6 +17,7 @@ from limbeck.jobs.ray_runner import RayRunner
 from limbeck.jobs.runner import Runner, require_count
 from limbeck.jobs.serial import SerialRunner
 from limbeck.jobs.work import Report
+from limbeck.ranks.launched import refuse_ranks
 from limbeck.records import make_folder
 
 RUNNERS = ("serial", "processes", "ray")
@@ -102,7 +103,7 @@ def run_jobs(
         One outcome a job, in the order given.
 
     Raises:
-        InvalidValue, UnknownName: names, needs or counts that cannot be; nothing was begun.
+        InvalidValue, UnknownName: names, needs or counts that cannot be, or ranks of torchrun; nothing was begun.
         JobsFailed: jobs that failed in every attempt; all that do not need them are done.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, as all that ran.
 
@@ -116,6 +117,7 @@ def run_jobs(
         ...     [outcome.folder.name for outcome in outcomes]
         ['first-0a', 'second-0b']
     """
+    refuse_ranks()
     require_count("threads_per_job", threads_per_job)
     require_count("retries", retries, least=0)
     known = checked(jobs)

@@ -70,8 +70,8 @@ def refuse_ranks() -> None:
         raise InvalidValue(
             "This runs in one process; torchrun's ranks would each do all of it.",
             received=f"{num_ranks()} ranks",
-            expected="one process; ranks are for limbeck distill (one student or several, from teachers), train and "
-            "cache",
+            expected="one process; ranks are for limbeck distill (one student or several, from teachers), train, "
+            "cache, and reproduce where a recipe trains one network at a time",
             remedy="start it without torchrun, or with --nproc-per-node 1",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
@@ -19,6 +20,7 @@ from limbeck.distillation.predictions import (
 )
 from limbeck.distillation.trained import PooledNetwork, TrainedNetwork, exits_of
 from limbeck.metrics import ExitCost
+from limbeck.ranks.group import ALONE
 from limbeck.teachers import Teacher
 from limbeck.training import Runtime
 
@@ -68,10 +70,11 @@ def find_exit_costs(experiment: Experiment, network: TrainedNetwork, *, alone: b
     sentence = measured_on(experiment.runtime)
     if sentence not in experiment.results.notes:
         experiment.results.note(sentence)
-    return cached_exit_costs(
-        exits_of(network), experiment.data.train, experiment.clean_views(), alone=alone, folder=experiment.cache.folder,
-        runtime=experiment.runtime,
+    costs = partial(
+        cached_exit_costs, exits_of(network), experiment.data.train, experiment.clean_views(), alone=alone,
+        folder=experiment.cache.folder, runtime=experiment.runtime,
     )  # fmt: skip
+    return experiment.runtime.ranks.from_first(costs)
 
 
 def evaluate(
@@ -137,5 +140,5 @@ def observe_predictions(
 
 
 def _exact(experiment: Experiment) -> Runtime:
-    """Return the runtime in which networks are evaluated."""
-    return replace(experiment.runtime, precision="fp32")
+    """Return the runtime in which networks are evaluated: of ranks each does it all, at whatever place of a recipe."""
+    return replace(experiment.runtime, precision="fp32", ranks=ALONE)

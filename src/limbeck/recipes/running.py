@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.distillation.experiment import Experiment
-from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, plain
+from limbeck.distillation.run_directory import RECORD_FILE, REPORT_FILE, dump_config, plain
 from limbeck.errors import OutputError
 from limbeck.recipes import Recipe, load_recipe
 from limbeck.records import folder_lock, make_folder, remove_stale, write_text
 from limbeck.reports import read_pictures, read_reproduction, write_report
 from limbeck.reproduction import ReproductionRecord, reproduction_to_json
 from limbeck.training import Progress, Runtime, environment_facts, progress_for
+from limbeck.training.ranked import check_alike
 
 ROOT = Path("runs") / "reproduce"
 
@@ -45,6 +47,9 @@ def reproduce(
     Networks that are there already are not trained again, so a stopped run goes on, and a finished one is measured
     again in moments. A record of other settings is never overwritten.
 
+    Ranks that torchrun started train each network together, and each evaluates all; the first writes. A recipe that
+    trains several networks at once is refused where it begins to.
+
     Args:
         name: one of ``limbeck.recipes.RECIPES``.
         settings: the recipe's ``Settings``; its own, or its ``SMOKE``, where not given.
@@ -58,28 +63,39 @@ def reproduce(
     Raises:
         LimbeckError: a name, setting, data set or folder that cannot be used.
         FolderInUse: another process reproduces into the folder.
+        InvalidValue: ranks that were given different settings, or cannot share a batch or a training.
         TrainingInterrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     recipe = load_recipe(name)
     settings = settings if settings is not None else recipe.SMOKE if smoke else recipe.Settings()
     folder = Path(out) if out is not None else ROOT / (f"{name}-smoke" if smoke else name)
     described: dict[str, Any] = plain(asdict(settings))
-    with folder_lock(make_folder(folder)):
-        _open_folder(folder, name, smoke=smoke, settings=described)
+    runtime = Runtime.resolve(device, precision, takes_ranks=True)
+    ranks = runtime.ranks
+    check_alike({"recipe": name, "settings": dump_config({**described, "smoke": smoke})}, ranks)
+    shown: Progress | str = progress if ranks.is_first else "silent"
+    with contextlib.ExitStack() as until_written:
+
+        def begin() -> None:
+            until_written.enter_context(folder_lock(make_folder(folder)))
+            _open_folder(folder, name, smoke=smoke, settings=described)
+
+        ranks.from_first(begin)
         experiment = Experiment.of_recipe(
             Path(networks) if networks is not None else folder.parent / "networks",
-            Runtime.resolve(device, precision),
-            progress_for(progress) if isinstance(progress, str) else progress,
+            runtime,
+            progress_for(shown) if isinstance(shown, str) else shown,
             smoke=smoke,
-            folder=folder,
+            folder=folder if ranks.is_first else None,
             config=described,
             command=command,
         )
         recipe.run(settings, experiment)
         record = _record(name, recipe, experiment)
-        write_report(record, folder / REPORT_FILE, pictures=read_pictures(folder, record))
-        write_text(folder / RECORD_FILE, reproduction_to_json(record))
-    return Reproduction(record, folder)
+        if ranks.is_first:
+            write_report(record, folder / REPORT_FILE, pictures=read_pictures(folder, record))
+            write_text(folder / RECORD_FILE, reproduction_to_json(record))
+    return Reproduction(ranks.from_first(lambda: record), folder)
 
 
 def _record(name: str, recipe: Recipe, experiment: Experiment) -> ReproductionRecord:
