@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from faults import Fault
+from processes import end_session, in_session, listens, peak_kib
 
 MEMORY_MIB = 500  # more than the process that forks
 SECONDS = 5.0
@@ -22,7 +22,6 @@ DOCUMENTED = (0, 2, 130)
 WAITING = 6  # times as long a command may take by the clock as by a processor's time, beside other work
 POLL_SECONDS = 0.002
 HALTED_SECONDS = 0.5  # a longer pause between two looks is none of the child's time
-ORPHAN_SECONDS = 10.0  # in which what a command has started must end, once it has ended itself
 Target = Callable[[], object]
 _running: set[int] = set()  # sessions that were begun and not seen to end
 
@@ -128,9 +127,9 @@ class Child:
         """
         if self.poll() is not None:
             return
-        others = [] if which is None else sorted(_in_session(self.pid))
+        others = [] if which is None else sorted(in_session(self.pid))
         pid = others[(which or 0) % len(others)] if others else self.pid
-        if pid == self.pid and (number == signal.SIGKILL or not _listens(pid, number)):
+        if pid == self.pid and (number == signal.SIGKILL or not listens(pid, number)):
             self._fatal.append(number)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -161,7 +160,7 @@ class Child:
             path.unlink(missing_ok=True)
         memory = max(0, usage.ru_maxrss - self._base) / 1024
         return Outcome(code, text, seconds, busy, memory, operations, tuple(self._fatal),
-                       _end_session(self.pid), self._is_program)  # fmt: skip
+                       end_session(self.pid), self._is_program)  # fmt: skip
 
     def _counts(self) -> list[Path]:
         return list(self._counted.parent.glob(f"{self._counted.name}*"))
@@ -279,42 +278,3 @@ def print_into(path: Path) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-
-
-def peak_kib() -> int:
-    """Return the most memory that this process has held, in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _listens(pid: int, number: int) -> bool:
-    """Return whether a process has a handler for a signal just now."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
-    return False
-
-
-def _end_session(leader: int) -> int:
-    """Wait for what else runs in a child's session; end what does not end, and return how many those are."""
-    until = time.perf_counter() + ORPHAN_SECONDS
-    while others := _in_session(leader):
-        if time.perf_counter() > until:
-            for pid in others:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            return len(others)
-        time.sleep(0.02)
-    return 0
-
-
-def _in_session(leader: int) -> list[int]:
-    """Return the living processes of a session."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                fields: list[Any] = (folder / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == leader and fields[0] not in "ZX" and int(folder.name) != leader:
-                    found.append(int(folder.name))
-    return found

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from children import Outcome, command, peak_kib, print_into, run
+from children import Outcome, command, print_into, run
+from processes import peak_kib
 
 TOGETHER_SECONDS = 120.0  # for all that one child does; what it did not get to is done alone
 Check = Callable[[], tuple[str, str]]
