@@ -124,6 +124,7 @@ def test_a_recipe_on_ranks_observes_what_one_process_observes(two, alone):
     expected = alone["reproduced"]["observed"]
     assert found["reproduced"]["observed"] == pytest.approx(expected, rel=ROUNDING)
     assert "student test_errors" in expected
+    assert found["reproduced"]["found"] == found["reproduced"]["observed"]
     record = json.loads((out / "tiny" / "record.json").read_text())
     assert record["created"] == found["reproduced"]["created"]
     assert record["environment"]["ranks"] == 2

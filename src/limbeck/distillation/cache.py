@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from limbeck.distillation.codec import (
     CHECKPOINT,
@@ -74,11 +75,27 @@ class NetworkCache:
             return TrainedNetwork.in_memory(task, _fitted(task, self.runtime, None, self.events, self.progress))
         ranks = self.runtime.ranks
         was_cached = ranks.from_first(lambda: self.has(task))
-        if ranks.is_first and not was_cached:
-            make(self._job(task, self.progress), self.folder)
-        elif not was_cached:
-            _fitted(task, self.runtime, None, None, self.progress)
+        if not was_cached:
+            self._train_on_ranks(task, self.folder)
         return on_every_rank(lambda: self._load(task, was_cached=was_cached), task, self.runtime)
+
+    def _train_on_ranks(self, task: TrainingTask, folder: Path) -> None:
+        """Train a network on all ranks, unless another process has put it in its place when the first may begin."""
+        ranks = self.runtime.ranks
+        if not ranks.is_first:
+            if ranks.from_first(lambda: True):
+                _fitted(task, self.runtime, None, None, self.progress)
+            return
+        job, has_begun = self._job(task, self.progress), False
+
+        def work(*arguments: Any) -> None:
+            nonlocal has_begun
+            has_begun = ranks.from_first(lambda: True)
+            job.work(*arguments)
+
+        make(replace(job, work=work), folder)
+        if not has_begun:
+            ranks.from_first(lambda: False)
 
     def train_as_jobs(
         self, tasks: Sequence[TrainingTask], *, jobs: str, threads_per_job: int | None, retries: int
