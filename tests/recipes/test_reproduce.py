@@ -43,6 +43,7 @@ OF_MNIST = [
     "hinton2015-mnist-transfer-set",
     "hinton2015-mnist-beyond",
     "zhang2018-mutual-mnist",
+    "zhang2019-self-mnist",
 ]
 OF_DIGITS = ["zhang2018-mutual-digits", "zhang2019-self-digits"]
 OF_CIFAR = ["cifar10-vgg-student", "tian2020-cifar100", "zhang2018-mutual", "zhang2019-self"]

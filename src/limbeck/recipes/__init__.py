@@ -98,6 +98,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.zhang2019_self_digits",
         "Be Your Own Teacher where networks fit: few labelled digits, exits' weights chosen on validation images.",
     ),
+    "zhang2019-self-mnist": (
+        "limbeck.recipes.zhang2019_self_mnist",
+        "Be Your Own Teacher where networks fit: 1,000 labels of MNIST, told apart on 10,000 images.",
+    ),
 }
 
 
