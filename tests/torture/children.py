@@ -217,12 +217,16 @@ def command(arguments: Sequence[str]) -> int:
     from limbeck.cli import main
 
     sys.argv = ["limbeck", *arguments]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # not before: a signal would meet the campaign
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # not before: a signal would meet the campaign
         main()
     except SystemExit as ended:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except KeyboardInterrupt as stopped:
+        if stopped.__traceback__ is not None and stopped.__traceback__.tb_next is not None:
+            raise  # it came within limbeck
+        return 130
     return 0
 
 

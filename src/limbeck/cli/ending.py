@@ -21,9 +21,13 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    bound_spinning()
-    with terminable():
-        code = _ended()
+    try:
+        bound_spinning()
+        with terminable():
+            code = _ended()
+    except KeyboardInterrupt:  # before a command began, or after it had ended
+        code = EXIT_INTERRUPTED
+        _tell("limbeck: stopped")
     exec("")  # else python -m ends by SIGINT, whatever the code, where Ctrl-C came within an exec, as of a dataclass
     sys.exit(code)
 
