@@ -71,8 +71,10 @@ class Outcome:
     @property
     def is_stopped_start(self) -> bool:
         """Whether Ctrl-C came before limbeck was there to take it."""
-        is_ours = "mistake of limbeck" in self.text
-        return self.is_program and self.code == -signal.SIGINT and not is_ours
+        if not self.is_program or "mistake of limbeck" in self.text:
+            return False
+        is_init = self.code == 1 and self.text.endswith("KeyboardInterrupt\n") and "limbeck" not in self.text
+        return is_init or self.code == -signal.SIGINT
 
 
 class Child:

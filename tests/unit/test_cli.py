@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limbeck.cli import ending
 from limbeck.cli.app import app
 from limbeck.cli.signals import ignored_wait
 from limbeck.records import from_json
@@ -117,6 +118,17 @@ def test_a_signal_is_neither_lost_nor_told_by_another_exit_code(where, tmp_path)
     assert stopped.returncode == 130, stopped.stderr
     assert "limbeck: stopped" in stopped.stderr
     assert "Traceback" not in stopped.stderr
+
+
+def test_ctrl_c_before_a_command_begins_ends_in_one_line(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ending, "bound_spinning", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        ending.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "limbeck: stopped\n"
 
 
 def test_what_objects_raise_when_they_go_is_told_at_the_end(capsys):
