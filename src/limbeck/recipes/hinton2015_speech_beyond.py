@@ -2,12 +2,13 @@
 
 A third of the training utterances lose their alignment (section 2: the transfer set may be unlabelled). Nets of the
 other two thirds are averaged; students of one shape learn from the aligned frames alone, from all frames, and from
-soft targets alone on the frames that nobody aligned.
+soft targets alone on the frames that nobody aligned, each in as many steps. As in ``hinton2015-speech`` they also see
+versions of the utterances as by other speakers.
 
 The streaming student sees 12 frames instead of 26, of which 2 lie in the future instead of 5, and has a quarter of the
 units. It learns from the same ensemble that the full context taught, and, beside it, from labels alone.
 
-About twenty minutes on one CPU core in bfloat16.
+About half an hour on one CPU core in bfloat16.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ from limbeck.objectives import Distillation, HardLabels, Objective
 from limbeck.recipes import hinton2015_speech as section4
 from limbeck.recipes.comparing import observe_gain
 from limbeck.recipes.soft_targets import collect_targets
-from limbeck.recipes.speech_data import CorpusSettings, open_speech, unaligned_part
+from limbeck.recipes.speech_data import TransferSettings, open_speech, training_versions, unaligned_part
 from limbeck.recipes.speech_nets import Networks, mixed, train_members
 from limbeck.recipes.speech_streaming import note_real_time, streaming_network
 from limbeck.recipes.speech_tables import choose_all_scales, observe_words, read_test
 from limbeck.reproduction import Claim, Figure, Series
-from limbeck.speech.decoding import ACOUSTIC_SCALES, INSERTION_PENALTIES
 from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, sections 2 and 4"
@@ -48,7 +48,7 @@ DEPARTURES = [
 
 
 @dataclass(frozen=True)
-class Settings(CorpusSettings):
+class Settings(TransferSettings):
     """What a run is made of; see ``hinton2015_speech.Settings``."""
 
     num_teachers: int = 10  # as there; of the streaming student
@@ -58,13 +58,13 @@ class Settings(CorpusSettings):
     temperature: float = 2.0  # paper
     soft_weight: float = 1.0  # paper
     hard_weight: float = 0.5  # paper
-    num_mixtures: int = 0  # as there; not for the streaming student, which is too small to learn the frames by heart
+    num_mixtures: int = 0  # as there; neither these nor versions for the streaming student, too small to need them
     streaming_widths: tuple[int, ...] = (64, 64, 64)  # ours; a quarter of the units
     streaming_before: int = 9  # ours
     streaming_after: int = 2  # ours
     language: str = "bigram"  # as there
-    acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # as there
-    insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # as there
+    acoustic_scales: tuple[float, ...] = section4.Settings.acoustic_scales  # as there
+    insertion_penalties: tuple[float, ...] = section4.Settings.insertion_penalties  # as there
     seeds: tuple[int, ...] = (0, 1, 2)  # of the students
 
 
@@ -74,6 +74,7 @@ SMOKE = Settings(
     num_part_teachers=2,
     recipe=section4.SMOKE.recipe,
     student_recipe=section4.SMOKE.student_recipe,
+    num_versions=1,
     num_mixtures=1,
     streaming_widths=(24,),
     acoustic_scales=(0.4,),
@@ -85,11 +86,14 @@ SMOKE = Settings(
 def run(settings: Settings, experiment: Experiment) -> None:
     """Train teachers of all frames and of the aligned ones, and students of every kind; read the test set."""
     task = open_speech(settings, experiment)
-    part, whole, rest = unaligned_part(task, every=settings.unaligned_every)
+    recordings, _, _ = unaligned_part(task, every=settings.unaligned_every)
+    part, whole, rest = unaligned_part(
+        task, every=settings.unaligned_every, versions=training_versions(settings, experiment, task)
+    )
     members = train_members(experiment, task, settings.network, recipe=settings.recipe, count=settings.num_teachers)
     part_members = train_members(
         experiment, task, settings.network, recipe=settings.recipe, count=settings.num_part_teachers,
-        name="single-of-part", shown=mixed(part, 0, recipe=settings.recipe),
+        name="single-of-part", shown=mixed(recordings, 0, recipe=settings.recipe),
     )  # fmt: skip
     both = Distillation(settings.temperature, settings.hard_weight, settings.soft_weight)
     soft = replace(both, hard_weight=0.0)
@@ -103,7 +107,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
         networks[name] = experiment.train_stacked(
             name.replace("_", "-"), settings.network, objectives=[objective] * len(settings.seeds),
             seeds=settings.seeds, recipe=settings.student_recipe, teacher=taught, validation=task.development,
-            **mixed(samples, settings.num_mixtures, recipe=settings.student_recipe),
+            **mixed(samples, settings.num_mixtures, recipe=settings.student_recipe, num_counted=len(recordings)),
         )  # fmt: skip
     small = streaming_network(
         settings.streaming_widths, task.context, before=settings.streaming_before, after=settings.streaming_after
