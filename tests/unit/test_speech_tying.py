@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from speech_data import corpus
 
+from limbeck.distillation.experiment import Experiment
 from limbeck.errors import InvalidValue
+from limbeck.recipes.speech_data import CorpusSettings, TransferSettings, open_speech, transfer_frames
 from limbeck.speech import (
     SILENCE,
     Aligned,
@@ -19,9 +23,11 @@ from limbeck.speech import (
     loop_graph,
     realign,
     tie_states,
+    write_kaldi,
 )
 from limbeck.speech.features import with_differences
 from limbeck.speech.lexicon import in_word
+from limbeck.training import Runtime, SilentProgress
 
 # X sounds in one way after A, in another after B and C; "DX" is never said.
 LEXICON = Lexicon({"AX": [("A", "X")], "BX": [("B", "X")], "CX": [("C", "X")], "DX": [("D", "X")], "XD": [("X", "D")]})
@@ -68,8 +74,8 @@ def test_a_tied_state_has_one_phone_and_one_place(spoken):
     assert sorted(owners) == list(range(26))
     assert all(len(found) == 1 for found in owners.values())
     kinds = tied.lexicon.context_independent()
-    corpus, before = spoken
-    for one in corpus.train:  # nothing but the numbers of the states changes
+    said_words, before = spoken
+    for one in said_words.train:  # nothing but the numbers of the states changes
         assert (kinds[aligned.alignments[one.name]] == before.alignments[one.name]).all()
     names = tied.lexicon.state_names
     assert len(set(names)) == len(names) == 26
@@ -93,35 +99,35 @@ def test_what_nobody_says_has_the_states_of_what_shares_its_neighbours(spoken):
 
 
 def test_as_few_states_as_there_are_without_neighbours_are_those(spoken):
-    corpus, before = spoken
-    tied, aligned = tie_states(corpus, before, num_states=LEXICON.num_states)
+    said_words, before = spoken
+    tied, aligned = tie_states(said_words, before, num_states=LEXICON.num_states)
     assert all((aligned.alignments[name] == states).all() for name, states in before.alignments.items())
-    assert tied.fingerprint != corpus.fingerprint
+    assert tied.fingerprint != said_words.fingerprint
     with pytest.raises(InvalidValue, match="fewer tied states"):
-        tie_states(corpus, before, num_states=LEXICON.num_states - 1)
+        tie_states(said_words, before, num_states=LEXICON.num_states - 1)
 
 
 def test_rare_phones_are_merged_and_the_same_comes_out_each_time(spoken):
-    corpus, before = spoken
-    first, again = (tie_states(corpus, before, num_states=1000, fewest_frames=40)[0] for _ in range(2))
+    said_words, before = spoken
+    first, again = (tie_states(said_words, before, num_states=1000, fewest_frames=40)[0] for _ in range(2))
     assert first.lexicon.tied == again.lexicon.tied
     counts = np.bincount(np.concatenate([one.alignment for one in first.train]), minlength=first.lexicon.num_states)
     kinds = first.lexicon.context_independent()
     several = np.bincount(kinds)[kinds] > 1
     assert several.any()
     assert counts[several].min() >= 40
-    free = tie_states(corpus, before, num_states=1000, fewest_frames=1)[0].lexicon
+    free = tie_states(said_words, before, num_states=1000, fewest_frames=1)[0].lexicon
     assert free.num_states > first.lexicon.num_states
 
 
 def test_the_cheapest_merger_is_the_one_that_costs_the_least_likelihood(spoken):
-    corpus, before = spoken
-    most = tie_states(corpus, before, num_states=1000, fewest_frames=1)[0]
-    fewer = tie_states(corpus, before, num_states=most.lexicon.num_states - 1, fewest_frames=1)[0]
+    said_words, before = spoken
+    most = tie_states(said_words, before, num_states=1000, fewest_frames=1)[0]
+    fewer = tie_states(said_words, before, num_states=most.lexicon.num_states - 1, fewest_frames=1)[0]
 
     def likelihood(names):
         """Of all frames under one Gaussian for each name of a state, written out."""
-        frames = np.concatenate([with_differences(one.features) for one in corpus.train]).astype(np.float64)
+        frames = np.concatenate([with_differences(one.features) for one in said_words.train]).astype(np.float64)
         return sum(
             -0.5 * (names == name).sum() * np.log(np.maximum(frames[names == name].var(axis=0), 0.01)).sum()
             for name in np.unique(names)
@@ -136,6 +142,24 @@ def test_the_cheapest_merger_is_the_one_that_costs_the_least_likelihood(spoken):
     ]
     reached = likelihood(states) - likelihood(np.concatenate([one.alignment for one in fewer.train]))
     assert reached == pytest.approx(min(losses), abs=1e-6)
+
+
+def test_a_recipe_opens_its_corpus_in_tied_states(tmp_path):
+    toy, _ = corpus(num_speakers=26)
+    for part, utterances in (("train", toy.train), ("test", toy.test)):
+        write_kaldi(tmp_path / "toy" / part, utterances)
+    (tmp_path / "toy" / "lexicon.txt").write_text("GO G OW\nNO N OW\nOH OW\nOH AO\n")
+    plain = CorpusSettings(data=str(tmp_path / "toy"), num_development=2, mixtures=(1, 1), num_realignments=0)
+    experiment = Experiment.of_recipe(tmp_path / "networks", Runtime.resolve("cpu", "fp32"), SilentProgress())
+    kinds = open_speech(plain, experiment)
+    tied = open_speech(replace(plain, num_states=16), experiment)
+    assert kinds.corpus.lexicon.num_states == 15
+    assert tied.corpus.lexicon.num_states == 16
+    assert tied.train.class_names == tied.corpus.lexicon.state_names
+    assert (tied.corpus.lexicon.context_independent()[tied.train.labels] == kinds.train.labels.numpy()).all()
+    shown = transfer_frames(TransferSettings(**vars(plain), num_versions=1), experiment, tied)
+    assert (shown.ids >> 40).unique().tolist() == [0, 1]
+    assert shown.labels.unique().tolist() == list(range(16))
 
 
 def test_decoding_in_tied_states_finds_the_best_of_all_texts():

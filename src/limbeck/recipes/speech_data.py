@@ -37,7 +37,6 @@ from limbeck.training import TrainConfig
 
 ALIGNMENTS = "alignments.txt"
 FEATURES = ("cepstra", "energies")
-Utterances = tuple[Utterance, ...]
 SMOKE_UTTERANCES = {"train": 40, "development": 8, "test": 8}
 SMOKE_SCHEDULE = (1, 1)
 FIRST_ALIGNER_SEED = 1000  # no other net starts as an aligner did: it would agree with the labels beyond its merit
@@ -144,29 +143,15 @@ def transfer_frames(settings: TransferSettings, experiment: Experiment, task: Sp
         experiment: likewise.
         task: whose training frames are the first.
     """
-    corpus, versions = task.corpus, training_versions(settings, experiment, task)
-    return frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/transfer", versions=versions)
-
-
-def training_versions(settings: TransferSettings, experiment: Experiment, task: SpeechTask) -> list[Utterances]:
-    """Return other versions of the task's training utterances, each normalised and aligned like the recordings.
-
-    Args:
-        settings: as for ``transfer_frames``.
-        experiment: likewise.
-        task: likewise.
-    """
-    recorded = {one.name: one for one in _read_corpus(settings, experiment).utterances}
-    heard = replace(
-        task.corpus,
-        train=tuple(replace(recorded[one.name], alignment=one.alignment) for one in task.corpus.train),
-        development=(),
-        test=(),
-    )
-    return [
-        _with_features(settings, other_version(heard, warp=settings.warp, stretch=settings.stretch, seed=seed)).train
+    recorded = {one.name: one.features for one in _read_corpus(settings, experiment).utterances}
+    heard = tuple(replace(one, features=recorded[one.name]) for one in task.corpus.train)
+    read = replace(task.corpus, train=heard, development=(), test=())
+    versions = [
+        _with_features(settings, other_version(read, warp=settings.warp, stretch=settings.stretch, seed=seed)).train
         for seed in range(1, settings.num_versions + 1)
     ]
+    corpus = task.corpus
+    return frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/transfer", versions=versions)
 
 
 def _read_corpus(settings: CorpusSettings, experiment: Experiment) -> Corpus:
@@ -189,24 +174,16 @@ def _with_features(settings: CorpusSettings, corpus: Corpus) -> Corpus:
     return normalised(corpus, settings.normalise_by)
 
 
-def unaligned_part(
-    task: SpeechTask, *, every: int, versions: Sequence[Utterances] = ()
-) -> tuple[Samples, Samples, Samples]:
+def unaligned_part(task: SpeechTask, *, every: int) -> tuple[Samples, Samples, Samples]:
     """Take the alignment of every so many-th training utterance away.
 
-    Args:
-        task: whose training utterances they are.
-        every: the number.
-        versions: of the training utterances, whose frames follow; those of the chosen ones have no alignment either.
     Returns:
         (part, whole, rest): the frames of the others; all frames, those of the chosen utterances without labels; these
         alone, without labels.
     """
     corpus = task.corpus
     chosen = frozenset(one.name for one in corpus.train[every - 1 :: every])
-    whole = frame_samples(
-        corpus, corpus.train, context=task.context, name=f"{corpus.name}/train", unlabelled=chosen, versions=versions
-    )
+    whole = frame_samples(corpus, corpus.train, context=task.context, name=f"{corpus.name}/train", unlabelled=chosen)
     known = torch.zeros(len(whole), dtype=torch.bool)
     known[whole.labelled_positions()] = True
     return whole.take(known.nonzero()[:, 0]), whole, whole.take((~known).nonzero()[:, 0])
