@@ -18,10 +18,9 @@ from functools import partial
 
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import pooled_teacher
-from limbeck.objectives import Distillation, HardLabels, Objective
+from limbeck.objectives import Distillation, HardLabels
 from limbeck.recipes import hinton2015_speech as section4
 from limbeck.recipes.comparing import observe_gain
-from limbeck.recipes.soft_targets import collect_targets
 from limbeck.recipes.speech_data import CorpusSettings, open_speech, unaligned_part
 from limbeck.recipes.speech_nets import Networks, mixed, train_members
 from limbeck.recipes.speech_streaming import note_real_time, streaming_network
@@ -108,16 +107,17 @@ def run(settings: Settings, experiment: Experiment) -> None:
     small = streaming_network(
         settings.streaming_widths, task.context, before=settings.streaming_before, after=settings.streaming_after
     )
-    full = collect_targets(experiment, members, task.train)
-    objectives: dict[str, Objective] = {"streaming_labels": HardLabels(), "streaming": both}
-    for name, minimised in objectives.items():
-        networks[name] = [
-            experiment.train(
-                name.replace("_", "-"), small, samples=task.train, objective=minimised, teacher=full, seed=seed,
-                recipe=settings.student_recipe, validation=task.development,
-            )
-            for seed in settings.seeds
-        ]  # fmt: skip
+    networks["streaming_labels"] = [
+        experiment.train(
+            "streaming-labels", small, samples=task.train, objective=HardLabels(), seed=seed,
+            recipe=settings.student_recipe, validation=task.development,
+        )
+        for seed in settings.seeds
+    ]  # fmt: skip
+    networks["streaming"] = experiment.train_stacked(  # in one pass, which asks the ten once for each frame
+        "streaming", small, objectives=[both] * len(settings.seeds), seeds=settings.seeds, samples=task.train,
+        recipe=settings.student_recipe, teacher=pooled_teacher(members), validation=task.development,
+    )  # fmt: skip
     systems = {name: networks[name] for name in ("aligned_part", "with_unaligned", "streaming_labels", "streaming")}
     scales = choose_all_scales(
         experiment, task, {name: nets[:1] for name, nets in systems.items()},
