@@ -13,7 +13,7 @@ from speech_data import corpus
 
 from limbeck.data import Context, frame_samples, same_moments
 from limbeck.errors import DataError, InvalidValue
-from limbeck.recipes.speech_data import SpeechTask, TransferSettings, open_corpus, transfer_frames
+from limbeck.recipes.speech_data import SpeechTask, TransferSettings, open_corpus, regrouped_task, transfer_frames
 from limbeck.speech import Aligned, energies_from_cepstra, other_version, stretched, warped_cepstra, write_kaldi
 
 MELS = np.linspace(2595 * np.log10(1 + 130 / 700), 2595 * np.log10(1 + 6800 / 700), 42)[1:-1]
@@ -137,6 +137,12 @@ def test_a_recipe_shows_versions_that_are_normalised_and_aligned_like_the_corpus
         assert_allclose(now.std(0, unbiased=False), 1, atol=1e-4)
     none = transfer_frames(dataclasses.replace(settings, num_versions=0), experiment, task)
     assert none.fingerprint == task.train.fingerprint
+    fold = regrouped_task(task, test_speakers=["s0", "s1"], num_development=1)
+    of_fold = transfer_frames(settings, experiment, fold)
+    for version in range(3):
+        theirs = of_fold.ids[of_fold.ids >> 40 == version]
+        said = {names[number] for number in (theirs >> 20 & 0xFFFFF).unique().tolist()}
+        assert said == {one.name for one in fold.corpus.train}
 
 
 def test_a_few_frames_are_found_again_in_every_version(aligned):

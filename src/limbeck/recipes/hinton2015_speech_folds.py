@@ -3,9 +3,10 @@
 AN4's test part has 773 words, too few to tell a tenth of a per cent. Here the speakers, of training and test alike, are
 dealt into folds; for each fold an ensemble and its student are trained on the other folds' speakers, of whom some
 choose the epoch and the scales of decoding. Word errors of all folds are counted together, and the intervals run over
-84 speakers. Networks are smaller than in ``hinton2015-speech``, and ensembles of five.
+84 speakers. Networks are smaller than in ``hinton2015-speech``, and ensembles of five; students see versions of the
+recordings as there.
 
-About forty minutes on one CPU core in bfloat16.
+About a quarter of an hour on one CPU core in bfloat16.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.trained import pooled_teacher
 from limbeck.objectives import Distillation
 from limbeck.recipes import hinton2015_speech as section4
-from limbeck.recipes.speech_data import CorpusSettings, SpeechTask, open_speech, regrouped_task
+from limbeck.recipes.speech_data import (
+    SpeechTask,
+    TransferSettings,
+    open_speech,
+    regrouped_task,
+    transfer_frames,
+)
 from limbeck.recipes.speech_folds import Fold, observe_folds
 from limbeck.recipes.speech_nets import mixed, train_members, train_students
 from limbeck.recipes.speech_words import RATE
 from limbeck.reproduction import Claim, Figure, Series
 from limbeck.speech import speakers_of
-from limbeck.speech.decoding import ACOUSTIC_SCALES, INSERTION_PENALTIES
 from limbeck.training import TrainConfig
 
 PAPER = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 4"
@@ -40,7 +46,7 @@ CLAIMS = [
            "difference reaches down to 0.", at_most=0),
 ]  # fmt: skip
 DEPARTURES = [
-    "Ensembles of five nets of 128 units a layer.",
+    "Ensembles of five nets of 256 units a layer.",
     "Alignments of all utterances come from the models of AN4's own training part, once: a fold's training frames are "
     "labelled by models that may have heard its test speakers. No network of a fold learns from them.",
     *section4.DEPARTURES,
@@ -48,10 +54,9 @@ DEPARTURES = [
 
 
 @dataclass(frozen=True)
-class Settings(CorpusSettings):
+class Settings(TransferSettings):
     """What a run is made of; see ``hinton2015_speech.Settings``."""
 
-    fold_network: str = "mlp:widths=128x128x128"  # ours
     num_folds: int = 4  # ours
     num_teachers: int = 5  # ours; paper: 10
     student_recipe: TrainConfig = section4.STUDENT_RECIPE  # as there
@@ -60,19 +65,19 @@ class Settings(CorpusSettings):
     hard_weight: float = 0.5  # paper
     num_mixtures: int = 0  # as there
     language: str = "bigram"  # as there
-    acoustic_scales: tuple[float, ...] = ACOUSTIC_SCALES  # as there
-    insertion_penalties: tuple[float, ...] = INSERTION_PENALTIES  # as there
+    acoustic_scales: tuple[float, ...] = section4.Settings.acoustic_scales  # as there
+    insertion_penalties: tuple[float, ...] = section4.Settings.insertion_penalties  # as there
     seeds: tuple[int, ...] = (0, 1)  # of each fold's students
 
 
 SMOKE = Settings(
     network="mlp:widths=48x48",
-    fold_network="mlp:widths=32",
     num_development=2,
     num_folds=2,
     num_teachers=2,
     recipe=section4.SMOKE.recipe,
     student_recipe=section4.SMOKE.student_recipe,
+    num_versions=1,
     num_mixtures=1,
     acoustic_scales=(0.4,),
     insertion_penalties=(-2.0,),
@@ -114,13 +119,14 @@ def tasks_of_folds(settings: Settings, task: SpeechTask) -> list[SpeechTask]:
 def train_fold(settings: Settings, experiment: Experiment, task: SpeechTask) -> Fold:
     """Train a fold's ensemble and its students."""
     objective = partial(Distillation, soft_weight=settings.soft_weight, hard_weight=settings.hard_weight)
-    members = train_members(
-        experiment, task, settings.fold_network, recipe=settings.recipe, count=settings.num_teachers
-    )
+    members = train_members(experiment, task, settings.network, recipe=settings.recipe, count=settings.num_teachers)
+    shown = mixed(
+        transfer_frames(settings, experiment, task), settings.num_mixtures, recipe=settings.student_recipe,
+        num_counted=len(task.train),
+    )  # fmt: skip
     students = train_students(
-        experiment, task, settings.fold_network, recipe=settings.student_recipe,
+        experiment, task, settings.network, recipe=settings.student_recipe,
         teacher=pooled_teacher(members), objective=objective, conditions={settings.temperature: "distilled"},
-        seeds=settings.seeds, sweep_seeds=settings.seeds,
-        shown=mixed(task.train, settings.num_mixtures, recipe=settings.student_recipe),
+        seeds=settings.seeds, sweep_seeds=settings.seeds, shown=shown,
     )["distilled"]  # fmt: skip
     return Fold(task, members, students)

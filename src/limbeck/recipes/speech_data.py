@@ -28,6 +28,7 @@ from limbeck.speech import (
     other_version,
     read_alignments,
     realign,
+    tie_states,
     write_alignments,
 )
 from limbeck.speech.alignment import SCHEDULE
@@ -57,6 +58,7 @@ class CorpusSettings:
     frames_after: int = 5  # paper
     num_development: int = 8  # ours; of the 74 training speakers, and of each fold
     mixtures: tuple[int, ...] = SCHEDULE  # ours; components of each round of realignment
+    num_states: int = 0  # ours; of phones beside their neighbours in the word, tied; 0: neighbours do not matter
     num_realignments: int = 1  # ours; with a network
     network: str = "mlp:widths=256x256x256"  # ours; of the aligner too; paper: 8 layers of 2,560 ReLU
     recipe: TrainConfig = RECIPE  # ours; of nets on hard labels
@@ -103,13 +105,15 @@ class SpeechTask:
 def open_speech(settings: CorpusSettings, experiment: Experiment) -> SpeechTask:
     """Read, normalise and align the corpus that a recipe is about, once; the development speakers choose.
 
-    A flat start is realigned with Gaussian mixtures, then with a network of the settings as often as they say. Every
-    alignment stands beside the networks, and is found again.
+    A flat start is realigned with Gaussian mixtures, then, in tied states where the settings say so, with a network of
+    the settings as often as they say. Every alignment stands beside the networks, and is found again.
     """
     corpus = open_corpus(settings, experiment)
     context = Context(settings.frames_before, settings.frames_after)
     schedule = SMOKE_SCHEDULE if experiment.smoke else settings.mixtures
     found = _kept(experiment, corpus, f"mixtures {schedule}", lambda: align_with_mixtures(corpus, schedule=schedule))
+    if settings.num_states:
+        corpus, found = tie_states(corpus, found, num_states=settings.num_states)
     task = SpeechTask.of(corpus, found, context)
     for number in range(settings.num_realignments):
         aligner = experiment.train(
@@ -139,7 +143,9 @@ def transfer_frames(settings: TransferSettings, experiment: Experiment, task: Sp
         experiment: likewise.
         task: whose training frames are the first.
     """
-    read = _read_corpus(settings, experiment).with_alignments(task.aligned.alignments)
+    recorded = {one.name: one.features for one in _read_corpus(settings, experiment).utterances}
+    heard = tuple(replace(one, features=recorded[one.name]) for one in task.corpus.train)
+    read = replace(task.corpus, train=heard, development=(), test=())
     versions = [
         _with_features(settings, other_version(read, warp=settings.warp, stretch=settings.stretch, seed=seed)).train
         for seed in range(1, settings.num_versions + 1)

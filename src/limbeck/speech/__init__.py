@@ -17,6 +17,7 @@ from limbeck.speech.kaldi import read_kaldi, write_kaldi
 from limbeck.speech.language import LanguageModel, language_model
 from limbeck.speech.lexicon import SILENCE, Lexicon
 from limbeck.speech.scoring import Interval, WordErrors, mean_errors, rate_difference, rate_interval, word_errors
+from limbeck.speech.tying import tie_states
 from limbeck.speech.versions import other_version, stretched, warped_cepstra
 from limbeck.speech.waveforms import read_waveform
 
@@ -56,6 +57,7 @@ __all__ = [
     "realign",
     "speakers_of",
     "stretched",
+    "tie_states",
     "warped_cepstra",
     "word_errors",
     "write_alignments",

@@ -52,8 +52,9 @@ class Aligned:
 
 def flat_start(utterance: Utterance, lexicon: Lexicon) -> Integers:
     """Return a first alignment: silence at both ends, the states of the first pronunciations in equal parts between."""
-    phones = [phone for word in utterance.words for phone in lexicon.pronunciations[word][0]]
-    states, silence = lexicon.states(phones), lexicon.states([SILENCE])
+    silence = lexicon.states([SILENCE])
+    words = [lexicon.states(lexicon.pronunciations[word][0]) for word in utterance.words]
+    states = np.concatenate([silence[:0], *words])
     num_frames = utterance.num_frames
     edge = min(int(_SILENT_PART * num_frames), max(0, num_frames - len(states)) // 2)
     if not len(states):

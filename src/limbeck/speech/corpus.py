@@ -91,6 +91,8 @@ class Corpus:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that decides an alignment: names, words, features, lexicon."""
         digest = hashlib.sha256(repr(sorted(self.lexicon.pronunciations.items())).encode())
+        if self.lexicon.tied is not None:
+            digest.update(repr(sorted(self.lexicon.tied.items())).encode())
         for utterance in self.utterances:
             digest.update(f"{utterance.name}\0{utterance.speaker}\0{' '.join(utterance.words)}\n".encode())
             digest.update(np.ascontiguousarray(utterance.features).data)

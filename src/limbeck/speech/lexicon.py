@@ -15,6 +15,7 @@ from limbeck.errors import DataError, InvalidValue, near_names
 
 SILENCE = "SIL"
 STATES_PER_PHONE = 3
+PhoneInWord = tuple[str, str, str]  # the phone before it, the phone, the phone after it; "" at the word's ends
 _VARIANT = re.compile(r"\(\d+\)$")
 
 
@@ -22,10 +23,12 @@ _VARIANT = re.compile(r"\(\d+\)$")
 class Lexicon:
     """Words, their pronunciations, and the states that these are made of.
 
-    Phone p has the states 3 p, 3 p + 1, 3 p + 2, passed from left to right; silence is a phone.
+    Phone p has the states 3 p, 3 p + 1, 3 p + 2, passed from left to right; silence is a phone. With ``tied`` the
+    states of a phone depend on its neighbours in the word; see ``tie_states``.
 
     Args:
         pronunciations: for each word one or more sequences of phones.
+        tied: the three states of each phone beside its neighbours; None where these do not matter.
     Raises:
         DataError: no word, or one without a phone.
     Example:
@@ -37,6 +40,7 @@ class Lexicon:
     """
 
     pronunciations: Mapping[str, Sequence[tuple[str, ...]]]
+    tied: Mapping[PhoneInWord, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         empty = [word for word, ways in self.pronunciations.items() if not ways or not all(ways)]
@@ -58,22 +62,53 @@ class Lexicon:
         found = {phone for ways in self.pronunciations.values() for way in ways for phone in way}
         return (SILENCE, *sorted(found - {SILENCE}))
 
-    @property
+    @cached_property
+    def phones_in_words(self) -> tuple[PhoneInWord, ...]:
+        """Every phone with its neighbours in a word, each once: those of silence, of the second phone, and so on."""
+        found = {one for ways in self.pronunciations.values() for way in ways for one in in_word(way)}
+        return tuple(sorted(found | set(in_word([SILENCE])), key=lambda one: (self._phone_numbers[one[1]], one)))
+
+    @cached_property
     def num_states(self) -> int:
-        """Number of states: three a phone."""
+        """Number of states: three a phone, unless they are tied."""
+        if self.tied is not None:
+            return 1 + max(state for states in self.tied.values() for state in states)
         return STATES_PER_PHONE * len(self.phones)
 
     @cached_property
     def state_names(self) -> tuple[str, ...]:
-        """Name of each state: the phone and 1, 2 or 3."""
-        return tuple(f"{phone}.{place + 1}" for phone in self.phones for place in range(STATES_PER_PHONE))
+        """Name of each state: the phone and 1, 2 or 3; where the neighbours matter, a number after a hyphen."""
+        plain = tuple(f"{phone}.{place + 1}" for phone in self.phones for place in range(STATES_PER_PHONE))
+        if self.tied is None:
+            return plain
+        kind = self.context_independent()
+        seen: dict[int, int] = {}
+        names = []
+        for number in kind.tolist():
+            seen[number] = seen.get(number, 0) + 1
+            names.append(f"{plain[number]}-{seen[number]}")
+        return tuple(names)
+
+    def context_independent(self) -> npt.NDArray[np.int64]:
+        """Return for each state the one that it would be if neighbours did not matter, int64, shape (states,).
+
+        A state that no phone in a word has is -1.
+        """
+        if self.tied is None:
+            return np.arange(self.num_states)
+        kinds = np.full(self.num_states, -1)
+        for (_, phone, _), states in self.tied.items():
+            kinds[list(states)] = STATES_PER_PHONE * self._phone_numbers[phone] + np.arange(STATES_PER_PHONE)
+        return kinds
 
     @cached_property
     def _phone_numbers(self) -> dict[str, int]:
         return {phone: number for number, phone in enumerate(self.phones)}
 
     def states(self, phones: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the states of a sequence of phones, int64, shape (3 * phones,)."""
+        """Return the states of the phones of one word, int64, shape (3 * phones,)."""
+        if self.tied is not None:
+            return np.array([state for one in in_word(phones) for state in self.tied[one]], dtype=np.int64)
         firsts = np.array([STATES_PER_PHONE * self._phone_numbers[phone] for phone in phones], dtype=np.int64)
         return (firsts[:, None] + np.arange(STATES_PER_PHONE)).reshape(-1)
 
@@ -129,6 +164,16 @@ class Lexicon:
         return Lexicon(
             {word: [tuple(f"{word}#{place + 1}" for place in range(phones_per_word))] for word in set(words)}
         )
+
+
+def in_word(phones: Sequence[str]) -> list[PhoneInWord]:
+    """Return the phones of a word, each with the one before it and the one after it.
+
+    Example:
+        >>> in_word(("G", "OW"))
+        [('', 'G', 'OW'), ('G', 'OW', '')]
+    """
+    return list(zip(("", *phones[:-1]), phones, (*phones[1:], ""), strict=True))
 
 
 def read_lines(path: Path) -> list[str]:
