@@ -10,7 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from limbeck.data.video.vectors import Array, Reference, cells_of, follow, vector_fields, warped
+from limbeck.data.video.vectors import (
+    Array,
+    Reference,
+    cells_of,
+    follow,
+    follow_nearest,
+    runs_of,
+    vector_fields,
+    warped,
+)
 from limbeck.errors import DataError
 
 BFrames = Literal["skip", "use", "refuse"]
@@ -120,8 +129,13 @@ class CodedFrame:
         """
         if self.iframe is None:
             return np.zeros(self.pixels.shape, dtype=np.int16)
-        residual: Array = np.subtract(self.pixels, warped(self.iframe.pixels, self.displacement), dtype=np.int16)
+        moved = warped(self.iframe.pixels, self.displacement, runs=self.iframe._runs)
+        residual: Array = np.subtract(self.pixels, moved, dtype=np.int16)
         return residual
+
+    @cached_property
+    def _runs(self) -> Array:
+        return runs_of(self.pixels)
 
     def _resolve(self) -> None:
         """Follow the vectors; frames that they point into are resolved, and let go afterwards."""
@@ -134,6 +148,10 @@ class CodedFrame:
         else:
             height, width = self.picture.height, self.picture.width
             past, future = vector_fields(vectors.to_ndarray(), height=height, width=width)
+            if len(self._before) == 1 and (self._after is None or future is None):
+                self._displacement = follow_nearest(past, self._before[0].displacement)
+                self._before, self._after = (), None
+                return
             candidates = [(past, one._as_reference()) for one in self._before]
             if self._after is not None and future is not None:
                 candidates.append((future, self._after._as_reference()))
@@ -156,7 +174,8 @@ class Follower:
     """
 
     def __init__(self, num_references: int, b_frames: BFrames, *, rate: Fraction | None, converter: Converter) -> None:
-        self.num_references, self.b_frames, self.rate, self.converter = num_references, b_frames, rate, converter
+        self.num_references, self.b_frames, self.converter = num_references, b_frames, converter
+        self.rate = float(rate) if rate else None
         self.number = -1
         self.size: tuple[int, int] | None = None
         self.iframe: CodedFrame | None = None
