@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from limbeck.data.video.parameter_sets import num_reference_frames
-from limbeck.data.video.vectors import CELL, Reference, cells_of, follow, follow_nearest, runs_of, vector_fields, warped
+from limbeck.data.video.vectors import CELL, Reference, cells_of, follow, follow_run, runs_of, vector_fields, warped
 
 VECTOR = np.dtype(
     [("source", "i4"), ("w", "u1"), ("h", "u1"), ("dst_x", "i2"), ("dst_y", "i2"), ("motion_x", "i4"),
@@ -59,23 +59,26 @@ def test_blocks_outside_the_frame_are_left_out():
     assert np.isnan(field[..., 0]).sum() == 64 - 4
 
 
-def test_following_one_frame_compares_nothing_and_gives_the_same():
+def test_following_a_run_compares_nothing_and_gives_the_same():
     generator = np.random.default_rng(3)
     height, width = 90, 130
-    behind = generator.integers(-80, 80, (*cells_of(height, width), 2)).astype(np.float32) / 4
-    field, _ = vector_fields(blocks(generator, height, width), height=height, width=width)
-    found = follow_nearest(field, behind)
-    rows, columns = field.shape[:2]
-    for row in range(rows):
-        for column in range(columns):
-            right, down = np.nan_to_num(field[row, column])
-            at = (
-                min(max(int(8 * row + 4 + down) >> 3, 0), rows - 1),
-                min(max(int(8 * column + 4 + right) >> 3, 0), columns - 1),
-            )
-            assert found[row, column].tolist() == [right + behind[at][0], down + behind[at][1]]
+    before = generator.integers(-80, 80, (*cells_of(height, width), 2)).astype(np.float32) / 4
+    run = [blocks(generator, height, width) for _ in range(3)]
+    into_the_future = np.array([(1, 16, 16, 8, 8, 40, 40, 4)], dtype=VECTOR)
+    found = follow_run([run[0], np.concatenate([run[1], into_the_future]), run[2]], before, height=height, width=width)
     luma = generator.integers(0, 255, (height, width), dtype=np.uint8)
-    np.testing.assert_array_equal(found, follow(luma, [(field, Reference(luma, behind))]))
+    for vectors, displacement in zip(run, found, strict=True):
+        field, _ = vector_fields(vectors, height=height, width=width)
+        rows, columns = field.shape[:2]
+        for row in range(rows):
+            for column in range(columns):
+                right, down = np.nan_to_num(field[row, column])
+                row_at = min(max(int(8 * row + 4 + down) >> 3, 0), rows - 1)
+                column_at = min(max(int(8 * column + 4 + right) >> 3, 0), columns - 1)
+                behind = before[row_at, column_at]
+                assert displacement[row, column].tolist() == [right + behind[0], down + behind[1]]
+        np.testing.assert_array_equal(displacement, follow(luma, [(field, Reference(luma, before))]))
+        before = displacement
 
 
 @pytest.mark.parametrize("shape", [(64, 96, 3), (90, 131, 3), (23, 40)])

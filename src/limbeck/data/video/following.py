@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -15,7 +16,7 @@ from limbeck.data.video.vectors import (
     Reference,
     cells_of,
     follow,
-    follow_nearest,
+    follow_run,
     runs_of,
     vector_fields,
     warped,
@@ -24,6 +25,7 @@ from limbeck.errors import DataError
 
 BFrames = Literal["skip", "use", "refuse"]
 _WITH_LUMA = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
+MOST_AT_ONCE = 16  # frames whose vectors are followed in one go
 RE_ENCODE = "ffmpeg -i CLIP -c:v libx264 -bf 0 -refs 1 -g 12 OUT.mp4"
 
 
@@ -85,6 +87,9 @@ class CodedFrame:
         self._converter = converter
         self._before, self._after = tuple(before), after
         self._displacement: Array | None = None
+        self._next: weakref.ref[CodedFrame] | None = None  # predicted from this frame alone
+        if self._is_in_run:
+            self._before[0]._next = weakref.ref(self)
 
     @property
     def displacement(self) -> Array:
@@ -92,6 +97,8 @@ class CodedFrame:
 
         0 for an I-frame. Frames between are asked first, one after the other: groups may be long.
         """
+        if self._displacement is not None:
+            return self._displacement
         waiting = [self]
         while waiting:
             frame = waiting[-1]
@@ -99,6 +106,8 @@ class CodedFrame:
             unknown = [one for one in (*frame._before, *needed) if one._displacement is None]
             if unknown and frame._displacement is None:
                 waiting.append(unknown[0])
+            elif frame._displacement is None and frame._is_in_run:
+                frame._resolve_run()
             else:
                 waiting.pop()._resolve()
         assert self._displacement is not None, "resolved"
@@ -137,6 +146,29 @@ class CodedFrame:
     def _runs(self) -> Array:
         return runs_of(self.pixels)
 
+    @property
+    def _is_in_run(self) -> bool:
+        return self.kind == "P" and len(self._before) == 1 and self._after is None
+
+    def _resolve_run(self) -> None:
+        """Follow the vectors of this frame, and of those after it that are there already, each into the one before."""
+        frames, vectors = [], []
+        frame: CodedFrame | None = self
+        while frame is not None and len(frames) < MOST_AT_ONCE:
+            told = frame.picture.side_data.get("MOTION_VECTORS")
+            if told is None:
+                break
+            frames.append(frame)
+            vectors.append(told.to_ndarray())
+            frame = frame._next() if frame._next is not None else None
+        if not frames:
+            self._resolve()
+            return
+        height, width = self.picture.height, self.picture.width
+        found = follow_run(vectors, self._before[0].displacement, height=height, width=width)
+        for one, displacement in zip(frames, found, strict=True):
+            one._displacement, one._before = displacement, ()
+
     def _resolve(self) -> None:
         """Follow the vectors; frames that they point into are resolved, and let go afterwards."""
         if self._displacement is not None:
@@ -148,10 +180,6 @@ class CodedFrame:
         else:
             height, width = self.picture.height, self.picture.width
             past, future = vector_fields(vectors.to_ndarray(), height=height, width=width)
-            if len(self._before) == 1 and (self._after is None or future is None):
-                self._displacement = follow_nearest(past, self._before[0].displacement)
-                self._before, self._after = (), None
-                return
             candidates = [(past, one._as_reference()) for one in self._before]
             if self._after is not None and future is not None:
                 candidates.append((future, self._after._as_reference()))

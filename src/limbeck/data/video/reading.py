@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ B_FRAMES = ("skip", "use", "refuse")
 MOST_REFERENCES = 4  # frames that a P-frame of H.264 may be predicted from here, whatever the file says
 SINGLE_REFERENCE = ("mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1", "msmpeg4v3", "wmv1", "wmv2")
 WITH_VECTORS = ("h264", *SINGLE_REFERENCE)
+FRAMES_AHEAD = 8  # decoded before the first of them is given out
 _TOLERATED_SECONDS = 0.25  # by which a stream may end earlier than its container says
 
 
@@ -47,6 +49,14 @@ def read_clip(
     """
     if b_frames not in B_FRAMES:
         raise unknown_name("way with B-frames", b_frames, B_FRAMES)
+    frames = _followed(path, b_frames, start_seconds, end_seconds)
+    while ahead := list(itertools.islice(frames, FRAMES_AHEAD)):  # the decoder leaves the processor's caches to others
+        yield from ahead
+
+
+def _followed(
+    path: str | Path, b_frames: BFrames, start_seconds: float | None, end_seconds: float | None
+) -> Iterator[CodedFrame]:
     with _opened(path) as container:
         stream = container.streams.video[0]
         context = stream.codec_context

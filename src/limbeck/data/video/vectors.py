@@ -54,51 +54,66 @@ def vector_fields(vectors: Array, *, height: int, width: int) -> tuple[Array, Ar
     """
     future = vectors["source"] > 0
     if not np.count_nonzero(future):
-        return _painted(vectors, height, width), None
-    return _painted(vectors[~future], height, width), _painted(vectors[future], height, width)
+        return _painted([vectors], height, width)[0], None
+    return _painted([vectors[~future]], height, width)[0], _painted([vectors[future]], height, width)[0]
 
 
-def _painted(vectors: Array, height: int, width: int) -> Array:
+def _painted(frames: Sequence[Array], height: int, width: int) -> Array:
+    """Return the vectors of each of several frames cell by cell, shape (frames, rows, columns, 2)."""
     rows, columns = cells_of(height, width)
     room = columns + _MOST_CELLS  # blocks may reach over the edge
-    field = np.full((rows + _MOST_CELLS) * room, complex(np.nan, np.nan), dtype=np.complex64)  # right + i down
+    size = (rows + _MOST_CELLS) * room
+    field = np.full(len(frames) * size, complex(np.nan, np.nan), dtype=np.complex64)  # right + i down
+    vectors = frames[0] if len(frames) == 1 else _joined(frames)
+    begins = np.repeat(np.arange(len(frames)) * size, [len(frame) for frame in frames])
     top = (vectors["dst_y"] - (vectors["h"] >> 1)) >> 3
     left = (vectors["dst_x"] - (vectors["w"] >> 1)) >> 3
     inside = (top.view(np.uint16) < rows) & (left.view(np.uint16) < columns)  # 0 or more: as unsigned
     if np.count_nonzero(inside) < len(inside):
-        vectors, top, left = vectors[inside], top[inside], left[inside]
+        vectors, begins, top, left = vectors[inside], begins[inside], top[inside], left[inside]
     moved = np.empty(len(vectors), dtype=np.complex64)
     np.divide(vectors["motion_x"], vectors["motion_scale"], out=moved.real, casting="unsafe")
     np.divide(vectors["motion_y"], vectors["motion_scale"], out=moved.imag, casting="unsafe")
-    first = top.astype(np.intp) * room + left
+    first = begins + top.astype(np.intp) * room + left
     last_row, last_column = ((vectors[side] >> 3).astype(np.intp) - 1 for side in ("h", "w"))  # -1: half a cell
     for row in range(min(_MOST_CELLS, 1 + int(last_row.max(initial=0)))):
         begin = first if row == 0 else first + room * _within(np.minimum(row, last_row), _MOST_CELLS)
         for column in range(min(_MOST_CELLS, 1 + int(last_column.max(initial=0)))):
             place = begin if column == 0 else begin + _within(np.minimum(column, last_column), _MOST_CELLS)
             field[place] = moved
-    whole: Array = field.reshape(-1, room)[:rows, :columns]
-    return np.ascontiguousarray(whole).view(np.float32).reshape(rows, columns, 2)
+    whole: Array = field.reshape(len(frames), -1, room)[:, :rows, :columns]
+    return np.ascontiguousarray(whole).view(np.float32).reshape(*whole.shape, 2)
 
 
-def follow_nearest(field: Array, displacement: Array) -> Array:
-    """Return :func:`follow` where there is one frame that vectors can point into: no content is compared.
+def follow_run(frames: Sequence[Array], displacement: Array, *, height: int, width: int) -> list[Array]:
+    """Return :func:`follow` for frames of which each is predicted from the one before it alone: nothing is compared.
 
     Args:
-        field: vectors as :func:`vector_fields` gives them.
-        displacement: of that frame.
+        frames: the vectors of each, as the decoder tells them; those into the future are left out.
+        displacement: of the frame before the first.
+        height: of the frames in pixels.
+        width: likewise.
     """
-    rows, columns = field.shape[:2]
+    is_past = [vectors["source"] <= 0 for vectors in frames]
+    if not all(one.all() for one in is_past):
+        frames = [vectors[past] for vectors, past in zip(frames, is_past, strict=True)]
+    field = _painted(frames, height, width)
     moved = np.where(np.isnan(field), np.float32(0), field)
-    corners, _ = _corners(rows, columns)
-    end = (corners + moved + np.float32(CELL // 2)).astype(np.intp)
-    end >>= 3
-    np.maximum(end, 0, out=end)
-    np.minimum(end, (columns - 1, rows - 1), out=end)
-    at = end[..., 1] * columns + end[..., 0]
-    found = moved.view(np.complex64)[..., 0]
-    found += displacement.view(np.complex64).reshape(-1).take(at)
-    return moved
+    rows, columns = field.shape[1:3]
+    middles = _corners(rows, columns)[0] + np.float32(CELL // 2)
+    right, down = ((moved[..., axis] + middles[..., axis]).astype(np.intp) >> 3 for axis in (0, 1))
+    ends = _within(down, rows) * columns + _within(right, columns)
+    before = displacement.view(np.complex64).reshape(-1)
+    for found, at in zip(moved.view(np.complex64)[..., 0], ends, strict=True):
+        found += before.take(at)
+        before = found.reshape(-1)
+    return list(moved)
+
+
+def _joined(frames: Sequence[Array]) -> Array:
+    """Concatenate as bytes: NumPy copies structured arrays field by field."""
+    whole: Array = np.concatenate([vectors.view(f"V{vectors.itemsize}") for vectors in frames])
+    return whole.view(frames[0].dtype)
 
 
 @lru_cache(maxsize=16)
@@ -179,7 +194,7 @@ def runs_of(image: Array) -> Array:
     padded[:, :CELL], padded[:, -CELL:] = padded[:, CELL, None], padded[:, -CELL - 1, None]
     num_bytes = padded[0, 0].nbytes
     count = padded.nbytes // num_bytes - CELL + 1
-    return np.ndarray(count, dtype=f"V{CELL * num_bytes}", buffer=padded, strides=(num_bytes,))  # type: ignore[call-overload]
+    return np.ndarray(count, dtype=f"V{CELL * num_bytes}", buffer=padded, strides=(num_bytes,))
 
 
 def warped(image: Array, displacement: Array, *, runs: Array | None = None) -> Array:
@@ -197,9 +212,8 @@ def warped(image: Array, displacement: Array, *, runs: Array | None = None) -> A
     room = width + 2 * CELL
     place = np.rint(displacement).astype(np.intp)
     place += _corners(rows, columns)[1] + CELL
-    np.maximum(place, 0, out=place)
-    np.minimum(place, (width + CELL, height + CELL), out=place)
-    begin = place[..., 1] * room + place[..., 0]
+    begin = _within(place[..., 1], height + CELL + 1) * room
+    begin += _within(place[..., 0], width + CELL + 1)
     taken = (runs_of(image) if runs is None else runs)[begin[:, None] + np.arange(0, CELL * room, room)[:, None]]
     whole: Array = taken.view(image.dtype).reshape(rows * CELL, columns * CELL, *image.shape[2:])
     return whole[:height, :width]
