@@ -28,6 +28,7 @@ class Settings:
     """What a run is made of; see ``wu2019_compressed_video.Settings``."""
 
     data: str = "grid-colour"  # ours
+    image_size: int = 16  # as there
     num_test: int = 200  # ours; samples, drawn once
     num_validation: int = 150  # ours
     regime: Regime = field(default_factory=Regime)  # as there
@@ -42,6 +43,6 @@ def run(settings: Settings, experiment: Experiment) -> None:
     """Train teachers and students of every stream, choose weights on validation, and read the test clips."""
     clips = open_data(
         experiment, settings.data, held_out=settings.held_out, num_validation=settings.num_validation,
-        num_test=settings.num_test,
+        num_test=settings.num_test, image_size=settings.image_size,
     )  # fmt: skip
     run_regime(experiment, clips, settings.regime, seeds=settings.seeds)

@@ -59,7 +59,7 @@ CLAIMS = [
 ]  # fmt: skip
 DEPARTURES = [
     "Synthetic clips of 20 classes, 64 pixels a side, instead of UCF-101 and HMDB-51; 1,200 to learn from.",
-    "Convolutional networks of three layers at 32 pixels instead of ResNet-152 and ResNet-18 at 224; each stream's "
+    "Convolutional networks of three layers at 16 pixels instead of ResNet-152 and ResNet-18 at 224; each stream's "
     "teacher has 1.6 times the student's channels.",
     "Only the abstract and the formula of the soft targets were at hand: temperature, weights of the losses, schedule "
     "and the fusing of logits (as CoViAR fuses scores) are ours.",
@@ -73,6 +73,7 @@ class Settings:
     """What a run is made of."""
 
     data: str = "moving-digits"  # paper: UCF-101, HMDB-51
+    image_size: int = 16  # ours; pixels a side, of 64
     num_train: int = 0  # ours; training clips, 0 for all
     num_validation: int = 150  # ours; held out where the data have no validation split
     regime: Regime = field(default_factory=Regime)  # ours, but for the soft targets' formula
@@ -87,6 +88,6 @@ def run(settings: Settings, experiment: Experiment) -> None:
     """Train teachers and students of every stream, choose weights on validation, and read the test clips."""
     clips = open_data(
         experiment, settings.data, held_out=settings.held_out, num_train=settings.num_train,
-        num_validation=settings.num_validation, own_validation=True,
+        num_validation=settings.num_validation, own_validation=True, image_size=settings.image_size,
     )  # fmt: skip
     run_regime(experiment, clips, settings.regime, seeds=settings.seeds)
