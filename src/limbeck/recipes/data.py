@@ -37,7 +37,8 @@ def open_data(
         num_test: so many training samples, stratified, are the test set in every run, where the data set has none.
         image_size: resize images and clips to this height and width.
     Raises:
-        DataError: a data set that cannot be found, or has no test split and no ``num_test``, or fewer samples than are asked for.
+        DataError: a data set that cannot be found, or has no test split where no ``num_test`` is given, or fewer
+            samples than are asked for.
         InvalidValue: a negative number.
     """
     assert experiment.opened is None, "a recipe opens the data set that it is about once"

@@ -97,8 +97,6 @@ class CodedFrame:
 
         0 for an I-frame. Frames between are asked first, one after the other: groups may be long.
         """
-        if self._displacement is not None:
-            return self._displacement
         waiting = [self]
         while waiting:
             frame = waiting[-1]
@@ -106,8 +104,6 @@ class CodedFrame:
             unknown = [one for one in (*frame._before, *needed) if one._displacement is None]
             if unknown and frame._displacement is None:
                 waiting.append(unknown[0])
-            elif frame._displacement is None and frame._is_in_run:
-                frame._resolve_run()
             else:
                 waiting.pop()._resolve()
         assert self._displacement is not None, "resolved"
@@ -150,41 +146,44 @@ class CodedFrame:
     def _is_in_run(self) -> bool:
         return self.kind == "P" and len(self._before) == 1 and self._after is None
 
-    def _resolve_run(self) -> None:
-        """Follow the vectors of this frame, and of those after it that are there already, each into the one before."""
-        frames, vectors = [], []
-        frame: CodedFrame | None = self
-        while frame is not None and len(frames) < MOST_AT_ONCE:
-            told = frame.picture.side_data.get("MOTION_VECTORS")
-            if told is None:
-                break
-            frames.append(frame)
-            vectors.append(told.to_ndarray())
-            frame = frame._next() if frame._next is not None else None
-        if not frames:
-            self._resolve()
-            return
-        height, width = self.picture.height, self.picture.width
-        found = follow_run(vectors, self._before[0].displacement, height=height, width=width)
-        for one, displacement in zip(frames, found, strict=True):
-            one._displacement, one._before = displacement, ()
-
     def _resolve(self) -> None:
         """Follow the vectors; frames that they point into are resolved, and let go afterwards."""
         if self._displacement is not None:
             return
-        vectors = self.picture.side_data.get("MOTION_VECTORS") if self._before else None
+        vectors = self._told() if self._before else None
         if vectors is None:
             size = cells_of(self.picture.height, self.picture.width)
             self._displacement = np.zeros((*size, 2), dtype=np.float32)
+        elif self._is_in_run:
+            self._resolve_run(vectors)
         else:
-            height, width = self.picture.height, self.picture.width
-            past, future = vector_fields(vectors.to_ndarray(), height=height, width=width)
+            past, future = vector_fields(vectors, height=self.picture.height, width=self.picture.width)
             candidates = [(past, one._as_reference()) for one in self._before]
             if self._after is not None and future is not None:
                 candidates.append((future, self._after._as_reference()))
             self._displacement = follow(self.luma, candidates)
         self._before, self._after = (), None
+
+    def _resolve_run(self, vectors: Array) -> None:
+        """Follow the vectors of this frame, and of those after it that are there already, each into the one before."""
+        frames, told = [self], [vectors]
+        while len(frames) < MOST_AT_ONCE:
+            frame = None if frames[-1]._next is None else frames[-1]._next()
+            own = None if frame is None else frame._told()
+            if frame is None or own is None:
+                break
+            frames.append(frame)
+            told.append(own)
+        start = self._before[0]._displacement
+        assert start is not None, "resolved"
+        found = follow_run(told, start, height=self.picture.height, width=self.picture.width)
+        for frame, displacement in zip(frames, found, strict=True):
+            frame._displacement, frame._before = displacement, ()
+
+    def _told(self) -> Array | None:
+        """The vectors that the decoder told of this frame."""
+        side_data = self.picture.side_data.get("MOTION_VECTORS")
+        return None if side_data is None else side_data.to_ndarray()
 
     def _as_reference(self) -> Reference:
         assert self._displacement is not None, "resolved"
