@@ -81,7 +81,7 @@ def main() -> None:
     files = [Path(clip.path) for clip in list_clips(root).clips["validation"][:: 500 // arguments.timed]]
     large = arguments.out / "320x240.mp4"
     write_clip(large, _frames(0))
-    for name, paths in (("64x64, 16 frames", files), ("320x240, 75 frames", [large] * (arguments.timed // 4))):
+    for name, paths in (("64x64, 16 frames", files), ("320x240, 75 frames", [large] * (max(3, arguments.timed // 10)))):
         for way in WAYS:
             read = _reader(way, once)
             results[way][name] = _seconds(partial(_class_of, read, networks[way]), paths)
