@@ -20,7 +20,10 @@ class Normalisation:
     std: Annotated[Sequence[Positive], Setting("Standard deviation of each channel.", "data", flag="")]
 
 
-STUDENT_HELP = "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER, on:KEY:SPEC, fused:SPEC+SPEC or package.module:factory."
+STUDENT_HELP = (
+    "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER, on:KEY:SPEC, fused:SPEC+SPEC or "
+    "package.module:factory."
+)
 TEACHER_HELP = (
     "Teacher, repeated for an ensemble: a network to train, SPEC@WEIGHTS, a saved network's folder, timm:NAME, "
     "hf:NAME, onnx:FILE, export:FILE.pt2, sklearn:FILE.skops."
