@@ -51,7 +51,7 @@ CIFAR = DATA.parent / "cifar10-jpeg.tar.gz"
 needs_cifar = pytest.mark.skipif(
     not os.environ.get("LIMBECK_DATA") or not CIFAR.is_file(), reason="LIMBECK_DATA names no folder with CIFAR-10"
 )
-OF_CLIPS = ["wu2019-compressed-video"]
+OF_CLIPS = ["wu2019-compressed-video", "wu2019-compressed-lips"]
 needs_av = pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="PyAV is not installed")
 TINY_IMAGENET = DATA.parent / "tiny-imagenet-32.tar.gz"
 OF_TINY_IMAGENET = ["hinton2015-specialists"]

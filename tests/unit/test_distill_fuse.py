@@ -9,6 +9,7 @@ import torch
 
 import limbeck
 from limbeck.data import Samples, Splits
+from limbeck.distillation.sources import network_from
 from limbeck.errors import InvalidValue, TeacherError
 from limbeck.models import FusedNetwork, load_model
 from limbeck.training import TrainConfig
@@ -84,6 +85,24 @@ def test_plain_students_of_different_architectures_start_apart_and_are_fused():
     assert not torch.equal(next(one.parameters()), next(two.parameters()))
     assert result.student.weights.tolist() == pytest.approx([1 / 3] * 3)
     assert result.student.specs == tuple(specs)
+
+
+def test_one_network_that_adds_logits_learns_as_a_whole(tmp_path):
+    whole = "fused:" + "+".join(STUDENTS)
+    result = limbeck.distill(
+        whole, TEACHERS, parts(), recipe=RECIPE, seeds=1, pooling="geometric", progress="silent", out=tmp_path / "run"
+    )
+    assert isinstance(result.student, FusedNetwork)
+    assert accuracy(result.record, "distilled") > 0.8
+    assert {network.role for network in result.record.networks} >= {"baseline", "distilled"}
+    inputs = parts(8, seed=5).inputs
+    with torch.no_grad():
+        added = sum(network(**inputs) for network in result.student.networks)
+        torch.testing.assert_close(result.student(**inputs), added.log_softmax(1))
+        assert torch.equal(load_model(tmp_path / "run").module(**inputs), result.student(**inputs))
+    for member in result.student.networks:  # each moved from where it started
+        start = network_from(STUDENTS[0]).build_for(parts(), seed=0)
+        assert not torch.equal(next(member.parameters()), next(start.parameters()))
 
 
 @pytest.mark.parametrize("how", ["accuracy", "fitted"])

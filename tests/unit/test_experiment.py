@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck.data import Samples, Views, augmentations_from
+from limbeck.data import Samples, Splits, Views, augmentations_from
 from limbeck.distillation import cache as cache_module
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.sources import network_from
 from limbeck.distillation.target_source import collect_visibly
 from limbeck.distillation.trained import pooled_teacher
-from limbeck.errors import InvalidValue, LimbeckError, ModelError, TeacherError, UnknownName
+from limbeck.errors import DataError, InvalidValue, LimbeckError, ModelError, TeacherError, UnknownName
 from limbeck.models import exit_network, fingerprint, load_model
 from limbeck.objectives import Distillation, HardLabels, MutualLearning, SelfDistillation
 from limbeck.recipes import data as data_module
@@ -504,6 +504,22 @@ def test_training_samples_can_be_fewer_and_others_kept_apart_to_choose_by(make):
     held = open_data(searching, "digits", held_out=200, num_train=300, num_validation=100)
     parts = [set(part.ids.tolist()) for part in (held, searching.validation, searching.data.test)]
     assert len(set.union(*parts)) == 600
+
+
+def test_a_data_set_without_a_test_split_gives_some_of_its_samples(make, samples, monkeypatch):
+    asked = []
+    splits = Splits(samples, None, None, name="all")
+    monkeypatch.setattr("limbeck.recipes.data.load_data", lambda name, **how: asked.append(how) or splits)
+    with pytest.raises(DataError, match="has no test split"):
+        open_data(make(), "all")
+    experiment = make()
+    train = open_data(experiment, "all", num_test=10, image_size=16)
+    assert asked[-1]["image_size"] == 16
+    assert len(experiment.data.test) == 10
+    assert sorted([*train.ids.tolist(), *experiment.data.test.ids.tolist()]) == sorted(samples.ids.tolist())
+    again = make()
+    open_data(again, "all", num_test=10)
+    assert torch.equal(again.data.test.ids, experiment.data.test.ids)
 
 
 @pytest.mark.parametrize(("asked", "words"), [({"num_train": 9999}, "9,999"), ({"num_validation": -1}, "-1")])

@@ -129,6 +129,29 @@ def test_what_is_no_network_on_an_input_is_told():
         network_from("on:motion:convnt")
 
 
+@pytest.mark.parametrize(
+    "text", ["fused:", "fused:mlp:widths=8", "fused:mlp:widths=8+", "fused:mlp+fused:mlp+mlp", "fused:+mlp"]
+)
+def test_a_fused_spec_names_two_members_or_more(text):
+    with pytest.raises(InvalidValue, match="does not name its members"):
+        network_from(text)
+
+
+def test_a_fused_specs_members_are_checked_and_start_apart():
+    with pytest.raises(UnknownName, match="convnt"):
+        network_from("fused:mlp:widths=8+convnt")
+    network = network_from("fused:mlp:widths=8+mlp:widths=8").build(input_shape=SHAPE, num_classes=3, seed=4)
+    one, two = network.networks
+    assert network.training
+    assert network.weights.tolist() == [1, 1]
+    assert not torch.equal(next(one.parameters()), next(two.parameters()))
+    inputs = torch.rand(5, *SHAPE)
+    torch.testing.assert_close(network(inputs), (one(inputs) + two(inputs)).log_softmax(1))
+    missing = network_from("fused:on:sound:mlp+mlp:widths=8")
+    with pytest.raises(ModelError, match="no input 'sound'"):
+        missing.build(input_shape=SHAPE, num_classes=3, seed=0)
+
+
 def test_fitted_weights_are_the_best_on_a_grid():
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(4, (400,), generator=generator)

@@ -4,6 +4,8 @@ mlp:widths=30x30                  a spec of the zoo, trained here
 resnet20@weights.safetensors      ... with weights from a file, used as it is
 package.module:factory            your own, trained here (only ever from the command line, never from a file)
 package.module:factory@weights.pt ... with weights
+on:KEY:SPEC                       a network that looks at one of several named inputs
+fused:SPEC+SPEC                   one network that adds the logits of several
 timm:NAME, hf:NAME_OR_FOLDER      a network of timm or transformers: as teacher pretrained, as student trained here
 onnx:FILE, export:FILE.pt2        a trained classifier in a file
 sklearn:FILE.skops                ... an estimator with predict_proba
@@ -91,7 +93,7 @@ def teacher_source(
     if weights is None:
         return source
     network = network_from(source)
-    module = network.build(input_shape=train.input_shape, num_classes=train.num_classes, seed=0)
+    module = network.build_for(train, seed=0)
     load_weights(module, weights)
     return ModuleTeacher(module, name=f"{network.name} from {weights}")
 

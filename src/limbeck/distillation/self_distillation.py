@@ -21,7 +21,7 @@ from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.predictions import exit_predictions_of
 from limbeck.distillation.result import RunResult
 from limbeck.distillation.runs import chosen_of, evaluate_all, finish_run, open_run, trainer
-from limbeck.distillation.sources import Network, network_from
+from limbeck.distillation.sources import Network, Shapes, network_from
 from limbeck.distillation.splits import job_data
 from limbeck.distillation.trained import TrainedNetwork, exits_of
 from limbeck.metrics import ExitCost, choose_threshold, early_exit_curve, exit_costs
@@ -91,8 +91,8 @@ def distill_self(settings: SelfJob) -> RunResult:
 def _with_exits(plain: Network, settings: SelfJob) -> Network:
     """Return how to make the network with its exits; the network in it starts as the plain one of the same seed."""
 
-    def make(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        network = plain.make(input_shape, num_classes)
+    def make(shapes: Shapes, num_classes: int) -> nn.Module:
+        network, input_shape = plain.make(shapes, num_classes), next(iter(shapes.values()))
         return add_exits(
             network, settings.exits, input_shape=input_shape, num_classes=num_classes, deepest=settings.deepest
         )

@@ -12,6 +12,7 @@ from limbeck.errors import InvalidValue, ModelError, unknown_name
 from limbeck.models.calling import find_logits
 
 SPEC = "fused"
+PREFIX = f"{SPEC}:"
 POOLINGS = ("arithmetic", "geometric")
 
 
@@ -107,6 +108,27 @@ def fuse(
     """
     fused = FusedNetwork(networks, weights=weights, pooling=pooling, specs=specs)
     return fused.eval()
+
+
+def fused_specs(text: str) -> tuple[str, ...] | None:
+    """Return the members' specs of ``fused:SPEC+SPEC``, one network that adds its members' logits; None for other text.
+
+    Raises:
+        InvalidValue: it begins so and has no two members, or one that is itself fused.
+    Example:
+        >>> fused_specs("fused:on:iframe:convnet+on:motion:convnet"), fused_specs("convnet")
+        (('on:iframe:convnet', 'on:motion:convnet'), None)
+    """
+    if not text.startswith(PREFIX):
+        return None
+    specs = tuple(text.removeprefix(PREFIX).split("+"))
+    if len(specs) < 2 or not all(specs) or any(spec.startswith(PREFIX) for spec in specs):
+        raise InvalidValue(
+            "This fused network does not name its members.",
+            received=text,
+            expected="fused:SPEC+SPEC, two or more, such as fused:on:iframe:convnet+on:motion:convnet",
+        )
+    return specs
 
 
 def require_specs(network: FusedNetwork) -> tuple[str, ...]:

@@ -90,6 +90,10 @@ RECIPES = {  # name: (module, one line)
         "limbeck.recipes.wu2019_compressed_video",
         "Compressed clips: a teacher for each of three streams, their weighted mean, small students fused into one.",
     ),
+    "wu2019-compressed-lips": (
+        "limbeck.recipes.wu2019_compressed_lips",
+        "The same on real lips: words of GRID, students of three streams apart and as one network.",
+    ),
     "zhang2019-self": (
         "limbeck.recipes.zhang2019_self",
         "Be Your Own Teacher on CIFAR: early exits by self-distillation, by labels alone, and the plain network.",

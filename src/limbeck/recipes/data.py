@@ -19,6 +19,8 @@ def open_data(
     num_train: int = 0,
     num_validation: int = 0,
     own_validation: bool = False,
+    num_test: int = 0,
+    image_size: int | None = None,
 ) -> Samples:
     """Open the data set that a recipe is about, once, cut as it asks; return the training samples.
 
@@ -32,15 +34,22 @@ def open_data(
         num_train: how many of the other training samples are learned from, stratified; 0 for all.
         num_validation: so many others, stratified, are kept apart as ``experiment.validation``, in every run.
         own_validation: whether the data set's validation split is that, where it has one.
+        num_test: so many training samples, stratified, are the test set in every run, where the data set has none.
+        image_size: resize images and clips to this height and width.
     Raises:
-        DataError: a data set that cannot be found, or has no test split, or fewer samples than are asked for.
+        DataError: a data set that cannot be found, or has no test split where no ``num_test`` is given, or fewer
+            samples than are asked for.
         InvalidValue: a negative number.
     """
     assert experiment.opened is None, "a recipe opens the data set that it is about once"
-    for what, count in (("held_out", held_out), ("num_train", num_train), ("num_validation", num_validation)):
+    counts = {"held_out": held_out, "num_train": num_train, "num_validation": num_validation, "num_test": num_test}
+    for what, count in counts.items():
         require_not_negative(what, count)
-    splits = load_data(name, validation_fraction=0.0)
+    splits = load_data(name, image_size=image_size, validation_fraction=0.0)
     train, test, notes = splits.train, splits.test, list(splits.notes)
+    if num_test and test is None:
+        train, test = hold_out(train, count=num_test, seed=SPLIT_SEED)
+        notes.append(f"{num_test:,} samples are the test set: the data set has none of its own.")
     if held_out:
         train, test = hold_out(train, count=held_out, seed=SPLIT_SEED)
         experiment.evaluated_split = "held_out"

@@ -68,18 +68,13 @@ def pooled(networks: Sequence[TrainedNetwork], weights: Sequence[float], *, pool
     return fuse(modules, weights=weights, pooling=pooling)
 
 
-def observe_costs(
-    experiment: Experiment, teachers: Sequence[TrainedNetwork], students: Sequence[TrainedNetwork], samples: Samples
-) -> None:
-    """Record how many times more parameters and operations a clip the teachers have than the students."""
+def observe_costs(experiment: Experiment, teachers: nn.Module, students: nn.Module, samples: Samples) -> None:
+    """Record how many times more parameters and operations a clip the fused teachers have than the fused students."""
     inputs = first_inputs(samples, Views(), count=4)
-    for quantity, count in (
-        ("parameters", count_parameters),
-        ("computation", lambda module: count_flops(module, inputs)),
+    for quantity, what, count in (
+        ("parameters", "parameters", count_parameters),
+        ("computation", "FLOP a clip", lambda module: count_flops(module, inputs)),
     ):
-        of_teachers, of_students = (
-            sum(float(count(network.module)) for network in networks) for networks in (teachers, students)
-        )
+        of_teachers, of_students = float(count(teachers)), float(count(students))
         experiment.results.observe("students", None, f"times_less_{quantity}", of_teachers / of_students, "times")
-        what = "parameters" if quantity == "parameters" else "FLOP a clip"
         experiment.results.note(f"Teachers together: {of_teachers:,.0f} {what}; students: {of_students:,.0f}.")

@@ -21,7 +21,8 @@ class Normalisation:
 
 
 STUDENT_HELP = (
-    "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER, on:KEY:SPEC or package.module:factory."
+    "Student to train: mlp:widths=30x30, resnet20, timm:NAME, hf:FOLDER, on:KEY:SPEC, fused:SPEC+SPEC or "
+    "package.module:factory."
 )
 TEACHER_HELP = (
     "Teacher, repeated for an ensemble: a network to train, SPEC@WEIGHTS, a saved network's folder, timm:NAME, "

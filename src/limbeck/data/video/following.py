@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -10,11 +11,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from limbeck.data.video.vectors import Array, Reference, cells_of, follow, vector_fields, warped
+from limbeck.data.video.vectors import (
+    Array,
+    Reference,
+    cells_of,
+    follow,
+    follow_run,
+    runs_of,
+    vector_fields,
+    warped,
+)
 from limbeck.errors import DataError
 
 BFrames = Literal["skip", "use", "refuse"]
 _WITH_LUMA = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
+MOST_AT_ONCE = 16  # frames whose vectors are followed in one go
 RE_ENCODE = "ffmpeg -i CLIP -c:v libx264 -bf 0 -refs 1 -g 12 OUT.mp4"
 
 
@@ -76,6 +87,9 @@ class CodedFrame:
         self._converter = converter
         self._before, self._after = tuple(before), after
         self._displacement: Array | None = None
+        self._next: weakref.ref[CodedFrame] | None = None  # predicted from this frame alone
+        if self._is_in_run:
+            self._before[0]._next = weakref.ref(self)
 
     @property
     def displacement(self) -> Array:
@@ -120,25 +134,56 @@ class CodedFrame:
         """
         if self.iframe is None:
             return np.zeros(self.pixels.shape, dtype=np.int16)
-        residual: Array = np.subtract(self.pixels, warped(self.iframe.pixels, self.displacement), dtype=np.int16)
+        moved = warped(self.iframe.pixels, self.displacement, runs=self.iframe._runs)
+        residual: Array = np.subtract(self.pixels, moved, dtype=np.int16)
         return residual
+
+    @cached_property
+    def _runs(self) -> Array:
+        return runs_of(self.pixels)
+
+    @property
+    def _is_in_run(self) -> bool:
+        return self.kind == "P" and len(self._before) == 1 and self._after is None
 
     def _resolve(self) -> None:
         """Follow the vectors; frames that they point into are resolved, and let go afterwards."""
         if self._displacement is not None:
             return
-        vectors = self.picture.side_data.get("MOTION_VECTORS") if self._before else None
+        vectors = self._told() if self._before else None
         if vectors is None:
             size = cells_of(self.picture.height, self.picture.width)
             self._displacement = np.zeros((*size, 2), dtype=np.float32)
+        elif self._is_in_run:
+            self._resolve_run(vectors)
         else:
-            height, width = self.picture.height, self.picture.width
-            past, future = vector_fields(vectors.to_ndarray(), height=height, width=width)
+            past, future = vector_fields(vectors, height=self.picture.height, width=self.picture.width)
             candidates = [(past, one._as_reference()) for one in self._before]
             if self._after is not None and future is not None:
                 candidates.append((future, self._after._as_reference()))
             self._displacement = follow(self.luma, candidates)
         self._before, self._after = (), None
+
+    def _resolve_run(self, vectors: Array) -> None:
+        """Follow the vectors of this frame, and of those after it that are there already, each into the one before."""
+        frames, told = [self], [vectors]
+        while len(frames) < MOST_AT_ONCE:
+            frame = None if frames[-1]._next is None else frames[-1]._next()
+            own = None if frame is None else frame._told()
+            if frame is None or own is None:
+                break
+            frames.append(frame)
+            told.append(own)
+        start = self._before[0]._displacement
+        assert start is not None, "resolved"
+        found = follow_run(told, start, height=self.picture.height, width=self.picture.width)
+        for frame, displacement in zip(frames, found, strict=True):
+            frame._displacement, frame._before = displacement, ()
+
+    def _told(self) -> Array | None:
+        """The vectors that the decoder told of this frame."""
+        side_data = self.picture.side_data.get("MOTION_VECTORS")
+        return None if side_data is None else side_data.to_ndarray()
 
     def _as_reference(self) -> Reference:
         assert self._displacement is not None, "resolved"
@@ -156,7 +201,8 @@ class Follower:
     """
 
     def __init__(self, num_references: int, b_frames: BFrames, *, rate: Fraction | None, converter: Converter) -> None:
-        self.num_references, self.b_frames, self.rate, self.converter = num_references, b_frames, rate, converter
+        self.num_references, self.b_frames, self.converter = num_references, b_frames, converter
+        self.rate = float(rate) if rate else None
         self.number = -1
         self.size: tuple[int, int] | None = None
         self.iframe: CodedFrame | None = None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from limbeck.bounds import require_image_memory, require_plain_file
 from limbeck.data.video.following import RE_ENCODE, BFrames, CodedFrame, Converter, Follower
+from limbeck.data.video.parameter_sets import num_reference_frames
 from limbeck.errors import DataError, MissingPackage, unknown_name
 
 B_FRAMES = ("skip", "use", "refuse")
-MOST_REFERENCES = 4  # frames that a P-frame of H.264 may be predicted from here; x264's own choice is 3
+MOST_REFERENCES = 4  # frames that a P-frame of H.264 may be predicted from here, whatever the file says
 SINGLE_REFERENCE = ("mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1", "msmpeg4v3", "wmv1", "wmv2")
 WITH_VECTORS = ("h264", *SINGLE_REFERENCE)
+FRAMES_AHEAD = 8  # decoded before the first of them is given out
 _TOLERATED_SECONDS = 0.25  # by which a stream may end earlier than its container says
 
 
@@ -46,6 +49,14 @@ def read_clip(
     """
     if b_frames not in B_FRAMES:
         raise unknown_name("way with B-frames", b_frames, B_FRAMES)
+    frames = _followed(path, b_frames, start_seconds, end_seconds)
+    while ahead := list(itertools.islice(frames, FRAMES_AHEAD)):  # the decoder leaves the processor's caches to others
+        yield from ahead
+
+
+def _followed(
+    path: str | Path, b_frames: BFrames, start_seconds: float | None, end_seconds: float | None
+) -> Iterator[CodedFrame]:
     with _opened(path) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -57,7 +68,8 @@ def read_clip(
         context.thread_type, context.thread_count = "NONE", 1
         if b_frames == "skip":
             context.skip_frame = "NONREF"
-        num_references = 1 if context.name in SINGLE_REFERENCE else MOST_REFERENCES
+        said = 1 if context.name in SINGLE_REFERENCE else num_reference_frames(context.extradata)
+        num_references = min(said or MOST_REFERENCES, MOST_REFERENCES)
         converter = Converter(import_av().video.reformatter.VideoReformatter())
         follower = Follower(num_references, b_frames, rate=stream.average_rate, converter=converter)
         num_decoded = num_told = 0
@@ -108,7 +120,7 @@ def _opened(path: str | Path) -> Iterator[Any]:
 def _decoded(path: str | Path, container: Any, stream: Any) -> Iterator[Any]:
     """Yield the pictures; what the decoder refuses, or a file that ends before it says, is an error."""
     av = import_av()
-    num_packets, end = 0, 0.0
+    num_packets = end = 0
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt:
@@ -117,15 +129,15 @@ def _decoded(path: str | Path, container: Any, stream: Any) -> Iterator[Any]:
                 )
             num_packets += packet.size > 0
             if packet.pts is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                end = max(end, packet.pts + (packet.duration or 0))
             yield from packet.decode()
     except (OSError, ValueError, EOFError, av.FFmpegError) as error:
         raise unreadable_clip(path, error) from error
-    said = _said_seconds(stream)
-    if num_packets < stream.frames or (said is not None and end < said - _TOLERATED_SECONDS):
+    said, end_seconds = _said_seconds(stream), float(end * stream.time_base)
+    if num_packets < stream.frames or (said is not None and end_seconds < said - _TOLERATED_SECONDS):
         raise DataError(
             f"{path} is cut off.",
-            received=f"{num_packets} frames, {end:.2f} s",
+            received=f"{num_packets} frames, {end_seconds:.2f} s",
             expected=f"{stream.frames} frames" if stream.frames else f"{said:.2f} s",
             remedy="get the file again, or remove it; --skip-broken leaves such clips out and lists them",
         )

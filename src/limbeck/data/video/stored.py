@@ -34,7 +34,7 @@ from limbeck.records import (
 from limbeck.records.listing import discard
 
 _FORMAT, _VERSION = "limbeck-clips", 2
-_KEYS = "limbeck-clips 1"  # of folders' names
+_KEYS = "limbeck-clips 2"  # of folders' names; raised when the same file comes to give other streams
 _MANIFEST = "manifest.json"
 _CHUNK = 64  # clips that threads decode at once
 

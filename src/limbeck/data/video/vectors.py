@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,32 +53,75 @@ def vector_fields(vectors: Array, *, height: int, width: int) -> tuple[Array, Ar
         None where none looks into the future.
     """
     future = vectors["source"] > 0
-    if not future.any():
-        return _painted(vectors, height, width), None
-    return _painted(vectors[~future], height, width), _painted(vectors[future], height, width)
+    if not np.count_nonzero(future):
+        return _painted([vectors], height, width)[0], None
+    return _painted([vectors[~future]], height, width)[0], _painted([vectors[future]], height, width)[0]
 
 
-def _painted(vectors: Array, height: int, width: int) -> Array:
+def _painted(frames: Sequence[Array], height: int, width: int) -> Array:
+    """Return the vectors of each of several frames cell by cell, shape (frames, rows, columns, 2)."""
     rows, columns = cells_of(height, width)
     room = columns + _MOST_CELLS  # blocks may reach over the edge
-    field = np.full(((rows + _MOST_CELLS) * room, 2), np.nan, dtype=np.float32)
-    block_height, block_width = vectors["h"], vectors["w"]
-    top = (vectors["dst_y"] - (block_height >> 1)) >> 3
-    left = (vectors["dst_x"] - (block_width >> 1)) >> 3
-    first = top.astype(np.int32) * room + left
-    first[(top < 0) | (left < 0) | (top >= rows) | (left >= columns)] = -1
-    moved = np.empty((len(vectors), 2), dtype=np.float32)
-    np.divide(vectors["motion_x"], vectors["motion_scale"], out=moved[:, 0], casting="unsafe")
-    np.divide(vectors["motion_y"], vectors["motion_scale"], out=moved[:, 1], casting="unsafe")
-    size = (block_height >> 3).astype(np.int32) * 64 + (block_width >> 3)
-    for code in np.flatnonzero(np.bincount(size, minlength=1)).tolist():
-        chosen = np.flatnonzero((size == code) & (first >= 0))
-        down, right = (min(_MOST_CELLS, max(1, count)) for count in divmod(code, 64))
-        inner = (np.arange(down, dtype=np.int32)[:, None] * room + np.arange(right, dtype=np.int32)).reshape(-1)
-        for offset in inner.tolist():
-            field[first[chosen] + offset] = moved[chosen]
-    painted: Array = field.reshape(rows + _MOST_CELLS, room, 2)[:rows, :columns]
-    return painted
+    size = (rows + _MOST_CELLS) * room
+    field = np.full(len(frames) * size, complex(np.nan, np.nan), dtype=np.complex64)  # right + i down
+    vectors = frames[0] if len(frames) == 1 else _joined(frames)
+    begins = np.repeat(np.arange(len(frames)) * size, [len(frame) for frame in frames])
+    top = (vectors["dst_y"] - (vectors["h"] >> 1)) >> 3
+    left = (vectors["dst_x"] - (vectors["w"] >> 1)) >> 3
+    inside = (top.view(np.uint16) < rows) & (left.view(np.uint16) < columns)  # 0 or more: as unsigned
+    if np.count_nonzero(inside) < len(inside):
+        vectors, begins, top, left = vectors[inside], begins[inside], top[inside], left[inside]
+    moved = np.empty(len(vectors), dtype=np.complex64)
+    np.divide(vectors["motion_x"], vectors["motion_scale"], out=moved.real, casting="unsafe")
+    np.divide(vectors["motion_y"], vectors["motion_scale"], out=moved.imag, casting="unsafe")
+    first = begins + top.astype(np.intp) * room + left
+    last_row, last_column = ((vectors[side] >> 3).astype(np.intp) - 1 for side in ("h", "w"))  # -1: half a cell
+    for row in range(min(_MOST_CELLS, 1 + int(last_row.max(initial=0)))):
+        begin = first if row == 0 else first + room * _within(np.minimum(row, last_row), _MOST_CELLS)
+        for column in range(min(_MOST_CELLS, 1 + int(last_column.max(initial=0)))):
+            place = begin if column == 0 else begin + _within(np.minimum(column, last_column), _MOST_CELLS)
+            field[place] = moved
+    whole: Array = field.reshape(len(frames), -1, room)[:, :rows, :columns]
+    return np.ascontiguousarray(whole).view(np.float32).reshape(*whole.shape, 2)
+
+
+def follow_run(frames: Sequence[Array], displacement: Array, *, height: int, width: int) -> list[Array]:
+    """Return :func:`follow` for frames of which each is predicted from the one before it alone: nothing is compared.
+
+    Args:
+        frames: the vectors of each, as the decoder tells them; those into the future are left out.
+        displacement: of the frame before the first.
+        height: of the frames in pixels.
+        width: likewise.
+    """
+    is_past = [vectors["source"] <= 0 for vectors in frames]
+    if not all(one.all() for one in is_past):
+        frames = [vectors[past] for vectors, past in zip(frames, is_past, strict=True)]
+    field = _painted(frames, height, width)
+    moved = np.where(np.isnan(field), np.float32(0), field)
+    rows, columns = field.shape[1:3]
+    middles = _corners(rows, columns)[0] + np.float32(CELL // 2)
+    right, down = ((moved[..., axis] + middles[..., axis]).astype(np.intp) >> 3 for axis in (0, 1))
+    ends = _within(down, rows) * columns + _within(right, columns)
+    before = displacement.view(np.complex64).reshape(-1)
+    for found, at in zip(moved.view(np.complex64)[..., 0], ends, strict=True):
+        found += before.take(at)
+        before = found.reshape(-1)
+    return list(moved)
+
+
+def _joined(frames: Sequence[Array]) -> Array:
+    """Concatenate as bytes: NumPy copies structured arrays field by field."""
+    whole: Array = np.concatenate([vectors.view(f"V{vectors.itemsize}") for vectors in frames])
+    return whole.view(frames[0].dtype)
+
+
+@lru_cache(maxsize=16)
+def _corners(rows: int, columns: int) -> tuple[Array, Array]:
+    """Upper left corners of cells, (right, down) in pixels, float32 and as indices."""
+    down, right = np.mgrid[:rows, :columns]
+    places = np.stack([right, down], axis=-1).astype(np.intp) * CELL
+    return places.astype(np.float32), places
 
 
 def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
@@ -135,7 +179,25 @@ def follow(luma: Array, candidates: Sequence[tuple[Array, Reference]]) -> Array:
     return found
 
 
-def warped(image: Array, displacement: Array) -> Array:
+def runs_of(image: Array) -> Array:
+    """Return the runs of 8 pixels that begin at each pixel of an image whose edge goes on for a cell: one dimension.
+
+    They overlap: a view of one copy of the image.
+
+    Args:
+        image: shape (height, width) or (height, width, channels).
+    """
+    height, width = image.shape[:2]
+    padded = np.empty((height + 2 * CELL, width + 2 * CELL, *image.shape[2:]), dtype=image.dtype)
+    padded[CELL:-CELL, CELL:-CELL] = image
+    padded[:CELL], padded[-CELL:] = padded[CELL], padded[-CELL - 1]
+    padded[:, :CELL], padded[:, -CELL:] = padded[:, CELL, None], padded[:, -CELL - 1, None]
+    num_bytes = padded[0, 0].nbytes
+    count = padded.nbytes // num_bytes - CELL + 1
+    return np.ndarray(count, dtype=f"V{CELL * num_bytes}", buffer=padded, strides=(num_bytes,))
+
+
+def warped(image: Array, displacement: Array, *, runs: Array | None = None) -> Array:
     """Return an image read at every pixel's place plus the displacement of its cell, rounded to whole pixels.
 
     What lies outside is read at the edge.
@@ -143,18 +205,18 @@ def warped(image: Array, displacement: Array) -> Array:
     Args:
         image: shape (height, width) or (height, width, channels).
         displacement: shape (rows, columns, 2).
+        runs: ``runs_of(image)``, where it is at hand.
     """
     height, width = image.shape[:2]
-    whole = np.rint(displacement).astype(np.int32)
-    down = whole[..., 1].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
-    right = whole[..., 0].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
-    row = _within(np.arange(height, dtype=np.int32)[:, None] + down, height)
-    column = _within(np.arange(width, dtype=np.int32) + right, width)
-    row *= width
-    row += column
-    flat = image.reshape(height * width, *image.shape[2:])
-    taken: Array = flat.take(row.reshape(-1), axis=0).reshape(image.shape)
-    return taken
+    rows, columns = displacement.shape[:2]
+    room = width + 2 * CELL
+    place = np.rint(displacement).astype(np.intp)
+    place += _corners(rows, columns)[1] + CELL
+    begin = _within(place[..., 1], height + CELL + 1) * room
+    begin += _within(place[..., 0], width + CELL + 1)
+    taken = (runs_of(image) if runs is None else runs)[begin[:, None] + np.arange(0, CELL * room, room)[:, None]]
+    whole: Array = taken.view(image.dtype).reshape(rows * CELL, columns * CELL, *image.shape[2:])
+    return whole[:height, :width]
 
 
 def _within(index: Array, count: int) -> Array:
