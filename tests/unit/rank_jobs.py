@@ -21,6 +21,7 @@ from limbeck.data import Samples, Views, as_samples, augmentations_from
 from limbeck.errors import LimbeckError, ModelError
 from limbeck.models.dropout import Dropout
 from limbeck.objectives import Distillation, HardLabels, Objective, named_objective
+from limbeck.settings.jobs import Sharding
 from limbeck.ranks.group import ranks_of_process
 from limbeck.ranks.launched import message_of, num_ranks, rank_number
 from limbeck.teachers import ModuleTeacher, collect_on_ranks
@@ -92,6 +93,7 @@ def train(
     precision: str = "fp32",
     recipe: TrainConfig = RECIPE,
     act: Callable[[int], None] = lambda call: None,
+    student_sharding: Sharding = "none",
     **settings,
 ) -> FitResult:
     """Train 8 epochs of 26 steps: new views, mixup, unlabelled samples, parts, averaged weights, an odd last batch."""
@@ -106,7 +108,7 @@ def train(
         validation=images(seed=1, count=1400),
         views=Views(augmentations_from(["jitter:1", "mixup:0.2"]), seed=3),
         seed=3,
-        runtime=Runtime.resolve("cpu", precision, takes_ranks=True, compiles=compiles),
+        runtime=Runtime.resolve("cpu", precision, takes_ranks=True, compiles=compiles, student_sharding=student_sharding),
         **settings,
     )
 

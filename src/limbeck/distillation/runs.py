@@ -48,7 +48,13 @@ def open_run(
         OutputError: a folder that cannot be used.
     """
     config, progress = settings.description(names), settings.progress
-    runtime = Runtime.resolve(settings.device, settings.precision, takes_ranks=takes_ranks, compiles=settings.compile)
+    runtime = Runtime.resolve(
+        settings.device,
+        settings.precision,
+        takes_ranks=takes_ranks,
+        compiles=settings.compile,
+        student_sharding=settings.student_sharding,
+    )
     path, ranks = Path(settings.out) if settings.out else None, runtime.ranks
     _check_ranks(data, settings, config, ranks)
     directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite, ranks=ranks)
