@@ -89,7 +89,8 @@ def distill(settings: DistillJob) -> RunResult:
     stored = None if store is None else open_store(store, experiment, settings, sources)
     dry_run(experiment, {**starts, **{f"teacher {source.name}": source for source in sources}})
     experiment.directory.begin()
-    prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
+    given = sources if stored is None or sources else [stored]
+    prepared = prepare_teachers(given, experiment.of_whole_networks(), settings)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     experiment.results.notes += [*prepared.notes, *target_source.notes]
     if any(network.shares_start for network in networks):

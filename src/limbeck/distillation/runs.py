@@ -28,6 +28,7 @@ from limbeck.reproduction import Results
 from limbeck.settings import TrainSettings
 from limbeck.training import Progress, Runtime, SilentProgress, environment_facts, progress_for
 from limbeck.training.ranked import check_alike, check_divisible
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.trackers import TrackedProgress, tracked
 
 
@@ -48,6 +49,8 @@ def open_run(
         OutputError: a folder that cannot be used.
     """
     config, progress = settings.description(names), settings.progress
+    if not takes_ranks or getattr(settings, "fuse", False):
+        refuse_sharding(settings.student_sharding)
     runtime = Runtime.resolve(
         settings.device,
         settings.precision,

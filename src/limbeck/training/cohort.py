@@ -28,6 +28,7 @@ from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpo
 from limbeck.training.checks import check_apart, count_batches
 from limbeck.training.cohort_progress import MeanProgress
 from limbeck.training.compiler import refuse_compiler
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
@@ -121,6 +122,7 @@ def fit_cohort(
     refuse_ranks()
     runtime, views = runtime or Runtime.resolve(), views or Views()
     refuse_compiler(runtime.compiles)
+    refuse_sharding(runtime.student_sharding)
     teacher = teacher if objective.teacher_weight > 0 else None
     shown = MeanProgress(progress or SilentProgress(), num_networks=len(students))
     runs = [

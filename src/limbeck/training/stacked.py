@@ -19,6 +19,7 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import check_teacher, count_batches
 from limbeck.training.compiler import refuse_compiler
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.interrupt import stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
@@ -97,6 +98,7 @@ def fit_stacked(
     refuse_ranks()
     runtime = runtime or Runtime.resolve()
     refuse_compiler(runtime.compiles)
+    refuse_sharding(runtime.student_sharding)
     if runtime.precision == "fp16":
         raise InvalidValue(
             "Networks that train in one pass cannot use fp16.", received="fp16", expected="fp32 or bf16",
