@@ -21,9 +21,9 @@ from limbeck.data import Samples, Views, as_samples, augmentations_from
 from limbeck.errors import LimbeckError, ModelError
 from limbeck.models.dropout import Dropout
 from limbeck.objectives import Distillation, HardLabels, Objective, named_objective
-from limbeck.settings.jobs import Sharding
 from limbeck.ranks.group import ranks_of_process
 from limbeck.ranks.launched import message_of, num_ranks, rank_number
+from limbeck.settings.jobs import Sharding
 from limbeck.teachers import ModuleTeacher, collect_on_ranks
 from limbeck.teachers.sharded import sharded_over
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
@@ -108,7 +108,9 @@ def train(
         validation=images(seed=1, count=1400),
         views=Views(augmentations_from(["jitter:1", "mixup:0.2"]), seed=3),
         seed=3,
-        runtime=Runtime.resolve("cpu", precision, takes_ranks=True, compiles=compiles, student_sharding=student_sharding),
+        runtime=Runtime.resolve(
+            "cpu", precision, takes_ranks=True, compiles=compiles, student_sharding=student_sharding
+        ),
         **settings,
     )
 

@@ -93,11 +93,6 @@ class Experiment:
         assert self.opened is not None, "a recipe opens its data set first"
         return self.opened
 
-    def of_whole_networks(self) -> Experiment:
-        """Return the same experiment for networks that are whole on each rank: teachers, whatever students are."""
-        runtime = replace(self.runtime, student_sharding="none")
-        return replace(self, runtime=runtime, cache=replace(self.cache, runtime=runtime))
-
     def data_record(self) -> DataRecord:
         """Return the record of the data; samples that stand in the test set's place count as validation."""
         record = self.data.describe()

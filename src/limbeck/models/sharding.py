@@ -119,7 +119,7 @@ def is_piece(tensor: Tensor) -> bool:
 def own_part(tensor: Tensor) -> Tensor:
     """Return this rank's piece of a tensor that is shared out, in the same memory; any other tensor as it is."""
     with torch.no_grad():
-        return tensor.to_local() if is_piece(tensor) else tensor  # type: ignore[attr-defined, no-any-return]
+        return tensor.to_local() if is_piece(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def as_piece(part: Tensor, like: Tensor) -> Tensor:

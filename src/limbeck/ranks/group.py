@@ -224,7 +224,8 @@ def background_group() -> dist.ProcessGroup:
         RankLost: another rank has ended.
     """
     with _answered():
-        return dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
+        group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
+    return group
 
 
 def _lost(error: RuntimeError) -> RankLost:

@@ -28,13 +28,13 @@ from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpo
 from limbeck.training.checks import check_apart, count_batches
 from limbeck.training.cohort_progress import MeanProgress
 from limbeck.training.compiler import refuse_compiler
-from limbeck.training.sharded import refuse_sharding
 from limbeck.training.event_log import EventLog
 from limbeck.training.interrupt import StopRequest, stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult, TrainingRun
 from limbeck.training.runtime import Runtime
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.steps import do_steps
 
 

@@ -18,8 +18,8 @@ from limbeck.data import BalancedOrder, Batch, Samples, Views
 from limbeck.models.calling import training_outputs
 from limbeck.models.global_batch import GlobalBatch, global_batch_outputs
 from limbeck.objectives import Objective, valid_rows
-from limbeck.settings import TrainConfig
 from limbeck.ranks.group import loss_of_ranks_told
+from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checkpoint import restoring
 from limbeck.training.checks import batches_of_pass

@@ -6,8 +6,8 @@ import pickle
 import re
 from typing import Any
 
-from torch.distributed.checkpoint import FileSystemReader, Metadata
-from torch.distributed.checkpoint.metadata import StorageMeta
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 
 _PLAIN = re.compile(
     r"torch\.distributed\.checkpoint\.(metadata|filesystem)\.\w+"

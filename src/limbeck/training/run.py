@@ -35,8 +35,8 @@ from limbeck.training.ranked import GradientSum, check_divisible, check_shareabl
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
-from limbeck.training.share import Share, share_of
 from limbeck.training.sharded import SharedOutStudent
+from limbeck.training.share import Share, share_of
 from limbeck.training.state import TrainingState
 from limbeck.training.steps import end_epoch, show_steps
 

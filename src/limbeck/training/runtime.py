@@ -110,20 +110,15 @@ class Runtime:
 
 def _check_sharding(device: torch.device, precision: str, *, compiles: bool) -> None:
     """Raise InvalidValue where students cannot be shared out."""
-    received = None
-    if num_ranks() == 1:
-        received, expected, remedy = "one process", "several ranks", "start it with torchrun, or leave it out"
-    elif compiles:
-        received, expected, remedy = "--compile, too", "one of the two", "leave --compile out"
-    elif precision == "fp16":
-        received, expected, remedy = "precision fp16", "bf16 or fp32", "add --precision bf16"
-    if received is not None:
-        raise InvalidValue(
-            "A student cannot be shared out like this (--student-sharding full).",
-            received=received,
-            expected=expected,
-            remedy=remedy,
-        )
+    problems = (
+        (num_ranks() == 1, "one process", "several ranks", "start it with torchrun, or leave it out"),
+        (compiles, "--compile, too", "one of the two", "leave --compile out"),
+        (precision == "fp16", "precision fp16", "bf16 or fp32", "add --precision bf16"),
+    )
+    for is_there, received, expected, remedy in problems:
+        if is_there:
+            fact = "A student cannot be shared out like this (--student-sharding full)."
+            raise InvalidValue(fact, received=received, expected=expected, remedy=remedy)
     require_sharding(device, trains=True)
 
 

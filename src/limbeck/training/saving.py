@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any
 
 from limbeck.errors import CheckpointError
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.run import TrainingRun
-from limbeck.training.sharded_checkpoint import ShardedCheckpoints, folder_beside
+from limbeck.training.sharded_checkpoint import STEP, ShardedCheckpoints, folder_beside
 
 
 class Checkpoints(ABC):
@@ -42,17 +43,20 @@ def checkpoints_of(run: TrainingRun) -> Checkpoints:
         CheckpointError: there is one of the other kind.
     """
     path = run.checkpoint
-    folder = run.ranks.from_first(lambda: None if path is None else folder_beside(path))
+
+    def checked() -> Path | None:
+        if path is None:
+            return None
+        folder = folder_beside(path)
+        if run.shared_out is None and any(folder.glob(f"{STEP}*")):
+            raise _other_kind(folder, "a student in pieces", "add --student-sharding full, on several ranks")
+        if run.shared_out is not None and path.exists():
+            raise _other_kind(path, "a student that is whole on each rank", "leave --student-sharding out")
+        return folder
+
+    folder = run.ranks.from_first(checked)
     if run.shared_out is None:
-        if path is not None and folder is not None and any(folder.glob("step-*")):
-            raise _other_kind(str(folder), "a student in pieces", "add --student-sharding full, on several ranks")
         return _File(run)
-
-    def check_kind() -> None:
-        if path is not None and path.exists():
-            raise _other_kind(str(path), "a student that is whole on each rank", "leave --student-sharding out")
-
-    run.ranks.from_first(check_kind)
     return _Nothing() if folder is None else _Folder(run, ShardedCheckpoints(folder, run.ranks))
 
 
@@ -119,7 +123,7 @@ class _Folder(Checkpoints):
         self._checkpoints.finish()
 
 
-def _other_kind(path: str, of: str, remedy: str) -> CheckpointError:
+def _other_kind(path: Path, of: str, remedy: str) -> CheckpointError:
     return CheckpointError(
         f"The checkpoint {path} is of {of}.", expected="one of a student that is trained in the same way", remedy=remedy
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError
-from limbeck.models.sharding import as_piece, gathered, own_part, share_out
+from limbeck.models.sharding import as_piece, own_part, share_out
 from limbeck.ranks.group import Ranks
 
 

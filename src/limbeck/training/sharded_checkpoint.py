@@ -7,6 +7,7 @@ written last, names every file with its SHA-256, and holds all that is no tensor
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 from concurrent.futures import Future
@@ -24,7 +25,6 @@ from limbeck.ranks.group import Ranks, background_group
 from limbeck.records import make_folder, read_sealed_json, sealed_text, write_text
 from limbeck.records.files import hash_file, remedy_of
 from limbeck.training.checkpoint import check_identity
-from limbeck.training.plain_unpickling import PlainReader
 
 FORMAT, VERSION = "limbeck-sharded-checkpoint", 1
 INDEX = "index.json"
@@ -62,7 +62,7 @@ class ShardedCheckpoints:
         self.ranks.from_first(lambda: check_identity(place, index["identity"], identity))
         names = sorted(index["files"])[self.ranks.number :: self.ranks.size]
         damaged = [name for name in names if _hash_of(place / name) != index["files"][name]]
-        for name in sum(self.ranks.gather(damaged), []):
+        for name in itertools.chain(*self.ranks.gather(damaged)):
             raise CheckpointError(
                 f"The checkpoint {place} is damaged.",
                 received=f"{name}: missing, or bytes whose SHA-256 differs from the one they were written with",
@@ -87,7 +87,8 @@ class ShardedCheckpoints:
         Raises:
             OutputError: the folder, or the checkpoint before, could not be written.
         """
-        from torch.distributed.checkpoint import FileSystemWriter, async_save
+        from torch.distributed.checkpoint.filesystem import FileSystemWriter
+        from torch.distributed.checkpoint.state_dict_saver import async_save
 
         self.finish()
         place = self.ranks.from_first(lambda: _free_place(self.folder, step))
@@ -199,16 +200,21 @@ def _free_place(folder: Path, step: int) -> Path:
 
 
 def _read(tensors: dict[str, Tensor], place: Path, group: dist.ProcessGroup) -> None:
-    from torch.distributed.checkpoint import load
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    from limbeck.training.plain_unpickling import PlainReader
 
     try:
-        load(tensors, storage_reader=PlainReader(place), process_group=group)
+        reader = PlainReader(place)
+        reader.read_metadata()  # which torch would look for elsewhere after an error
+        load(tensors, storage_reader=reader, process_group=group)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        cause = _cause(error)
+        if not isinstance(cause, Exception):
             raise
         raise CheckpointError(
             f"{place} is no checkpoint of such a training.",
-            received=f"{error}".strip().partition("\n")[0][:200],
+            received=f"{type(cause).__name__}: {cause}".partition("\n")[0][:200],
             remedy="delete it to start this network again",
         ) from error
 
@@ -220,18 +226,22 @@ def _hash_of(path: Path) -> str | None:
 
 
 def _told(error: BaseException | None, place: Path) -> OutputError | None:
-    """Return why a checkpoint could not be written: torch gathers the errors of all ranks into one."""
+    """Return why a checkpoint could not be written."""
     if error is None:
         return None
-    causes = [cause for cause, _ in getattr(error, "failures", {}).values()] or [error]
-    first = next((cause for cause in causes if isinstance(cause, OSError)), causes[0])
-    is_of_disk = isinstance(first, OSError)
+    cause = _cause(error)
     return OutputError(
         f"Cannot write the checkpoint {place}.",
-        received=(is_of_disk and first.strerror) or f"{type(first).__name__}: {first}"[:200],
+        received=(isinstance(cause, OSError) and cause.strerror) or f"{type(cause).__name__}: {cause}"[:200],
         expected="a writable folder with free space",
-        remedy=remedy_of(first) if is_of_disk else "see the message",
+        remedy=remedy_of(cause) if isinstance(cause, OSError) else None,
     )
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return an error, or of the errors of all ranks, which torch gathers into one, the first: one of a disk if any."""
+    causes = [cause for cause, _ in getattr(error, "failures", {}).values()] or [error]
+    return next((cause for cause in causes if isinstance(cause, OSError)), causes[0])
 
 
 def _split(value: Any, tensors: dict[str, Tensor], key: str) -> Any:

@@ -19,12 +19,12 @@ from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
 from limbeck.training.checks import check_teacher, count_batches
 from limbeck.training.compiler import refuse_compiler
-from limbeck.training.sharded import refuse_sharding
 from limbeck.training.interrupt import stop_requests
 from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult
 from limbeck.training.runtime import Runtime
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.stacked_checks import one_each, require_count, require_plain_labels
 from limbeck.training.stacked_run import StackedRun
 from limbeck.training.steps import do_steps
