@@ -15,6 +15,7 @@ import rank_jobs
 import torch
 from torch import Tensor, nn
 
+import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.models import constrain_max_norm
 from limbeck.models.sharding import as_piece, gathered, in_pieces, own_part
@@ -219,8 +220,22 @@ def disk(out: Path) -> str:
         return message_of(lambda: short("adamw", act=act, **short_of))
 
 
+def trained(out: Path) -> dict:
+    """Train by a job; tell what is measured of the network."""
+    return measured(out / "run", student_sharding="full")
+
+
+def measured(out: Path, **settings) -> dict:
+    recipe = dataclasses.replace(SHORT, batch_size=128, optimiser="adamw", learning_rate=0.01)
+    data = limbeck.load_data("digits")
+    result = limbeck.train("mlp:widths=16x8", data, recipe=recipe, device="cpu", progress="silent", out=out, **settings)
+    kept = [one for one in result.record.measurements if one.split != "machine"]
+    return {f"{one.split} {one.weights} {one.name}": one.value for one in kept}
+
+
 def together(out: Path) -> dict:
-    return {job.__name__: job(out) for job in (whole, ways, share, stopped, resumed, checkpoints, refused, disk)}
+    jobs = (whole, ways, share, stopped, resumed, checkpoints, refused, disk, trained)
+    return {job.__name__: job(out) for job in jobs}
 
 
 def killed(out: Path) -> dict:

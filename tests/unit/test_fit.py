@@ -286,7 +286,7 @@ def test_checkpoints_that_take_long_are_written_less_often(tmp_path, monkeypatch
         steps.append(state["updates"]["step"])
         time.sleep(0.05)
 
-    monkeypatch.setattr("limbeck.training.loop.save_checkpoint", save)
+    monkeypatch.setattr("limbeck.training.saving.save_checkpoint", save)
     run(checkpoint=tmp_path / "student.pt", checkpoint_seconds=1e-6)
     assert steps == [0, 1, 15]  # the next one but after 50 times as long as one took
 

@@ -72,7 +72,8 @@ def save_trained(
             shutil.copyfile(events, folder / EVENTS)
     with contextlib.suppress(OSError):
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    shutil.rmtree(folder_beside(folder / CHECKPOINT), ignore_errors=True)
+    if (pieces := folder_beside(folder / CHECKPOINT)).is_dir():
+        shutil.rmtree(pieces, ignore_errors=True)
 
 
 def trained_together(folder: Path) -> list[str]:

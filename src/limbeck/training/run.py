@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
-from limbeck.memory import set_malloc_thresholds
+from limbeck.memory import return_freed_blocks, set_malloc_thresholds
 from limbeck.metrics.rows import NoSoftmax
 from limbeck.models import fingerprint
 from limbeck.models.sharding import gathered
@@ -90,7 +90,7 @@ class TrainingRun:
         check_labels(self.objective, self.train)
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         if self.runtime.device.type == "cpu":
-            set_malloc_thresholds()
+            return_freed_blocks() if self.runtime.shares_out else set_malloc_thresholds()
         self.ranks = self.runtime.ranks
         check_divisible(len(self.train), self.recipe, self.ranks)
         check_shareable(self.student, self.objective, self.ranks)

@@ -57,6 +57,7 @@ def checkpoints_of(run: TrainingRun) -> Checkpoints:
     folder = run.ranks.from_first(checked)
     if run.shared_out is None:
         return _File(run)
+    run.checkpoint = None if path is None else folder  # what is told of it
     return _Nothing() if folder is None else _Folder(run, ShardedCheckpoints(folder, run.ranks))
 
 
