@@ -38,30 +38,34 @@ class Residual(nn.Module):
         return inputs + self.layer(inputs).relu()
 
 
-def resident_bytes() -> int:
-    """Return what the system holds in memory for this process."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
+def resident_bytes(what: str = "VmRSS") -> int:
+    """Return what the system holds in memory for this process, or ("VmHWM") the most that it has held."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(what)).split()[1]) * 1024
 
 
 def main() -> None:
     """Train, and print what was measured, as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--student-sharding", choices=("none", "full"), default="full")
-    sharding = parser.parse_args().student_sharding
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    arguments = parser.parse_args()
+    sharding = arguments.student_sharding
     torch.set_num_threads(1)
-    runtime = Runtime.resolve("cpu", takes_ranks=True, student_sharding=sharding)
+    runtime = Runtime.resolve("cpu", arguments.precision, takes_ranks=True, student_sharding=sharding)
     torch.manual_seed(0)
     samples = as_samples((torch.randn(NUM_STEPS * BATCH_SIZE, WIDTH), torch.randint(0, 10, (NUM_STEPS * BATCH_SIZE,))))
     before = resident_bytes()
     student = nn.Sequential(*[Residual() for _ in range(NUM_BLOCKS)], nn.Linear(WIDTH, 10))
-    pauses, held, steps = [], [], []
+    pauses, held, peaks, steps = [], [], [], []
     seen = {"step": time.perf_counter()}
     take_step, kinds = TrainingRun.take_step, Checkpoints.__subclasses__()
 
     def timed_step(run: TrainingRun, *given: object, **more: object) -> None:
+        held.append(resident_bytes())  # gradients are there
+        peaks.append(resident_bytes("VmHWM"))
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # begins to look for the most anew
         take_step(run, *given, **more)  # type: ignore[arg-type]
-        held.append(resident_bytes())
         steps.append(time.perf_counter() - seen["step"])
         seen["step"] = time.perf_counter()
 
@@ -87,8 +91,10 @@ def main() -> None:
         found = {
             "ranks": runtime.ranks.size,
             "sharding": sharding,
+            "precision": runtime.precision,
             "weights": weights,
             "held_bytes_a_weight": round((max(held) - before) / weights, 2),
+            "peak_bytes_a_weight": round((max(peaks[1:]) - before) / weights, 2),
             "step_seconds": round(sorted(steps)[len(steps) // 2], 3),
             "save_seconds": [round(pause, 3) for pause in pauses],
         }
