@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import faulthandler
 import os
 import pickle
 import shutil
@@ -29,7 +30,7 @@ from limbeck.training.sharded import SharedOutStudent
 from limbeck.training.sharded_checkpoint import FORMAT, INDEX, VERSION, ShardedCheckpoints
 from limbeck.training.updates import WeightUpdates
 
-SHORT = dataclasses.replace(rank_jobs.RECIPE, num_epochs=2)
+SHORT = dataclasses.replace(rank_jobs.RECIPE, num_epochs=1)
 ADAMW = dataclasses.replace(SHORT, optimiser="adamw", learning_rate=0.003)
 LION = dataclasses.replace(SHORT, optimiser="lion", learning_rate=0.0003, clip_norm=None, ema_decay=None)
 
@@ -55,7 +56,7 @@ class Blocks(nn.Module):
 
 
 def short(name: str, **settings) -> dict:
-    """Train for two epochs of 26 steps by one of several ways; tell what came of it."""
+    """Train for an epoch of 26 steps by one of several ways; tell what came of it."""
     ways = {
         "adamw": {"recipe": ADAMW},
         "lion": {"recipe": LION},
@@ -101,7 +102,7 @@ def stopped(out: Path) -> str:
     """Stop the last rank by SIGTERM on its way; tell where all of them stopped."""
 
     def act(call: int) -> None:
-        if call == 41 and rank_number() == num_ranks() - 1:
+        if call == 21 and rank_number() == num_ranks() - 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
@@ -235,14 +236,18 @@ def measured(out: Path, **settings) -> dict:
 
 def together(out: Path) -> dict:
     jobs = (whole, ways, share, stopped, resumed, checkpoints, refused, disk, trained)
-    return {job.__name__: job(out) for job in jobs}
+    found = {}
+    for one in jobs:
+        faulthandler.dump_traceback_later(rank_jobs.PATIENCE_SECONDS, exit=True)  # each has as long as a job alone
+        found[one.__name__] = one(out)
+    return found
 
 
 def killed(out: Path) -> dict:
     """Train to the end, saving after each step, but rank 1 dies on its way in the first attempt."""
 
     def act(call: int) -> None:
-        if call == 60 and rank_number() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        if call == 40 and rank_number() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os.kill(os.getpid(), signal.SIGKILL)
 
     return short("adamw", student_sharding="full", act=act, checkpoint=out / "killed.pt", checkpoint_seconds=0.0)
