@@ -32,6 +32,7 @@ from limbeck.recipes import running
 from limbeck.recipes.data import open_data
 from limbeck.recipes.evaluation import evaluate
 from limbeck.recipes.soft_targets import collect_targets
+from limbeck.settings.jobs import Sharding
 from limbeck.teachers import ModuleTeacher, collect_on_ranks
 from limbeck.teachers.sharded import sharded_over
 from limbeck.training import EventLog, FitResult, Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit
@@ -101,6 +102,7 @@ def train(
     precision: str = "fp32",
     recipe: TrainConfig = RECIPE,
     act: Callable[[int], None] = lambda call: None,
+    student_sharding: Sharding = "none",
     **settings,
 ) -> FitResult:
     """Train 8 epochs of 26 steps: new views, mixup, unlabelled samples, parts, averaged weights, an odd last batch."""
@@ -115,7 +117,9 @@ def train(
         validation=images(seed=1, count=1400),
         views=Views(augmentations_from(["jitter:1", "mixup:0.2"]), seed=3),
         seed=3,
-        runtime=Runtime.resolve("cpu", precision, takes_ranks=True, compiles=compiles),
+        runtime=Runtime.resolve(
+            "cpu", precision, takes_ranks=True, compiles=compiles, student_sharding=student_sharding
+        ),
         **settings,
     )
 

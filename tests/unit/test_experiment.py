@@ -31,6 +31,7 @@ from limbeck.recipes.soft_targets import collect_targets
 from limbeck.training import Runtime, SilentProgress, TrainConfig, TrainingInterrupted, fit, fit_cohort, predict
 from limbeck.training import cohort as cohort_module
 from limbeck.training import loop as loop_module
+from limbeck.training.saving import checkpoints_of
 
 RECIPE = TrainConfig(num_epochs=2, batch_size=20, weight_decay=0.0)
 CPU = Runtime.resolve("cpu", "fp32")
@@ -187,7 +188,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_in_the_same_bits(make, sampl
             raise MemoryError("killed")
         real(run, batch)
         run.read_losses()
-        loop_module._save(run)
+        checkpoints_of(run).save()
 
     monkeypatch.setattr(loop_module, "_do_step", killed_at_the_fourth)
     with pytest.raises(MemoryError):

@@ -228,6 +228,15 @@ def test_averaged_weights_follow_the_formula():
     assert_close(trained(start, ema_decay=0.1), 0.1 * start["1.weight"] + 0.9 * raw)
 
 
+def test_tied_weights_are_averaged_and_evaluated():
+    layers = nn.Linear(12, 12), nn.Linear(12, 12)
+    layers[1].weight = layers[0].weight
+    tied = nn.Sequential(nn.Flatten(), nn.Linear(36, 12), *layers, nn.Linear(12, 3))
+    recipe = dataclasses.replace(RECIPE, num_epochs=1, ema_decay=0.9)
+    fitted = fit(tied, images(), HardLabels(), recipe=recipe, validation=images(seed=1), runtime=CPU)
+    assert fitted.history[0].validation["errors"] == evaluate(tied, images(seed=1), Views(), runtime=CPU)["errors"]
+
+
 def test_validation_selects_the_epoch_and_the_last_is_kept_beside_it():
     train, validation = images(), images(seed=1, count=30)
     recipe = TrainConfig(num_epochs=8, batch_size=16, learning_rate=0.5, schedule="constant")
@@ -277,7 +286,7 @@ def test_checkpoints_that_take_long_are_written_less_often(tmp_path, monkeypatch
         steps.append(state["updates"]["step"])
         time.sleep(0.05)
 
-    monkeypatch.setattr("limbeck.training.loop.save_checkpoint", save)
+    monkeypatch.setattr("limbeck.training.saving.save_checkpoint", save)
     run(checkpoint=tmp_path / "student.pt", checkpoint_seconds=1e-6)
     assert steps == [0, 1, 15]  # the next one but after 50 times as long as one took
 

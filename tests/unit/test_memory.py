@@ -53,3 +53,29 @@ def test_freed_blocks_are_used_again_without_the_kernel(monkeypatch, blocks):
 def test_the_users_own_choice_stands(monkeypatch, variable):
     kept, _ = _run(monkeypatch, **dict([variable]))
     assert not kept
+
+
+HELD = """
+import torch
+from limbeck.memory import return_freed_blocks
+made = return_freed_blocks()
+held = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+for size in range(1, 32):  # each larger than any before: glibc would map the smaller ones no more
+    block = torch.ones(size << 18)
+    del block
+before = held()
+blocks = [torch.ones(1 << 20) for _ in range(32)]
+gaps = blocks[::2]  # every second one stays
+del blocks
+print(made, held() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_blocks_that_a_network_in_pieces_frees_are_given_back(monkeypatch):
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    printed = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True).stdout
+    made, held = printed.split()
+    assert made == "True"
+    assert int(held) < 20 * (4 << 20)  # 16 blocks of 4 MB are left of 32

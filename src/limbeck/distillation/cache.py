@@ -71,6 +71,9 @@ class NetworkCache:
             OutputError: the folder cannot be written, or is a run's own and holds the network of another run.
             ModelError: the network that is there is damaged.
         """
+        return replace(self._train(task), is_shared_out=self.runtime.shares_out)
+
+    def _train(self, task: TrainingTask) -> TrainedNetwork:
         if self.folder is None:
             return TrainedNetwork.in_memory(task, _fitted(task, self.runtime, None, self.events, self.progress))
         ranks = self.runtime.ranks
@@ -252,7 +255,7 @@ class NetworkCache:
         return self._load(task, was_cached=False)
 
     def _load(self, task: TrainingTask, *, was_cached: bool) -> TrainedNetwork:
-        return load_trained(self._place(task), task, device=self.runtime.device, was_cached=was_cached)
+        return load_trained(self._place(task), task, device=self.runtime.place_of_students, was_cached=was_cached)
 
 
 def train_into(folder: Path, task: TrainingTask, runtime: Runtime, events: Path | None, progress: Progress) -> None:

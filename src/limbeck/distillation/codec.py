@@ -22,6 +22,7 @@ from limbeck.models import ModelFactory, load_model, save_model
 from limbeck.models.manifest import MANIFEST, read_manifest
 from limbeck.records import EpochRecord, decode_plain, write_bytes
 from limbeck.training import FitResult, Runtime, environment_facts
+from limbeck.training.sharded_checkpoint import folder_beside
 
 CHECKPOINT = "checkpoint.pt"
 EVENTS = "events.jsonl"
@@ -71,6 +72,8 @@ def save_trained(
             shutil.copyfile(events, folder / EVENTS)
     with contextlib.suppress(OSError):
         (folder / CHECKPOINT).unlink(missing_ok=True)
+    if (pieces := folder_beside(folder / CHECKPOINT)).is_dir():
+        shutil.rmtree(pieces, ignore_errors=True)
 
 
 def trained_together(folder: Path) -> list[str]:
@@ -129,11 +132,11 @@ def on_every_rank(load: Callable[[], TrainedNetwork], task: TrainingTask, runtim
     if loaded:
         return loaded[0]
     task.student.load_state_dict(weights)
-    last = facts.last_weights
+    last, place = facts.last_weights, runtime.place_of_students
     return replace(
         facts,
-        module=task.student.eval().to(runtime.device),
-        last_weights=None if last is None else {name: value.to(runtime.device) for name, value in last.items()},
+        module=task.student.eval().to(place),
+        last_weights=None if last is None else {name: value.to(place) for name, value in last.items()},
     )
 
 

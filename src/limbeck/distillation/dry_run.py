@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from limbeck.metrics import count_bytes, count_flops, exit_costs, latency
 from limbeck.metrics.rows import NoSoftmax
 from limbeck.models import EveryExit, ExitNetwork, save_model
 from limbeck.models.factory import failure
+from limbeck.models.sharding import check_shardable
 from limbeck.teachers import Teacher
 
 NUM_SAMPLES = 2
@@ -35,6 +37,8 @@ def dry_run(experiment: Experiment, networks: Mapping[str, nn.Module | Teacher |
         ModelError: a network that fails on the way; which step, and the cause, are told.
     """
     for role, network in networks.items():
+        if isinstance(network, nn.Module) and experiment.runtime.shares_out:
+            check_shardable(network)
         network = experiment.data.build(network, seed=0) if isinstance(network, Network) else network
         if not isinstance(network, Teacher):
             _walk(experiment, role, network, is_saved=experiment.directory.path is not None)
@@ -43,7 +47,8 @@ def dry_run(experiment: Experiment, networks: Mapping[str, nn.Module | Teacher |
 
 
 def _walk(experiment: Experiment, role: str, module: nn.Module, *, is_saved: bool) -> None:
-    data, views, runtime = experiment.data, experiment.clean_views(), experiment.runtime
+    data, views = experiment.data, experiment.clean_views()
+    runtime = replace(experiment.runtime, device=experiment.runtime.place_of_students)
     few = data.test.take(torch.arange(min(NUM_SAMPLES, len(data.test))))
     step, remedy = "evaluated", "check that it takes the data set's inputs and gives logits (batch, classes)"
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.data import Samples, Views
 from limbeck.distillation.costs import measure_costs
@@ -12,6 +15,7 @@ from limbeck.distillation.reading import mistakes, read_split
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.metrics import count_parameters
 from limbeck.metrics.tasks import Measured
+from limbeck.models.sharding import share_out
 from limbeck.records import Measurement, NetworkRecord
 from limbeck.training import Runtime, evaluate
 
@@ -38,13 +42,14 @@ def evaluate_network(
         teacher_logits: shape (test samples, classes) at T = 1; None where the teacher cannot run.
     """
     follows = None if network.role.startswith("teacher") else teacher_logits
-    read = partial(read_split, network.module, test, views, runtime=runtime, teacher_logits=follows)
-    selected = read()
-    by_weights = {"selected": selected}
-    if network.last_weights is not None:
-        by_weights["last"] = read(weights=network.last_weights)
-    elif network.history:
-        by_weights["last"] = selected
+    with _on_device(network, runtime) as module:
+        read = partial(read_split, module, test, views, runtime=runtime, teacher_logits=follows)
+        selected = read()
+        by_weights = {"selected": selected}
+        if network.last_weights is not None:
+            by_weights["last"] = read(weights=network.last_weights)
+        elif network.history:
+            by_weights["last"] = selected
     measurements: list[Measurement] = []
     for weights, one in by_weights.items():
         measurements += as_measurements(network, "test", one.measured, weights=weights)
@@ -63,6 +68,16 @@ def evaluate_network(
         **mistakes(selected.rows, test.class_names),
     )
     return record, measurements
+
+
+@contextlib.contextmanager
+def _on_device(network: TrainedNetwork, runtime: Runtime) -> Iterator[nn.Module]:
+    """Yield what is evaluated of a network: itself, or a copy in pieces on all ranks."""
+    if not network.is_shared_out:
+        yield network.module
+        return
+    yield share_out(network.module, ranks=runtime.ranks, device=runtime.device)
+    gc.collect()  # pieces hold each other; the device has room for the next network's
 
 
 def as_measurements(

@@ -8,6 +8,7 @@ number of steps -> one reading of the test set -> record -> report.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -89,7 +90,8 @@ def distill(settings: DistillJob) -> RunResult:
     stored = None if store is None else open_store(store, experiment, settings, sources)
     dry_run(experiment, {**starts, **{f"teacher {source.name}": source for source in sources}})
     experiment.directory.begin()
-    prepared = prepare_teachers(sources if stored is None or sources else [stored], experiment, settings)
+    given = sources if stored is None or sources else [stored]
+    prepared = prepare_teachers(given, _of_whole_networks(experiment), settings)
     target_source = choose_target_source(stored or prepared.teacher, experiment, settings)
     experiment.results.notes += [*prepared.notes, *target_source.notes]
     if any(network.shares_start for network in networks):
@@ -97,6 +99,12 @@ def distill(settings: DistillJob) -> RunResult:
     trained = train_students(experiment, networks, target_source.teacher, settings)
     fused = fuse_students(experiment, trained, count=len(networks), settings=settings)
     return _finish(experiment, prepared, trained, fused, settings)
+
+
+def _of_whole_networks(experiment: Experiment) -> Experiment:
+    """Return the same experiment for teachers: networks that are whole on each rank, whatever students are."""
+    runtime = replace(experiment.runtime, student_sharding="none")
+    return replace(experiment, runtime=runtime, cache=replace(experiment.cache, runtime=runtime))
 
 
 def _finish(

@@ -40,7 +40,7 @@ OWN_FILES = (
     SEARCH_JOURNAL,
 )
 OWN_FOLDERS = (CHECKPOINTS, "teachers", TARGETS_FOLDER, "members", "exits", "fused", TRIALS_FOLDER, "tensorboard")
-OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|bin|yaml|html)(\.partial.*)?$|\.lock$|tfevents")
+OWN_FILE = re.compile(r"\.(safetensors|json|jsonl|pt|distcp|metadata|bin|yaml|html)(\.partial.*)?$|\.lock$|tfevents")
 
 
 class FinishedRun(OutputError):

@@ -28,6 +28,7 @@ from limbeck.reproduction import Results
 from limbeck.settings import TrainSettings
 from limbeck.training import Progress, Runtime, SilentProgress, environment_facts, progress_for
 from limbeck.training.ranked import check_alike, check_divisible
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.trackers import TrackedProgress, tracked
 
 
@@ -48,7 +49,15 @@ def open_run(
         OutputError: a folder that cannot be used.
     """
     config, progress = settings.description(names), settings.progress
-    runtime = Runtime.resolve(settings.device, settings.precision, takes_ranks=takes_ranks, compiles=settings.compile)
+    if not takes_ranks or getattr(settings, "fuse", False):
+        refuse_sharding(settings.student_sharding)
+    runtime = Runtime.resolve(
+        settings.device,
+        settings.precision,
+        takes_ranks=takes_ranks,
+        compiles=settings.compile,
+        student_sharding=settings.student_sharding,
+    )
     path, ranks = Path(settings.out) if settings.out else None, runtime.ranks
     _check_ranks(data, settings, config, ranks)
     directory = RunDirectory.check(path, config=config, overwrite=settings.overwrite, ranks=ranks)

@@ -93,7 +93,7 @@ def logits_with_weights(network: nn.Module, weights: Mapping[str, Tensor], input
     own = {key.removeprefix(prefix): value for key, value in weights.items()}
 
     def call(*arguments: Any, **keywords: Any) -> Any:
-        return torch.func.functional_call(inner, own, arguments, keywords)
+        return torch.func.functional_call(inner, own, arguments, keywords, tie_weights=False)  # each has a copy
 
     return network_logits(call, inputs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import re
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from limbeck.ranks.launched import agent_store, meeting_name, num_ranks, parent_
 STEP_TIMEOUT = timedelta(minutes=10)  # a rank that is there, and does not come to the same step
 WORK_TIMEOUT = timedelta(days=7)  # of what one rank does while the others wait: a collection, an evaluation
 Value = TypeVar("Value")
+_OF_CONNECTION = re.compile("gloo|nccl|connection (closed|reset)", re.IGNORECASE)
 
 
 class Ranks(ABC):
@@ -201,13 +203,39 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        atexit.unregister(_leave)  # which would wait for it
-        raise RankLost(
-            "Another rank has ended, or does not answer.",
-            received=str(error).splitlines()[0][:200],
-            remedy="see that rank's own message; run the same command again to go on from the last checkpoint "
-            "(torchrun --max-restarts does so by itself)",
-        ) from error
+        raise _lost(error) from error
+
+
+@contextlib.contextmanager
+def loss_of_ranks_told() -> Iterator[None]:
+    """Tell a rank that has ended where torch talks to it: in the passes of a network that lies in pieces."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not _OF_CONNECTION.search(str(error)):
+            raise
+        raise _lost(error) from error
+
+
+def background_group() -> dist.ProcessGroup:
+    """Return a group of all ranks for a thread beside the training, which has groups of its own.
+
+    Raises:
+        RankLost: another rank has ended.
+    """
+    with _answered():
+        group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
+    return group
+
+
+def _lost(error: RuntimeError) -> RankLost:
+    atexit.unregister(_leave)  # which would wait for it
+    return RankLost(
+        "Another rank has ended, or does not answer.",
+        received=str(error).splitlines()[0][:200],
+        remedy="see that rank's own message; run the same command again to go on from the last checkpoint "
+        "(torchrun --max-restarts does so by itself)",
+    )
 
 
 def _leave() -> None:

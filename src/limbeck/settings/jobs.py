@@ -30,6 +30,7 @@ PeerTargets = Literal["each", "mean"]
 Update = Literal["alternating", "simultaneous"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+Sharding = Literal["none", "full"]
 ProgressName = Literal["auto", "bar", "plain", "silent"]
 POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
 UPDATES: tuple[Update, ...] = typing.get_args(Update)
@@ -64,6 +65,9 @@ class RunSettings:
     compile: Annotated[
         bool, Setting("Take training's steps through torch.compile: the same up to rounding.", "machine")
     ] = False
+    student_sharding: Annotated[
+        Sharding, Setting("Share students' weights and optimiser state out among ranks (FSDP2), or not.", "machine")
+    ] = "none"
     log: Annotated[
         Sequence[TrackerName],
         Setting("Tracker that gets every epoch, beside events.jsonl; repeat for more.", "output", unset="none"),

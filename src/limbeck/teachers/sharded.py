@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.errors import InvalidValue, TeacherError
+from limbeck.errors import TeacherError
 from limbeck.inputs import Inputs, map_inputs, move, num_rows, take_rows
+from limbeck.models.sharding import require_sharding, shard_network
 from limbeck.ranks.group import Ranks
 from limbeck.teachers.module import ModuleTeacher
 from limbeck.teachers.teacher import Teacher
@@ -39,12 +40,7 @@ def sharded_over(teacher: Teacher, *, ranks: Ranks, device: torch.device) -> Ite
         InvalidValue: the CPU with a torch whose FSDP2 does not know it.
         RankLost: another rank has ended.
     """
-    if device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
-        raise InvalidValue(
-            "This torch shares networks out on GPUs alone.",
-            received=f"torch {torch.__version__}, device cpu",
-            expected="a newer torch, or --device cuda",
-        )
+    require_sharding(device, trains=False)
     networks = [_module_teacher(member) for member in teacher.members]
     dealers = [_Dealer(network, number, ranks, device) for number, network in enumerate(networks)]
     for network, dealer in zip(networks, dealers, strict=True):
@@ -57,26 +53,6 @@ def sharded_over(teacher: Teacher, *, ranks: Ranks, device: torch.device) -> Ite
         yield True
     finally:
         ranks.deal(lambda: [None] * ranks.size)
-
-
-def shard_network(module: nn.Module, *, ranks: Ranks, device: torch.device) -> None:
-    """Share out the parameters of a network among ranks, block by block, in place: each rank keeps 1 / N of each.
-
-    A block is what stands in an ``nn.ModuleList`` or ``nn.Sequential``; it alone is whole on a device while it
-    computes. What is in none of them is one block.
-    """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(device.type, (ranks.size,))
-    containers = [child for child in module.modules() if isinstance(child, nn.ModuleList | nn.Sequential)]
-    blocks = [block for container in reversed(containers) for block in container]
-    for block in dict.fromkeys(blocks):
-        if next(block.parameters(), None) is not None and not isinstance(block, nn.ModuleList):
-            fully_shard(block, mesh=mesh, reshard_after_forward=True)
-    fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    for buffer in module.buffers():
-        buffer.data = buffer.data.to(device)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from limbeck.models.sharding import own_part
+
 
 class AveragedWeights:
     r"""An exponential moving average of a module's parameters and floating-point buffers.
@@ -28,8 +30,9 @@ class AveragedWeights:
         """Take in the module's weights after an optimiser step."""
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
-        current = model.state_dict()
-        floating = [key for key, value in self.state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.state[key] for key in floating], [current[key] for key in floating], 1 - decay)
-        for key in self.state.keys() - set(floating):
-            self.state[key].copy_(current[key])
+        current = {key: own_part(value) for key, value in model.state_dict().items()}
+        state = {key: own_part(value) for key, value in self.state.items()}
+        floating = [key for key, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([state[key] for key in floating], [current[key] for key in floating], 1 - decay)
+        for key in state.keys() - set(floating):
+            state[key].copy_(current[key])

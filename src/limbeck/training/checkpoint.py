@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, *, identity: dict[str, str]) -> dict[str, Any]:
             expected=f"{FORMAT} {VERSION}",
         )
     with restoring(path):
-        _check_identity(path, dict(json.loads(loaded["identity"])), identity)
+        check_identity(path, dict(json.loads(loaded["identity"])), identity)
         state: dict[str, Any] = loaded["state"]
         state.keys()
     return state
@@ -104,7 +104,7 @@ def checked_archive(path: Path) -> bytes:
     return archive
 
 
-def _check_identity(path: Path, found: dict[str, str], expected: dict[str, str]) -> None:
+def check_identity(path: Path, found: dict[str, str], expected: dict[str, str]) -> None:
     different = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if different:
         raise CheckpointError(

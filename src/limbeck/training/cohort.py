@@ -34,6 +34,7 @@ from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult, TrainingRun
 from limbeck.training.runtime import Runtime
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.steps import do_steps
 
 
@@ -121,6 +122,7 @@ def fit_cohort(
     refuse_ranks()
     runtime, views = runtime or Runtime.resolve(), views or Views()
     refuse_compiler(runtime.compiles)
+    refuse_sharding(runtime.student_sharding)
     teacher = teacher if objective.teacher_weight > 0 else None
     shown = MeanProgress(progress or SilentProgress(), num_networks=len(students))
     runs = [

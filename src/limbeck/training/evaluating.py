@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -14,6 +15,7 @@ from limbeck.metrics import RowMeasures
 from limbeck.metrics.tasks import has_class_labels, measure_task
 from limbeck.models import evaluating
 from limbeck.models.calling import logits_with_weights, network_logits
+from limbeck.models.sharding import holding, is_shared_out
 from limbeck.teachers.positions import padded_positions
 from limbeck.training.runtime import Runtime
 
@@ -32,7 +34,8 @@ def predict(
 ) -> Tensor:
     """Return the logits of the clean view of every sample, in the samples' order.
 
-    Ranks share out whole batches, and each returns the logits of all.
+    Ranks share out whole batches, and each returns the logits of all. Where the network lies in pieces on them, all
+    make the same number of forward passes: those without a batch for the last one take the first again, in vain.
 
     Args:
         model: maps inputs to logits (batch, classes) or (batch, time, classes); its modes are restored.
@@ -48,18 +51,42 @@ def predict(
     batches = torch.split(positions, batch_size)
     is_dealt = len(batches) >= ranks.size > 1
     own = torch.cat(batches[ranks.number :: ranks.size]) if is_dealt else positions
-    rows = []
-    with evaluating(model), torch.no_grad(), runtime.autocast():
-        for batch in iterate_batches(samples, views, own, batch_size=batch_size, view=None, bound_for=runtime.device):
-            inputs = move(batch.inputs, runtime.device, non_blocking=True)
-            logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
-            rows.append(padded_positions(logits.float(), samples, batch.labels))
-    found = torch.cat(rows)
+    is_in_pieces = is_shared_out(model)
+    in_vain = is_dealt and is_in_pieces and 0 < len(batches) % ranks.size <= ranks.number
+    passes = torch.cat([own, batches[0]]) if in_vain else own
+    held: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if is_in_pieces:
+        held, weights = holding(model, weights), None
+    with held:
+        rows = _rows(model, samples, views, passes, runtime=runtime, weights=weights, batch_size=batch_size)
+    found = torch.cat(rows)[: len(own)]
     if is_dealt:
         found = ranks.add_up(
             found.new_zeros(len(samples), *found.shape[1:]).index_copy_(0, own.to(found.device), found)
         )
     return found.cpu()
+
+
+def _rows(
+    model: nn.Module,
+    samples: Samples,
+    views: Views,
+    positions: Tensor,
+    *,
+    runtime: Runtime,
+    weights: Mapping[str, Tensor] | None,
+    batch_size: int,
+) -> list[Tensor]:
+    """Return the logits of some samples, batch by batch."""
+    rows = []
+    with evaluating(model), torch.no_grad(), runtime.autocast():
+        for batch in iterate_batches(
+            samples, views, positions, batch_size=batch_size, view=None, bound_for=runtime.device
+        ):
+            inputs = move(batch.inputs, runtime.device, non_blocking=True)
+            logits = network_logits(model, inputs) if weights is None else logits_with_weights(model, weights, inputs)
+            rows.append(padded_positions(logits.float(), samples, batch.labels))
+    return rows
 
 
 def predict_in_blocks(

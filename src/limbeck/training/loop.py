@@ -7,6 +7,7 @@ once in a window of steps, so no step waits for the device.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 from torch import nn
 
 from limbeck.data import BalancedOrder, Batch, Samples, Views
-from limbeck.models import fingerprint
 from limbeck.models.calling import training_outputs
 from limbeck.models.global_batch import GlobalBatch, global_batch_outputs
 from limbeck.objectives import Objective, valid_rows
+from limbeck.ranks.group import loss_of_ranks_told
 from limbeck.settings import TrainConfig
 from limbeck.teachers import Teacher
-from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
+from limbeck.training.checkpoint import restoring
 from limbeck.training.checks import batches_of_pass
 from limbeck.training.compiled import CompiledStep
 from limbeck.training.event_log import EventLog
@@ -29,6 +30,7 @@ from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.ranked import check_alike
 from limbeck.training.run import FitResult, TrainingRun
 from limbeck.training.runtime import Runtime
+from limbeck.training.saving import checkpoints_of
 from limbeck.training.share import Part
 from limbeck.training.steps import do_steps
 
@@ -80,7 +82,8 @@ def fit(
             classes.
         runtime: device and precision; chosen automatically where not given.
         name: shown in progress, events and errors.
-        checkpoint: file to keep the state in; without it a stopped run is lost.
+        checkpoint: file to keep the state in; without it a stopped run is lost. A student in pieces has a folder of
+            that name, without the suffix, on a file system of all ranks.
         checkpoint_seconds: least time between two checkpoints, longer where they are large; 0: after every step.
         events: log of every scalar.
         progress: what a person sees.
@@ -115,7 +118,8 @@ def fit(
         events=(events if writes else None) or EventLog(None),
         progress=(progress if writes else None) or SilentProgress(),
     )
-    with torch.random.fork_rng(devices=run.runtime.random_devices), stop_requests() as stop:
+    told = loss_of_ranks_told() if runtime.shares_out else nullcontext()
+    with told, torch.random.fork_rng(devices=run.runtime.random_devices), stop_requests() as stop:
         return _train(run, stop, checkpoint_seconds=checkpoint_seconds)
 
 
@@ -124,28 +128,25 @@ def _train(run: TrainingRun, stop: StopRequest, *, checkpoint_seconds: float) ->
     state = run.state
     torch.manual_seed(run.seed)
     if run.ranks.size > 1:
-        check_alike({**run.identity(), "initial weights": fingerprint(run.student)}, run.ranks)
-    saved = run.ranks.from_first(lambda: _saved(run))
+        check_alike({**run.identity(), "initial weights": run.initial_weights}, run.ranks)
+    checkpoints = checkpoints_of(run)
+    saved = checkpoints.load()
     if saved is not None:
         with restoring(run.checkpoint):
             state.restore(saved)
     else:
-        _save(run)
+        checkpoints.save()
     if not state.done:
         run.begin()
         do_steps(
-            [run], lambda batch: _do_step(run, batch), save=lambda: _save(run), stop=stop,
+            [run], lambda batch: _do_step(run, batch), save=checkpoints.save, stop=stop,
             checkpoint_seconds=checkpoint_seconds, progress=run.progress, name=run.name,
+            has_failed=checkpoints.has_failed, end_save=checkpoints.finish,
         )  # fmt: skip
-        _save(run)
+        checkpoints.save()
         run.events.write("end", run.name, step=state.step, elapsed_seconds=state.clock.elapsed_seconds)
+    checkpoints.finish()
     return run.result()
-
-
-def _saved(run: TrainingRun) -> dict[str, Any] | None:
-    if run.checkpoint is None or not run.checkpoint.exists():
-        return None
-    return load_checkpoint(run.checkpoint, identity=run.identity())
 
 
 def _do_step(run: TrainingRun, batch: Batch) -> None:
@@ -159,7 +160,7 @@ def _do_step(run: TrainingRun, batch: Batch) -> None:
             targets = run.ask_teacher(part)
             outputs = _outputs(run, part, bounds if share.is_divided else None, compiled)
         outputs, targets, rows = valid_rows(outputs, targets, part)
-        losses.append(backward(outputs, targets, rows, counts=counts, scale=run.state.updates.scaler.scale))
+        losses.append(backward(outputs, targets, rows, counts=counts, scale=run.scale))
     run.take_step(losses, counts, num_samples=share.num_samples)
 
 
@@ -175,9 +176,3 @@ def _outputs(run: TrainingRun, part: Batch, bounds: Part | None, compiled: Compi
     outputs = global_batch_outputs(run.student, part.inputs, whole, is_checked=run.draws_by_rows)
     run.draws_by_rows = True
     return outputs
-
-
-def _save(run: TrainingRun) -> None:
-    if run.checkpoint is not None:
-        run.state.clock.tick()
-        save_checkpoint(run.checkpoint, run.state.snapshot(), identity=run.identity())

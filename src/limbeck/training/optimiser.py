@@ -16,7 +16,9 @@ FLUSH_STEPS = 128
 _FLUSH_BELOW = 1e-25  # a step of 1 times this changes no weight above 1e-18
 
 
-def build_optimiser(model: nn.Module, recipe: TrainConfig, *, stack_axes: int = 0) -> torch.optim.Optimizer:
+def build_optimiser(
+    model: nn.Module, recipe: TrainConfig, *, parameters: Sequence[nn.Parameter] | None = None, stack_axes: int = 0
+) -> torch.optim.Optimizer:
     """Return the recipe's optimiser over the trainable parameters, in two groups: with and without weight decay.
 
     Biases, norm scales and every other vector or scalar are not decayed.
@@ -24,12 +26,14 @@ def build_optimiser(model: nn.Module, recipe: TrainConfig, *, stack_axes: int = 
     Args:
         model: what is trained.
         recipe: the optimiser and its settings.
+        parameters: what the optimiser gets, where it is not the model's.
         stack_axes: leading axes of every parameter that count networks and not weights: a stack of biases is still
             not decayed.
     Raises:
         ModelError: nothing is trainable.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    given = model.parameters() if parameters is None else parameters
+    trainable = [parameter for parameter in given if parameter.requires_grad]
     if not trainable:
         raise ModelError(
             f"{type(model).__name__} has nothing to train.",

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import UNLABELLED, BalancedOrder, Batch, Samples, Views, epoch_order, iterate_batches
-from limbeck.memory import set_malloc_thresholds
+from limbeck.memory import return_freed_blocks, set_malloc_thresholds
 from limbeck.metrics.rows import NoSoftmax
+from limbeck.models import fingerprint
+from limbeck.models.sharding import gathered
 from limbeck.objectives import Counts, DeferredLoss, Objective
 from limbeck.records import EpochRecord
 from limbeck.settings import TrainConfig
@@ -33,6 +35,7 @@ from limbeck.training.ranked import GradientSum, check_divisible, check_shareabl
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
+from limbeck.training.sharded import SharedOutStudent
 from limbeck.training.share import Share, share_of
 from limbeck.training.state import TrainingState
 from limbeck.training.steps import end_epoch, show_steps
@@ -43,7 +46,7 @@ class FitResult:
     """A trained network and how it got there.
 
     ``student`` holds the selected weights: of the epoch that validation chose, or the last where there is no
-    validation.
+    validation. One that was trained in pieces is whole again, in the host memory of each rank.
     """
 
     student: nn.Module
@@ -87,13 +90,19 @@ class TrainingRun:
         check_labels(self.objective, self.train)
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         if self.runtime.device.type == "cpu":
-            set_malloc_thresholds()
-        for module in (self.student, *(self.teacher.modules if self.teacher else ())):
-            module.to(self.runtime.device)
-        lay_out_kernels(self.student, self.runtime.kernel_layout)
+            return_freed_blocks() if self.runtime.shares_out else set_malloc_thresholds()
         self.ranks = self.runtime.ranks
         check_divisible(len(self.train), self.recipe, self.ranks)
         check_shareable(self.student, self.objective, self.ranks)
+        for module in self.teacher.modules if self.teacher else ():
+            module.to(self.runtime.device)
+        self.initial_weights = fingerprint(self.student) if self.ranks.size > 1 else ""
+        self.shared_out: SharedOutStudent | None = None
+        if self.runtime.shares_out:
+            self.shared_out = SharedOutStudent(self.student, ranks=self.ranks, device=self.runtime.device)
+            self.student = self.shared_out.module
+        else:
+            lay_out_kernels(self.student.to(self.runtime.device), self.runtime.kernel_layout)
         self.gradients = GradientSum(self.student, self.ranks)
         self.batches_per_pass = batches_of_pass(self.train, self.recipe.batch_size, self.order)
         self.all_labelled = bool((self.train.labels != UNLABELLED).all())
@@ -138,6 +147,16 @@ class TrainingRun:
         """Return how the coming step's batch is dealt to ranks and cut into parts."""
         size, index = self.recipe.batch_size, self.state.step % self.batches_per_pass
         return self._share_of(size if self.order is not None else min(size, len(self.train) - index * size))
+
+    @property
+    def counts_here(self) -> bool:
+        """Whether this rank's part of the coming step belongs to the sums over ranks."""
+        return self.ranks.is_first or self.share().is_divided
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return a loss as its backward pass begins with it: in pieces, gradients are added up in that very pass."""
+        scaled = self.state.updates.scaler.scale(loss)
+        return scaled if self.shared_out is None or self.counts_here else scaled * 0.0
 
     def _share_of(self, num_samples: int) -> Share:
         parts, ranks = self.recipe.accumulation_steps, self.ranks
@@ -194,8 +213,9 @@ class TrainingRun:
 
         On several ranks gradients are added up first, and losses when they are read.
         """
-        counts_here = self.ranks.is_first or self.share().is_divided
-        self.gradients.add_up(counts_here=counts_here)
+        counts_here = self.counts_here
+        if self.shared_out is None:
+            self.gradients.add_up(counts_here=counts_here)
         self.state.updates.update()
         self.state.meter.add(losses, counts, num_samples=num_samples, counts_here=counts_here)
         if self.state.meter.is_full:
@@ -250,12 +270,17 @@ class TrainingRun:
         """Return the student with its selected weights, in eval mode."""
         state, selection = self.state, self.state.selection
         last = state.updates.copy_evaluated_weights()
-        selected = {key: value.to(self.runtime.device) for key, value in selection.best_weights.items()}
-        self.student.load_state_dict(selected)
-        lay_out_kernels(self.student, torch.contiguous_format)
-        self.student.eval()
+        selected, student = selection.best_weights, self.student
+        if self.shared_out is not None:
+            selected, last, student = gathered(selected), gathered(last), self.shared_out.network
+            self.shared_out.load(selected)
+        else:
+            selected = {key: value.to(self.runtime.device) for key, value in selected.items()}
+            student.load_state_dict(selected)
+            lay_out_kernels(student, torch.contiguous_format)
+        student.eval()
         return FitResult(
-            student=self.student,
+            student=student,
             selected_weights=selected,
             last_weights=last,
             selected_epoch=selection.best_epoch,

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from limbeck.errors import InvalidValue, unknown_name
+from limbeck.models.sharding import require_sharding
 from limbeck.ranks.group import ALONE, Ranks, ranks_of_process
 from limbeck.ranks.launched import local_rank, num_ranks, refuse_ranks
-from limbeck.settings.jobs import PRECISIONS
+from limbeck.settings.jobs import PRECISIONS, Sharding
 from limbeck.training.compiler import require_compiler
 from limbeck.version import __version__
 
@@ -33,16 +34,23 @@ class Runtime:
         precision: "fp32", "bf16" or "fp16": of autocast; weights stay float32.
         ranks: the processes that train one network together; this one alone where torchrun did not start several.
         compiles: whether ``fit`` takes its steps through torch.compile.
+        student_sharding: "full": ``fit`` trains networks whose weights lie in pieces on all ranks; or "none".
     """
 
     device: torch.device
     precision: str
     ranks: Ranks = field(default=ALONE, compare=False)
     compiles: bool = False
+    student_sharding: Sharding = "none"
 
     @staticmethod
     def resolve(
-        device: str = "auto", precision: str = "auto", *, takes_ranks: bool = False, compiles: bool = False
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        takes_ranks: bool = False,
+        compiles: bool = False,
+        student_sharding: Sharding = "none",
     ) -> Runtime:
         """Choose device and precision, and join the ranks that torchrun started.
 
@@ -52,7 +60,8 @@ class Runtime:
         Raises:
             UnknownName: another precision.
             InvalidValue: a device that torch does not know or that is not there; fp16 on the CPU; one of several ranks
-                where ``takes_ranks`` is off: each would do the whole job; ``compiles`` where nothing can compile.
+                where ``takes_ranks`` is off: each would do the whole job; ``compiles`` where nothing can compile;
+                ``student_sharding`` in one process, with ``compiles``, in fp16, or where torch cannot do it.
         """
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
@@ -65,9 +74,21 @@ class Runtime:
             raise InvalidValue("fp16 is not for the CPU.", received="fp16 on cpu", expected="fp32 or bf16")
         if compiles:
             require_compiler(chosen)
+        if student_sharding != "none":
+            _check_sharding(chosen, precision, compiles=compiles)
         if num_ranks() > 1 and chosen.type == "cuda":
             torch.cuda.set_device(chosen)
-        return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE, compiles)
+        return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE, compiles, student_sharding)
+
+    @property
+    def shares_out(self) -> bool:
+        """Whether ``fit`` trains networks in pieces on all ranks."""
+        return self.student_sharding != "none"
+
+    @property
+    def place_of_students(self) -> torch.device:
+        """Where trained students are, whole: host memory where one device may not hold them."""
+        return torch.device("cpu") if self.shares_out else self.device
 
     @property
     def random_devices(self) -> list[torch.device]:
@@ -84,7 +105,21 @@ class Runtime:
         if self.precision == "fp32":
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=dtype)
+        return torch.autocast(self.device.type, dtype=dtype, cache_enabled=not self.shares_out)
+
+
+def _check_sharding(device: torch.device, precision: str, *, compiles: bool) -> None:
+    """Raise InvalidValue where students cannot be shared out."""
+    problems = (
+        (num_ranks() == 1, "one process", "several ranks", "start it with torchrun, or leave it out"),
+        (compiles, "--compile, too", "one of the two", "leave --compile out"),
+        (precision == "fp16", "precision fp16", "bf16 or fp32", "add --precision bf16"),
+    )
+    for is_there, received, expected, remedy in problems:
+        if is_there:
+            fact = "A student cannot be shared out like this (--student-sharding full)."
+            raise InvalidValue(fact, received=received, expected=expected, remedy=remedy)
+    require_sharding(device, trains=True)
 
 
 def _own_device(device: str) -> str:
@@ -141,6 +176,7 @@ def environment_facts(runtime: Runtime) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         **({"compiled": True} if runtime.compiles else {}),
         **({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {}),
+        **({"student_sharding": runtime.student_sharding} if runtime.shares_out else {}),
     }
 
 

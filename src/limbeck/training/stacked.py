@@ -24,6 +24,7 @@ from limbeck.training.loop import CHECKPOINT_SECONDS
 from limbeck.training.progress import Progress, SilentProgress
 from limbeck.training.run import FitResult
 from limbeck.training.runtime import Runtime
+from limbeck.training.sharded import refuse_sharding
 from limbeck.training.stacked_checks import one_each, require_count, require_plain_labels
 from limbeck.training.stacked_run import StackedRun
 from limbeck.training.steps import do_steps
@@ -97,6 +98,7 @@ def fit_stacked(
     refuse_ranks()
     runtime = runtime or Runtime.resolve()
     refuse_compiler(runtime.compiles)
+    refuse_sharding(runtime.student_sharding)
     if runtime.precision == "fp16":
         raise InvalidValue(
             "Networks that train in one pass cannot use fp16.", received="fp16", expected="fp32 or bf16",

@@ -74,10 +74,14 @@ def do_steps(
     checkpoint_seconds: float,
     progress: Progress,
     name: str,
+    has_failed: Callable[[], bool] = lambda: False,
+    end_save: Callable[[], None] = lambda: None,
 ) -> None:
     """Take step after step on the first run's batches until it is done, saving now and then; then end the progress.
 
     Saves take at most a fiftieth of the time, unless ``checkpoint_seconds`` is 0: then every step is followed by one.
+    Of saves that go on in the background ``has_failed`` tells of an error, and ``end_save`` waits for the end, and
+    raises the error.
 
     Raises:
         TrainingInterrupted: ``stop`` was made; all was saved.
@@ -90,7 +94,7 @@ def do_steps(
             if first.state.done:
                 break
             is_due = first.checkpoint is not None and time.perf_counter() - saved_at >= pause
-            is_stopped, is_due = first.ranks.any_of([stop.made, is_due])
+            is_stopped, is_due, is_failed = first.ranks.any_of([stop.made, is_due, has_failed()])
             if is_stopped or is_due:
                 for run in runs:
                     run.read_losses()
@@ -98,6 +102,8 @@ def do_steps(
                 save()
                 saved_at = time.perf_counter()
                 pause = max(checkpoint_seconds, SAVE_PAUSE * (saved_at - begun)) if checkpoint_seconds else 0.0
+            if is_stopped or is_failed:
+                end_save()
             if is_stopped:
                 raise TrainingInterrupted(name=name, step=first.state.step, checkpoint=first.checkpoint)
     finally:

@@ -8,19 +8,21 @@ import torch
 from torch import nn
 
 from limbeck.models import max_norm_of, project_max_norm
+from limbeck.models.sharding import is_shared_out, load_parts
 from limbeck.settings import TrainConfig
 from limbeck.training.averaging import AveragedWeights
 from limbeck.training.optimiser import FLUSH_STEPS, build_optimiser, clip_each, flush_subnormal_state
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import learning_rate_at, momentum_at
 from limbeck.training.selection import Weights
+from limbeck.training.sharded import OwnParameters, own_state
 
 
 class WeightUpdates:
     """A module's optimiser, its averaged weights and the count of its steps.
 
     Args:
-        module: what is trained, on the runtime's device.
+        module: what is trained, on the runtime's device, whole or in pieces on all ranks.
         recipe: optimiser, schedule, averaging and clipping.
         runtime: device and precision.
         num_steps: of the whole run: the schedule's length.
@@ -33,7 +35,9 @@ class WeightUpdates:
     ) -> None:
         self.module, self.recipe, self.num_steps, self.stack_axes = module, recipe, num_steps, stack_axes
         self.device = runtime.device
-        self.optimiser = build_optimiser(module, recipe, stack_axes=stack_axes)
+        self.own = OwnParameters(module, runtime.ranks) if is_shared_out(module) else None
+        trained = self.own.parameters if self.own else list(module.parameters())
+        self.optimiser = build_optimiser(module, recipe, parameters=trained, stack_axes=stack_axes)
         self.average = AveragedWeights(module, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
         self.step = 0
@@ -60,6 +64,8 @@ class WeightUpdates:
             group["lr"] = learning_rate
             if self.recipe.optimiser == "sgd":
                 group["momentum"] = momentum_at(self.recipe, self.num_updates, self.num_steps)
+        if self.own is not None:
+            self.own.take_gradients()
         self._clip()
         self.scaler.step(self.optimiser)
         was_taken = self._update_scale()
@@ -83,7 +89,9 @@ class WeightUpdates:
             return
         self.scaler.unscale_(self.optimiser)
         parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        if self.stack_axes:
+        if self.own is not None:
+            self.own.clip(clip_norm)
+        elif self.stack_axes:
             clip_each(parameters, clip_norm)
         else:
             nn.utils.clip_grad_norm_(parameters, clip_norm)
@@ -107,11 +115,12 @@ class WeightUpdates:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
+        optimiser = self.own.state_in_pieces(self.optimiser) if self.own else self.optimiser.state_dict()
         return {
             "step": self.step,
             "skipped": self.num_skipped,
             "weights": self.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": optimiser,
             "average": [self.average.num_updates, self.average.state] if self.average else [],
             "scaler": self.scaler.state_dict(),
         }
@@ -119,8 +128,12 @@ class WeightUpdates:
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` returned."""
         self.step, self.num_skipped = state["step"], state["skipped"]
-        self.module.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if self.own is not None:
+            load_parts(self.module, state["weights"])
+            self.optimiser.load_state_dict(own_state(state["optimiser"]))
+        else:
+            self.module.load_state_dict(state["weights"])
+            self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average.num_updates, average = state["average"]
             self.average.state = {key: value.to(self.device) for key, value in average.items()}
