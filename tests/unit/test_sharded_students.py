@@ -119,6 +119,7 @@ def test_a_full_disk_ends_a_training_at_the_next_save(two):
     [
         ("compiler", "received: --compile, too"),
         ("scalar", "scale is a single number"),
+        ("growing", "other weights with a gradient than in the first step"),
         ("file", "is of a student that is whole on each rank"),
         ("folder", "is of a student in pieces"),
     ],
