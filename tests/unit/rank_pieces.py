@@ -192,14 +192,28 @@ class Scalar(nn.Module):
         return self.layer(inputs.flatten(1)) * self.scale
 
 
+class Growing(nn.Module):
+    """Uses a second layer from its third batch on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.calls = nn.Linear(36, 3), nn.Linear(36, 3), 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += 1
+        return self.first(inputs.flatten(1)) + (self.second(inputs.flatten(1)) if self.calls > 2 else 0.0)
+
+
 def refused(out: Path) -> dict[str, str]:
     """Return the messages of what a student in pieces cannot do."""
     if rank_number() == 0:
         (out / "file.pt").write_bytes(b"of a whole student")
         (out / "folder" / "step-0000000001-00").mkdir(parents=True)
+    no_parts = dataclasses.replace(SHORT, accumulation_steps=1)
     wrong = {
         "compiler": {"compiles": True},
         "scalar": {"student": Scalar(), "objective": HardLabels()},
+        "growing": {"student": Growing(), "objective": HardLabels(), "recipe": no_parts},
         "file": {"checkpoint": out / "file.pt"},
         "folder": {"checkpoint": out / "folder.pt", "student_sharding": "none"},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_checkpoint_that_cannot_be_read_or_written_is_told(what, words, two):
 @pytest.mark.slow
 def test_a_full_disk_ends_a_training_at_the_next_save(two):
     assert "No space left on device" in two[0]["disk"]
-    assert "disk/step-0000000002-00." in two[0]["disk"]
+    assert re.search(r"disk/step-000000000[23]-00\.", two[0]["disk"])  # the first that meets it, of 26
 
 
 @pytest.mark.slow
@@ -119,6 +120,7 @@ def test_a_full_disk_ends_a_training_at_the_next_save(two):
     [
         ("compiler", "received: --compile, too"),
         ("scalar", "scale is a single number"),
+        ("growing", "other weights with a gradient than in the first step"),
         ("file", "is of a student that is whole on each rank"),
         ("folder", "is of a student in pieces"),
     ],

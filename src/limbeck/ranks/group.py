@@ -203,7 +203,7 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise _lost(error) from error
+        raise rank_lost(error) from error
 
 
 @contextlib.contextmanager
@@ -214,7 +214,7 @@ def loss_of_ranks_told() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and not _OF_CONNECTION.search(str(error)):
             raise
-        raise _lost(error) from error
+        raise rank_lost(error) from error
 
 
 def background_group() -> dist.ProcessGroup:
@@ -228,7 +228,8 @@ def background_group() -> dist.ProcessGroup:
     return group
 
 
-def _lost(error: RuntimeError) -> RankLost:
+def rank_lost(error: RuntimeError) -> RankLost:
+    """Return the error of a rank that has ended, or does not answer; this one will not wait for it when it ends."""
     atexit.unregister(_leave)  # which would wait for it
     return RankLost(
         "Another rank has ended, or does not answer.",

@@ -59,17 +59,18 @@ class OwnParameters:
         """Hand the module's gradients, sums over ranks already, over to the optimiser's parameters.
 
         Raises:
-            ModelError: another part of the network took part than in the first step.
+            ModelError: another part of the network took part than in the first step, or on another rank.
         """
         used = [whole.grad is not None for whole in self._whole]
-        if used != (self._used or used):
+        if self._used is None:
+            self._used = self._ranks.gather(used)[0]
+        if used != self._used:
             raise ModelError(
                 "A weight of this network takes part in some steps only, which ranks cannot share.",
-                received="other weights with a gradient than in the first step",
-                expected="the same weights in every step",
+                received="other weights with a gradient than in the first step on rank 0",
+                expected="the same weights in every step, on every rank",
                 remedy="train it in one process",
             )
-        self._used = used
         for own, whole in zip(self.parameters, self._whole, strict=True):
             own.data = own_part(whole.detach())
             own.grad = None if whole.grad is None else own_part(whole.grad)

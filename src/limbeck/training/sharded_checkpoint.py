@@ -19,9 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from limbeck.errors import CheckpointError, OutputError, RankLost, RecordError
+from limbeck.errors import CheckpointError, OutputError, RecordError
 from limbeck.models.sharding import in_pieces, is_piece
-from limbeck.ranks.group import Ranks, background_group
+from limbeck.ranks.group import Ranks, background_group, rank_lost
 from limbeck.records import make_folder, read_sealed_json, sealed_text, write_text
 from limbeck.records.files import hash_file, remedy_of
 from limbeck.training.checkpoint import check_identity
@@ -145,8 +145,7 @@ class ShardedCheckpoints:
                 raise problem
             sealed.set_result(None)
         except RuntimeError as error:
-            lost = RankLost("Another rank has ended while a checkpoint was written.", received=str(error)[:200])
-            sealed.set_exception(lost)
+            sealed.set_exception(rank_lost(error))
         except BaseException as error:
             sealed.set_exception(error)
 
