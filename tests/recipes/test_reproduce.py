@@ -142,6 +142,7 @@ def specialists_made_here(tmp_path_factory):
 def test_a_smoke_run_goes_the_whole_way_and_trains_nothing_twice(limbeck, tmp_path, monkeypatch, name, request):
     if name in (*OF_CIFAR, *OF_TINY_IMAGENET):
         request.getfixturevalue("few_photographs")
+    monkeypatch.setenv("COLUMNS", "120")  # no claim's name is broken into two lines
     code, shown, error = limbeck("reproduce", name, "--smoke", "--progress", "silent", "--threads", "1")
     assert code == 0, error
     folder = tmp_path / "runs" / "reproduce" / f"{name}-smoke"

@@ -46,7 +46,7 @@ def predict(
 def predict_exits(
     experiment: Experiment, network: TrainedNetwork, samples: Samples, *, views: Views | None = None
 ) -> ExitPredictions:
-    """Return what every exit of a network predicts, as ``predict`` does of the network itexperiment.
+    """Return what every exit of a network predicts, as ``predict`` does of the network itself.
 
     Raises:
         ModelError: a network without exits.
@@ -130,7 +130,7 @@ def evaluate_exits(
 def observe_predictions(
     experiment: Experiment, found: Predictions, *, condition: str, seed: int | None, classes: Sequence[str] = ()
 ) -> None:
-    """Observe errors, accuracy and NLL, e.g. of predictions shifted by an offset; ``evaluate`` does it itexperiment."""
+    """Observe errors, accuracy and NLL, e.g. of predictions shifted by an offset; ``evaluate`` does it itself."""
     measured = found.measured()
     for quantity in ("errors", "accuracy", "nll"):
         experiment.results.observe(condition, seed, experiment.quantity(quantity), *measured[quantity])
