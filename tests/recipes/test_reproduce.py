@@ -537,7 +537,7 @@ def test_runs_compute_in_single_precision_unless_asked(monkeypatch, tmp_path):
 
     asked = []
 
-    def stop(device, precision):
+    def stop(device, precision, **_):
         asked.append(precision)
         raise KeyboardInterrupt
 
