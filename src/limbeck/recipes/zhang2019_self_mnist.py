@@ -30,11 +30,4 @@ class Settings(digits.Settings):
     seeds: tuple[int, ...] = tuple(range(6))  # of labels, weights, order and views
 
 
-SMOKE = Settings(
-    num_labels=60,
-    num_validation=100,
-    network="resnet:depth=8,width=0.25",
-    recipe=replace(RECIPE, num_epochs=2),
-    exit_weights=(0.3, 1.0),
-    seeds=(0, 1),
-)
+SMOKE = Settings(**{**vars(digits.SMOKE), "data": "mnist"})
