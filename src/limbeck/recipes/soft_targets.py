@@ -28,12 +28,13 @@ def collect_targets(
     pooling: str = "arithmetic",
     weights: Sequence[float] | None = None,
     codec: str = "dense16",
+    stored: bool = False,
 ) -> Teacher:
     """Return a teacher with soft targets for every sample of a transfer set, at any temperature, that runs no more.
 
-    Those of clean views are kept in memory; those of numbered views in a store ``targets-KEY`` beside the networks. KEY
-    hashes teachers, inputs, views and codec, and the store itself proves them once more when it is opened. Where
-    another process collects the same, this one waits and finds it.
+    Those of clean views are kept in memory, unless ``stored``; those of numbered views in a store ``targets-KEY``
+    beside the networks. KEY hashes teachers, inputs, views and codec, and the store itself proves them once more when
+    it is opened. Where another process collects the same, this one waits and finds it.
 
     Args:
         experiment: for its folder of networks.
@@ -45,18 +46,19 @@ def collect_targets(
         weights: of several networks, with numbered views; equal where not given. They are not part of KEY: what each
             network said is kept singly.
         codec: of the store.
+        stored: whether clean views are kept in a store, too: a collection of minutes goes on where it was stopped.
     Raises:
         InvalidValue: augmented views without a number.
     """
     teacher, views = pooled_teacher(teacher, pooling=pooling), views or Views()
-    if num_views is None:
-        if not views.is_constant:
-            raise InvalidValue(
-                "The targets of views that are new in every pass cannot be collected beforehand.",
-                received="augmentations without num_views",
-                expected="num_views, or views without augmentations",
-                remedy="pass pooled_teacher(...), which runs in every step",
-            )
+    if num_views is None and not views.is_constant:
+        raise InvalidValue(
+            "The targets of views that are new in every pass cannot be collected beforehand.",
+            received="augmentations without num_views",
+            expected="num_views, or views without augmentations",
+            remedy="pass pooled_teacher(...), which runs in every step",
+        )
+    if num_views is None and not stored:
         return collect_logits(teacher, samples, views)
     precision, root = experiment.runtime.precision, experiment.cache.folder
     assert root is not None, "recipes keep their networks"

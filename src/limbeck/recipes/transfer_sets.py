@@ -1,4 +1,4 @@
-"""Transfer sets from elsewhere: images that were never meant for the task, brought to its shape, without labels."""
+"""Transfer sets: many views of each image held at once, and images from elsewhere brought to the task's shape."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.data import UNLABELLED, Samples, counter_bits
+from limbeck.data import UNLABELLED, Samples, Views, counter_bits
 from limbeck.errors import DataError
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+VIEW_BATCH = 4096  # images that are augmented at once
 
 
 def without_labels(samples: Samples) -> Samples:
@@ -23,6 +24,43 @@ def without_labels(samples: Samples) -> Samples:
         tensor([-1, -1])
     """
     return dataclasses.replace(samples, labels=torch.full_like(samples.labels, UNLABELLED))
+
+
+def views_as_samples(samples: Samples, views: Views, *, num_views: int) -> Samples:
+    """Return numbered views of images as a set of its own, ``num_views`` times as large, in memory.
+
+    Where several networks learn from the same views, they are made once instead of once for each.
+
+    Args:
+        samples: uint8 images in memory; their labels are kept.
+        views: augmented, without a normalisation.
+        num_views: views 0 to num_views - 1 of each image; view v of the image of id i has the id i * num_views + v.
+    Raises:
+        DataError: inputs that are no such images.
+    Example:
+        >>> from limbeck.data import augmentations_from
+        >>> ids, images = torch.arange(2), torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+        >>> toy = Samples("toy", ids, images, torch.tensor([0, 1]), ("no", "yes"))
+        >>> shown = views_as_samples(toy, Views(augmentations_from(["jitter:1"]), seed=0), num_views=3)
+        >>> len(shown), shown.ids.tolist(), shown.labels.tolist()
+        (6, [0, 3, 1, 4, 2, 5], [0, 1, 0, 1, 0, 1])
+    """
+    _require_images(samples)
+    assert views.normalise is None, "views are normalised once, where they are learned from"
+    shown = torch.empty((num_views, *samples.inputs.shape), dtype=torch.uint8)
+    for view in range(num_views):
+        for positions in torch.split(torch.arange(len(samples)), VIEW_BATCH):
+            inputs = views.batch(samples, positions, view=view).inputs
+            assert isinstance(inputs, Tensor), "images are one tensor"
+            shown[view, positions] = (inputs * 255).round_().byte()  # exact: augmented images have 8 bits, too
+    numbers = torch.arange(num_views)[:, None]
+    return Samples(
+        name=f"{num_views} views of {samples.name}",
+        ids=(samples.ids * num_views + numbers).flatten(),
+        inputs=shown.flatten(end_dim=1),
+        labels=samples.labels.repeat(num_views),
+        class_names=samples.class_names,
+    )
 
 
 def from_elsewhere(samples: Samples, *, like: Samples) -> Samples:
