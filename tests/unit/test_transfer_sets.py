@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from limbeck.data import UNLABELLED, Samples
+from limbeck.data import UNLABELLED, Samples, Views, augmentations_from
 from limbeck.errors import DataError
-from limbeck.recipes.transfer_sets import from_elsewhere, noise_images, without_labels
+from limbeck.recipes.transfer_sets import from_elsewhere, noise_images, views_as_samples, without_labels
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -25,6 +25,20 @@ def test_labels_go_and_all_else_stays():
     assert bare.labels.tolist() == [UNLABELLED] * 4
     assert bare.inputs_fingerprint == LIKE.inputs_fingerprint
     assert bare.class_names == LIKE.class_names
+
+
+def test_views_held_as_samples_are_the_views_that_a_network_would_see():
+    views = Views(augmentations_from(["affine:10:0.1:0.1:0.8", "jitter:1"]), seed=3)
+    shown = views_as_samples(LIKE, views, num_views=5)
+    assert (len(shown), len(set(shown.ids.tolist()))) == (20, 20)
+    assert shown.class_names == LIKE.class_names
+    for view in range(5):
+        part = shown.take(torch.arange(4) + 4 * view)
+        seen = views.batch(LIKE, torch.arange(4), view=view)
+        assert torch.equal(Views().batch(part, torch.arange(4), view=None).inputs, seen.inputs)
+        assert part.labels.tolist() == LIKE.labels.tolist()
+        assert part.ids.tolist() == (LIKE.ids * 5 + view).tolist()
+    assert shown.inputs.unique(dim=0).shape[0] > 10, "views differ"
 
 
 @pytest.mark.parametrize(("size", "inner"), [(12, slice(2, 10)), (8, slice(0, 8)), (11, slice(2, 10))])

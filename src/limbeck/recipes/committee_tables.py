@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from limbeck.data import Views
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.predictions import Predictions
 from limbeck.distillation.trained import TrainedNetwork
@@ -11,20 +12,44 @@ from limbeck.jobs import work_and_span
 from limbeck.metrics import change_by_coverage, conditional_accuracy
 from limbeck.recipes.committees import Committee
 from limbeck.recipes.comparing import observe_difference, observe_gain
+from limbeck.recipes.evaluation import evaluate
 from limbeck.reproduction import Figure, Series
+from limbeck.teachers import Teacher
 
 MOST_COVERAGE = 10  # so many specialists of a class and more are one row, as in the paper's table
 Evaluations = Mapping[int, Predictions]  # by seed
 PLACES = {  # condition: its name in figures
     "generalist": "generalist",
     "committee": "with\nspecialists",
-    "full_softmax": "with full\nsoftmaxes",
+    "generalists": "as many\ngeneralists",
     "mixture": "mixture\nof experts",
-    "student_alone": "student\nalone",
-    "from_generalist": "of the\ngeneralist",
-    "folded": "of the\ncommittee",
-    "folded_large": "large, of the\ncommittee",
+    "from_generalist": "student of\ngeneralist",
+    "folded": "student of\ncommittee",
 }
+
+
+def evaluate_all(
+    experiment: Experiment,
+    networks: Sequence[TrainedNetwork],
+    together: Mapping[str, Mapping[int, Teacher]],
+    *,
+    views: Views,
+) -> dict[str, dict[int, Predictions]]:
+    """Read the test set with all networks and ensembles; return their predictions by condition and seed.
+
+    Args:
+        experiment: whose test set is read.
+        networks: each a run of its role.
+        together: committees and ensembles, by condition and seed.
+        views: for their normalisation.
+    """
+    readings: list[tuple[str, int, TrainedNetwork | Teacher]] = [(one.role, one.seed or 0, one) for one in networks]
+    readings += [(name, seed, teacher) for name, by_seed in together.items() for seed, teacher in by_seed.items()]
+    predictions: dict[str, dict[int, Predictions]] = {}
+    for name, seed, network in readings:
+        found = evaluate(experiment, network, condition=name, seed=seed, views=views)
+        predictions.setdefault(name, {})[seed] = found
+    return predictions
 
 
 def observe_tables(
@@ -34,17 +59,17 @@ def observe_tables(
 
     Args:
         experiment: where everything is recorded, and table 4 drawn.
-        predictions: by condition and seed: "generalist" (one), "committee" and "full_softmax".
+        predictions: by condition and seed: "generalist" (one), "committee" and "generalists".
         class_sets: of the specialists.
     """
     ((seed, generalist),) = predictions["generalist"].items()
     observe_gain_over_generalist(experiment, generalist, predictions["committee"], condition="committee")
-    what = "Accuracy with full softmaxes, less that with dustbins"
-    observe_gain(experiment, "full_softmax", "committee", what=what)
+    what = "Accuracy of generalist and specialists, less that of as many generalists"
+    observe_gain(experiment, "committee", "generalists", what=what, quantity="accuracy_over_generalists")
+    observe_gain_over_generalist(experiment, generalist, predictions["generalists"], condition="generalists")
     observe_conditional(experiment, generalist, class_sets, condition="generalist", seed=seed)
-    for name in ("committee", "full_softmax"):
-        for seed, found in predictions[name].items():
-            observe_conditional(experiment, found, class_sets, condition=name, seed=seed)
+    for seed, found in predictions["committee"].items():
+        observe_conditional(experiment, found, class_sets, condition="committee", seed=seed)
     observe_coverage(experiment, generalist, predictions["committee"], class_sets)
 
 
@@ -121,25 +146,25 @@ def observe_coverage(
         )
 
 
-def observe_cost(experiment: Experiment, committees: Mapping[int, Committee], mixture: TrainedNetwork) -> None:
-    """Record how specialists and a mixture parallelise: seconds of all work, of the longest job, and their ratio.
+def observe_cost(experiment: Experiment, committees: Mapping[int, Committee], others: Sequence[TrainedNetwork]) -> None:
+    """Record how specialists parallelise, and others: seconds of all work, of the longest job, and their ratio.
 
-    The generalist's training, from which both start, is left out of both.
+    The generalist's training, from which all start, is left out.
 
     Args:
-        experiment: where it is recorded, as "committee" and "mixture".
+        experiment: where it is recorded, as "committee" and by each one's role.
         committees: by seed.
-        mixture: one job.
+        others: a mixture, students; each is one job.
     """
     costs = {("committee", seed): committee.cost for seed, committee in committees.items()}
-    costs["mixture", mixture.seed or 0] = work_and_span([mixture.elapsed_seconds])
+    costs |= {(one.role, one.seed or 0): work_and_span([one.elapsed_seconds]) for one in others}
     for (name, seed), cost in costs.items():
         experiment.results.observe(name, seed, "training_seconds", cost.work_seconds, "seconds")
         experiment.results.observe(name, seed, "longest_job_seconds", cost.span_seconds, "seconds")
         experiment.results.observe(name, seed, "parallelism", cost.parallelism, "workers")
     experiment.results.note(
         "Parallelism is the seconds of all trainings over those of the longest: the workers that can be kept busy. The "
-        "generalist's training, from which specialists and mixture start, is not counted."
+        "generalist's training, from which all others start, is not counted."
     )
 
 
@@ -170,10 +195,9 @@ def draw_choices(experiment: Experiment, *, candidates: Sequence[int], plans: Se
     Args:
         experiment: where it was recorded.
         candidates: for n.
-        plans: texts of plans; the first is the committee's.
+        plans: texts of plans; the first is the committee's. Several are compared in a figure of their own.
     """
     names = dict(zip(plans, ("committee", *plans[1:]), strict=True))
-    labels = {"committee": "dustbin", "full_softmax": "full softmax (6.1)"}
     numbers = sorted(candidates)
     label = "accuracy (%) on validation images"
     experiment.results.draw(
@@ -185,9 +209,11 @@ def draw_choices(experiment: Experiment, *, candidates: Sequence[int], plans: Se
             value_label=label,
             places=[str(number) for number in numbers],
             place_label="top classes n",
-            series=[Series(text, [f"{name}_top_{n}" for n in numbers]) for name, text in labels.items()],
+            series=[Series("committee", [f"committee_top_{n}" for n in numbers])],
         )
     )
+    if len(plans) == 1:
+        return
     experiment.results.draw(
         Figure(
             kind="points",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.data import Samples, Views
 from limbeck.distillation import TrainedSpecialist, train_specialists
@@ -63,6 +64,14 @@ class PlanSpec:
         for spec in map(PlanSpec.parse, texts):
             if num_classes is not None:
                 require_set_sizes(num_classes, spec.num_specialists, size=spec.size, max_size=None, overlap=0)
+
+
+class TrainingFurther(TypedDict):
+    """What all that go on from the generalist learn, and how."""
+
+    samples: Samples
+    recipe: TrainConfig
+    views: Views  # normalisation and augmentation
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +142,11 @@ class Covariance:
         )
 
 
+def to_train_further(network: TrainedNetwork) -> nn.Module:
+    """Return a copy of a trained network that is not frozen, as a teacher is."""
+    return copy.deepcopy(network.module).requires_grad_(True)
+
+
 def show_plan(experiment: Experiment, covariance: Covariance, plan: SpecialistPlan) -> None:
     """Write plan.yaml and plan.png beside the record, and note how many specialists know a class."""
     text, picture = experiment.results.beside("plan.yaml"), experiment.results.beside("plan.png")
@@ -160,6 +174,7 @@ def trained_committee(
     jobs: str,
     variant: Literal["dustbin", "full_softmax"] = "dustbin",
     temperature: float = 2.0,
+    soft_weight: float = 1.0,
 ) -> Committee:
     """Return a generalist's committee; specialists that are not there are trained, each a job of its own.
 
@@ -176,6 +191,7 @@ def trained_committee(
         jobs: "serial", "processes:2", "ray", ...; see ``limbeck.jobs.runner_from``.
         variant: "dustbin", or "full_softmax" with the generalist's soft targets.
         temperature: of these.
+        soft_weight: of these.
     Raises:
         LimbeckError: what ``train_specialists`` refuses.
     """
@@ -189,6 +205,7 @@ def trained_committee(
         views=views,
         variant=variant,
         temperature=temperature,
+        soft_weight=soft_weight,
         seed=seed,
         generalist_spec=generalist.name,
         out=experiment.cache.folder,

@@ -46,6 +46,7 @@ def views_as_samples(samples: Samples, views: Views, *, num_views: int) -> Sampl
         (6, [0, 3, 1, 4, 2, 5], [0, 1, 0, 1, 0, 1])
     """
     _require_images(samples)
+    assert isinstance(samples.inputs, Tensor), "required above"
     assert views.normalise is None, "views are normalised once, where they are learned from"
     shown = torch.empty((num_views, *samples.inputs.shape), dtype=torch.uint8)
     for view in range(num_views):
