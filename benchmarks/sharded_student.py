@@ -2,6 +2,7 @@
 
     torchrun --standalone --nproc-per-node 2 benchmarks/sharded_student.py
     torchrun --standalone --nproc-per-node 2 benchmarks/sharded_student.py --student-sharding none
+    torchrun --standalone --nproc-per-node 2 benchmarks/sharded_student.py --student vgg8 --smallest-block 1
 
 Numbers are of rank 0, on the CPU, one thread each.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from limbeck.data import as_samples
+from limbeck.models import build, sharding
 from limbeck.objectives import HardLabels
 from limbeck.training import Runtime, SilentProgress, TrainConfig, fit
 from limbeck.training.run import TrainingRun
@@ -48,15 +50,20 @@ def main() -> None:
     """Train, and print what was measured, as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--student-sharding", choices=("none", "full"), default="full")
+    parser.add_argument("--student", help="network of the zoo, on images of 32 x 32; 24 blocks of a million otherwise")
+    parser.add_argument("--smallest-block", type=int, default=sharding.SMALLEST_BLOCK, help="weights gathered alone")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
-    sharding = arguments.student_sharding
+    way, sharding.SMALLEST_BLOCK = arguments.student_sharding, arguments.smallest_block
     torch.set_num_threads(1)
-    runtime = Runtime.resolve("cpu", arguments.precision, takes_ranks=True, student_sharding=sharding)
+    runtime = Runtime.resolve("cpu", arguments.precision, takes_ranks=True, student_sharding=way)
     torch.manual_seed(0)
-    samples = as_samples((torch.randn(NUM_STEPS * BATCH_SIZE, WIDTH), torch.randint(0, 10, (NUM_STEPS * BATCH_SIZE,))))
+    count = NUM_STEPS * BATCH_SIZE
+    shape = (3, 32, 32) if arguments.student else (WIDTH,)
+    samples = as_samples((torch.randn(count, *shape), torch.randint(0, 10, (count,))))
     before = resident_bytes()
-    student = nn.Sequential(*[Residual() for _ in range(NUM_BLOCKS)], nn.Linear(WIDTH, 10))
+    blocks = nn.Sequential(*[Residual() for _ in range(NUM_BLOCKS)], nn.Linear(WIDTH, 10))
+    student = build(arguments.student, input_shape=shape, num_classes=10) if arguments.student else blocks
     pauses, held, peaks, steps = [], [], [], []
     seen = {"step": time.perf_counter()}
     take_step, kinds = TrainingRun.take_step, Checkpoints.__subclasses__()
@@ -90,7 +97,8 @@ def main() -> None:
         weights = sum(parameter.numel() for parameter in student.parameters())
         found = {
             "ranks": runtime.ranks.size,
-            "sharding": sharding,
+            "sharding": way,
+            "smallest_block": sharding.SMALLEST_BLOCK,
             "precision": runtime.precision,
             "weights": weights,
             "held_bytes_a_weight": round((max(held) - before) / weights, 2),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import limbeck
 from limbeck.errors import LimbeckError
-from limbeck.models import constrain_max_norm
+from limbeck.models import constrain_max_norm, sharding
 from limbeck.models.sharding import as_piece, gathered, in_pieces, own_part
 from limbeck.objectives import HardLabels
 from limbeck.ranks.group import ranks_of_process
@@ -29,6 +29,9 @@ from limbeck.training import Runtime, TrainingInterrupted
 from limbeck.training.sharded import SharedOutStudent
 from limbeck.training.sharded_checkpoint import FORMAT, INDEX, VERSION, ShardedCheckpoints
 from limbeck.training.updates import WeightUpdates
+
+if num_ranks() > 1:
+    sharding.SMALLEST_BLOCK = 1  # networks of tests have small blocks; one process does not share them out
 
 SHORT = dataclasses.replace(rank_jobs.RECIPE, num_epochs=1)
 ADAMW = dataclasses.replace(SHORT, optimiser="adamw", learning_rate=0.003)

@@ -12,9 +12,11 @@ import rank_jobs
 import rank_pieces
 import torch
 from rank_launch import start_ranks
+from torch import nn
 
 from limbeck.errors import InvalidValue
-from limbeck.models import load_model
+from limbeck.models import build, load_model
+from limbeck.models.sharding import blocks_of
 from limbeck.training import Runtime
 
 ROUNDING = 1e-5
@@ -36,6 +38,16 @@ def two(tmp_path_factory):
     """What two ranks did, and their folder."""
     out = tmp_path_factory.mktemp("pieces")
     return job(2, rank_pieces.together, out)[0], out
+
+
+def test_small_blocks_are_gathered_with_what_is_around_them():
+    vgg = build("vgg8:width=0.5", input_shape=(3, 32, 32), num_classes=10)
+    sizes = [sum(one.numel() for one in block.parameters()) for block in blocks_of(vgg)]
+    assert sizes == [73856, 295168, 590080], "three convolutions alone, no batch norm"
+    resnet = build("resnet:depth=20", input_shape=(3, 32, 32), num_classes=10)
+    assert len(blocks_of(resnet)) == 2, "the last two residual blocks, of 9"
+    nested = nn.Sequential(nn.Sequential(*[nn.Linear(255, 255) for _ in range(3)]), nn.Linear(255, 2))
+    assert blocks_of(nested) == [nested[0]], "each is just too small, together they are not"
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from limbeck.errors import InvalidValue, ModelError
 from limbeck.models.factory import failure
 from limbeck.ranks.group import Ranks
 
+SMALLEST_BLOCK = 2**16  # weights that are gathered by themselves; fewer cost more in waiting than they save in memory
+
 
 def require_sharding(device: torch.device, *, trains: bool) -> None:
     """Raise InvalidValue where this torch cannot share a network out on a device, and train it where that is asked."""
@@ -81,13 +83,14 @@ def share_out(network: nn.Module, *, ranks: Ranks, device: torch.device) -> nn.M
 def shard_network(module: nn.Module, *, ranks: Ranks, device: torch.device) -> None:
     """Share out the parameters of a network among ranks, block by block, in place: each rank keeps 1 / N of each.
 
-    A block is what stands in an ``nn.ModuleList`` or ``nn.Sequential``; it alone is whole on a device while it
-    computes. What is in none of them is one block, with what blocks share. Gradients are sums over ranks.
+    A block is what stands in an ``nn.ModuleList`` or ``nn.Sequential`` and has ``SMALLEST_BLOCK`` weights or more; it
+    alone is whole on a device while it computes. What is in none of them, and smaller, goes with what is around it, and
+    so does what blocks share. Gradients are sums over ranks.
     """
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = mesh_of(device.type, ranks.size)
-    for block in _blocks(module):
+    for block in blocks_of(module):
         fully_shard(block, mesh=mesh, reshard_after_forward=True)
     fully_shard(module, mesh=mesh, reshard_after_forward=True)
     for part in module.modules():
@@ -96,6 +99,22 @@ def shard_network(module: nn.Module, *, ranks: Ranks, device: torch.device) -> N
             part.set_force_sum_reduction_for_comms(True)
     for buffer in module.buffers():
         buffer.data = buffer.data.to(device)
+
+
+def blocks_of(module: nn.Module) -> list[nn.Module]:
+    """Return what is shared out by itself, the inner ones first: large blocks whose weights nothing else has, too."""
+    uses = Counter(id(one) for part in module.modules() for one in part.parameters(recurse=False))
+    containers = [child for child in module.modules() if isinstance(child, nn.ModuleList | nn.Sequential)]
+    found: list[nn.Module] = []
+    taken: set[int] = set()  # weights of inner blocks
+    for block in dict.fromkeys(block for container in reversed(containers) for block in container):
+        own = Counter(id(one) for part in block.modules() for one in part.parameters(recurse=False))
+        size = sum(one.numel() for one in block.parameters() if id(one) not in taken)
+        alone = all(uses[one] == count for one, count in own.items())
+        if size >= SMALLEST_BLOCK and alone and not isinstance(block, nn.ModuleList):
+            found.append(block)
+            taken |= set(own)
+    return found
 
 
 @cache
@@ -176,18 +195,6 @@ def holding(module: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator
         yield
     finally:
         load_parts(module, before)
-
-
-def _blocks(module: nn.Module) -> list[nn.Module]:
-    """Return what is shared out by itself, the inner ones first: blocks whose weights nothing else has, too."""
-    uses = Counter(id(one) for part in module.modules() for one in part.parameters(recurse=False))
-    containers = [child for child in module.modules() if isinstance(child, nn.ModuleList | nn.Sequential)]
-    found: list[nn.Module] = []
-    for block in dict.fromkeys(block for container in reversed(containers) for block in container):
-        own = Counter(id(one) for part in block.modules() for one in part.parameters(recurse=False))
-        if own and not isinstance(block, nn.ModuleList) and all(uses[one] == count for one, count in own.items()):
-            found.append(block)
-    return found
 
 
 def _cut(whole: Tensor, like: Tensor) -> Tensor:
