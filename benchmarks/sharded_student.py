@@ -1,4 +1,4 @@
-"""What a student in pieces keeps, how long its steps take, and how long it waits for a checkpoint.
+"""What a sharded student keeps, how long its steps take, and how long it waits for a checkpoint.
 
     torchrun --standalone --nproc-per-node 2 benchmarks/sharded_student.py
     torchrun --standalone --nproc-per-node 2 benchmarks/sharded_student.py --student-sharding none

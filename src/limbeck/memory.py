@@ -36,7 +36,7 @@ def set_malloc_thresholds() -> bool:
 def return_freed_blocks() -> bool:
     """Ask the C library to give blocks of a megabyte or more back to the system as soon as they are freed.
 
-    A network in pieces gathers block after block and frees it again. glibc raises the size from which it maps blocks
+    A sharded network gathers block after block and frees it again. glibc raises the size from which it maps blocks
     singly with each one that is freed, so what is gathered comes to lie in the heap, with gaps: two ranks with 25
     million weights hold 26 to 32 bytes a weight each, 11 with the setting. It holds for the whole process, and is not
     made where :func:`set_malloc_thresholds` would not be.

@@ -172,7 +172,7 @@ SHARDS_ON_CPU = hasattr(torch.cpu.Stream, "record_event")  # not with torch 2.6
 
 
 def sharded(out: Path) -> dict:
-    """Ask a teacher whose weights are shared out; tell what it says, and which part of them this rank keeps."""
+    """Ask a teacher whose weights are sharded; tell what it says, and which part of them this rank keeps."""
     teacher, found = ModuleTeacher(network(9)), {}
     if not SHARDS_ON_CPU:
         return found

@@ -370,7 +370,7 @@ def test_a_runner_that_is_not_there_is_told_before_anything_is_read(limbeck, tmp
     assert "expected: one of processes, ray, serial" in wrong.stderr
 
 
-def test_a_teacher_is_not_shared_out_in_one_process(limbeck, tmp_path, big):
+def test_a_teacher_is_not_sharded_in_one_process(limbeck, tmp_path, big):
     wrong = cache(limbeck, "--teacher", big, "--teacher-sharding", "full")
     assert wrong.returncode == 2
-    assert "shared out among ranks" in wrong.stderr
+    assert "sharded over ranks" in wrong.stderr

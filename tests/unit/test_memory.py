@@ -72,7 +72,7 @@ print(made, held() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_blocks_that_a_network_in_pieces_frees_are_given_back(monkeypatch):
+def test_blocks_that_a_sharded_network_frees_are_given_back(monkeypatch):
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     printed = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True).stdout

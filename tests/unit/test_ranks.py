@@ -138,7 +138,7 @@ def test_jobs_are_refused_on_ranks(two):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not rank_jobs.SHARDS_ON_CPU, reason="torch shares networks out on GPUs alone")
-def test_a_teacher_that_is_shared_out_says_what_it_says_in_one_process(two):
+def test_a_sharded_teacher_says_what_it_says_in_one_process(two):
     found = two[0]["sharded"]
     expected = rank_jobs.said(ModuleTeacher(rank_jobs.network(9)))
     for count in ("many", "one"):

@@ -1,4 +1,4 @@
-"""A student in pieces on all ranks is the student of one process, and what is saved of it is whole or not read."""
+"""A sharded student on all ranks is the student of one process, and what is saved of it is whole or not read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import rank_jobs
-import rank_pieces
+import rank_sharded
 import torch
 from rank_launch import start_ranks
 from torch import nn
@@ -36,8 +36,8 @@ def job(num_ranks, what, out, *, max_restarts=0):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """What two ranks did, and their folder."""
-    out = tmp_path_factory.mktemp("pieces")
-    return job(2, rank_pieces.together, out)[0], out
+    out = tmp_path_factory.mktemp("sharded")
+    return job(2, rank_sharded.together, out)[0], out
 
 
 def test_small_blocks_are_gathered_with_what_is_around_them():
@@ -51,7 +51,7 @@ def test_small_blocks_are_gathered_with_what_is_around_them():
 
 
 @pytest.mark.slow
-def test_a_student_in_pieces_is_that_of_one_process(two, tmp_path):
+def test_a_sharded_student_is_that_of_one_process(two, tmp_path):
     found, expected = two[0]["whole"], rank_jobs.whole(tmp_path)
     assert found["losses"] == pytest.approx(expected["losses"], rel=ROUNDING)
     assert found["windows"] == pytest.approx(expected["windows"], rel=ROUNDING)
@@ -65,7 +65,7 @@ def test_a_student_in_pieces_is_that_of_one_process(two, tmp_path):
     ("name", "rounding"), [("adamw", ROUNDING), ("lion", ROUNDING), ("blocks", ROUNDING), ("bf16", 0.02)]
 )
 def test_so_it_is_by_other_optimisers_with_limits_and_tied_weights_and_in_bfloat16(name, rounding, two):
-    found, expected = two[0]["ways"][name], rank_pieces.short(name)
+    found, expected = two[0]["ways"][name], rank_sharded.short(name)
     assert found["losses"] == pytest.approx(expected["losses"], rel=rounding)
     assert found["steps"] == expected["steps"] == 26
 
@@ -76,7 +76,7 @@ def test_each_of_two_ranks_keeps_half_of_everything(two):
 
 
 @pytest.mark.slow
-def test_a_student_in_pieces_goes_on_to_the_same_bits(two):
+def test_a_sharded_student_goes_on_to_the_same_bits(two):
     found, _ = two
     assert found["stopped"].startswith("student stopped after step")
     assert found["resumed"] == 2 * [found["ways"]["adamw"]]
@@ -85,13 +85,13 @@ def test_a_student_in_pieces_goes_on_to_the_same_bits(two):
 @pytest.mark.slow
 def test_so_it_does_on_another_number_of_ranks_up_to_rounding(two, tmp_path):
     shutil.copytree(two[1] / "stopped", tmp_path / "four" / "stopped")
-    for found in job(4, rank_pieces.resumed, tmp_path / "four")[0]:
+    for found in job(4, rank_sharded.resumed, tmp_path / "four")[0]:
         assert found["losses"] == pytest.approx(two[0]["ways"]["adamw"]["losses"], rel=ROUNDING)
 
 
 @pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_a_restart_goes_on_to_the_same_bits(two, tmp_path):
-    found, stderr = job(2, rank_pieces.killed, tmp_path / "killed", max_restarts=1)
+    found, stderr = job(2, rank_sharded.killed, tmp_path / "killed", max_restarts=1)
     assert stderr.count("rank 0 of 2: Another rank has ended") == 1
     assert found == two[0]["ways"]["adamw"]
 
@@ -134,17 +134,17 @@ def test_a_full_disk_ends_a_training_at_the_next_save(two):
         ("scalar", "scale is a single number"),
         ("growing", "other weights with a gradient than in the first step"),
         ("file", "is of a student that is whole on each rank"),
-        ("folder", "is of a student in pieces"),
+        ("folder", "is of a sharded student"),
     ],
 )
-def test_what_a_student_in_pieces_cannot_do_is_refused(what, words, two):
+def test_what_a_sharded_student_cannot_do_is_refused(what, words, two):
     assert words in two[0]["refused"][what]
 
 
 @pytest.mark.slow
-def test_a_job_trains_in_pieces_and_saves_a_whole_network(two, tmp_path):
+def test_a_job_trains_sharded_and_saves_a_whole_network(two, tmp_path):
     found, folder = two[0]["trained"], two[1] / "run"
-    expected = rank_pieces.measured(tmp_path / "alone")
+    expected = rank_sharded.measured(tmp_path / "alone")
     assert found["test selected errors"] == expected["test selected errors"]
     assert found["test selected nll"] == pytest.approx(expected["test selected nll"], rel=1e-4)
     saved = [load_model(place).module.state_dict() for place in (folder, tmp_path / "alone")]
@@ -159,8 +159,8 @@ def test_a_job_trains_in_pieces_and_saves_a_whole_network(two, tmp_path):
     ("command", "words"),
     [
         (("train", "--data", "digits"), "received: one process"),
-        (("search", "--data", "digits"), "Networks of this job are not shared out among ranks."),
-        (("distill", "--method", "mutual", "--data", "digits"), "Networks of this job are not shared out"),
+        (("search", "--data", "digits"), "Networks of this job are not sharded over ranks."),
+        (("distill", "--method", "mutual", "--data", "digits"), "Networks of this job are not sharded"),
     ],
 )
 def test_one_process_and_other_jobs_refuse_it(command, words, limbeck):
@@ -172,7 +172,7 @@ def test_one_process_and_other_jobs_refuse_it(command, words, limbeck):
 def test_fp16_is_refused(monkeypatch):
     monkeypatch.setattr("limbeck.training.runtime.num_ranks", lambda: 2)
     monkeypatch.setattr("limbeck.training.runtime._resolve_device", lambda device: torch.device("cuda"))
-    with pytest.raises(InvalidValue, match="cannot be shared out like this"):
+    with pytest.raises(InvalidValue, match="cannot be sharded like this"):
         Runtime.resolve("cuda", "fp16", takes_ranks=True, student_sharding="full")
 
 

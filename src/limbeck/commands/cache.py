@@ -152,7 +152,7 @@ def _check_shares(collection: Collection, ranks: Ranks) -> None:
         )
     if collection.teacher_sharding == "full" and ranks.size == 1:
         raise ConfigError(
-            "A teacher's weights are shared out among ranks.",
+            "A teacher's weights are sharded over ranks.",
             received="--teacher-sharding full in one process",
             expected="several ranks: torchrun --nproc-per-node N -m limbeck cache ...",
             remedy="start it with torchrun, or leave --teacher-sharding out",

@@ -41,7 +41,7 @@ class Collection:
     shard_bytes: int = 256 << 20
     shards: str | None = None  # "A:B" or "A:B:STEP" of the plan's, for one of several processes; None: all
     runner: str = "serial"  # of the shards, as limbeck.jobs.runner_from takes it
-    teacher_sharding: str = "none"  # "full": the teacher's weights are shared out among ranks
+    teacher_sharding: str = "none"  # "full": the teacher's weights are sharded over ranks
 
 
 @dataclass(frozen=True)

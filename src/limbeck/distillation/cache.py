@@ -71,7 +71,7 @@ class NetworkCache:
             OutputError: the folder cannot be written, or is a run's own and holds the network of another run.
             ModelError: the network that is there is damaged.
         """
-        return replace(self._train(task), is_shared_out=self.runtime.shares_out)
+        return replace(self._train(task), is_sharded=self.runtime.shards_students)
 
     def _train(self, task: TrainingTask) -> TrainedNetwork:
         if self.folder is None:

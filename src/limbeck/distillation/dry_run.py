@@ -37,7 +37,7 @@ def dry_run(experiment: Experiment, networks: Mapping[str, nn.Module | Teacher |
         ModelError: a network that fails on the way; which step, and the cause, are told.
     """
     for role, network in networks.items():
-        if isinstance(network, nn.Module) and experiment.runtime.shares_out:
+        if isinstance(network, nn.Module) and experiment.runtime.shards_students:
             check_shardable(network)
         network = experiment.data.build(network, seed=0) if isinstance(network, Network) else network
         if not isinstance(network, Teacher):

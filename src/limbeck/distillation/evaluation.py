@@ -15,7 +15,7 @@ from limbeck.distillation.reading import mistakes, read_split
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.metrics import count_parameters
 from limbeck.metrics.tasks import Measured
-from limbeck.models.sharding import share_out
+from limbeck.models.sharding import sharded_copy
 from limbeck.records import Measurement, NetworkRecord
 from limbeck.training import Runtime, evaluate
 
@@ -72,12 +72,12 @@ def evaluate_network(
 
 @contextlib.contextmanager
 def _on_device(network: TrainedNetwork, runtime: Runtime) -> Iterator[nn.Module]:
-    """Yield what is evaluated of a network: itself, or a copy in pieces on all ranks."""
-    if not network.is_shared_out:
+    """Yield what is evaluated of a network: itself, or a copy that is sharded over all ranks."""
+    if not network.is_sharded:
         yield network.module
         return
-    yield share_out(network.module, ranks=runtime.ranks, device=runtime.device)
-    gc.collect()  # pieces hold each other; the device has room for the next network's
+    yield sharded_copy(network.module, ranks=runtime.ranks, device=runtime.device)
+    gc.collect()  # shards hold each other; the device has room for the next network's
 
 
 def as_measurements(

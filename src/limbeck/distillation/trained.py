@@ -37,7 +37,7 @@ class TrainedNetwork:
     folder: Path | None = None  # in a cache of networks
     was_cached: bool = False  # trained by an earlier command
     environment: dict[str, Any] = field(default_factory=dict)  # of its training
-    is_shared_out: bool = False  # it is evaluated in pieces on all ranks, and whole in host memory
+    is_sharded: bool = False  # it is evaluated sharded over all ranks, and whole in host memory
 
     @staticmethod
     def in_memory(task: TrainingTask, fitted: FitResult) -> TrainedNetwork:

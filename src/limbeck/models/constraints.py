@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import ModelError, require_positive
-from limbeck.models.sharding import own_part
+from limbeck.models.sharding import local_shard
 
 _ATTRIBUTE = "incoming_max_norm"  # not "max_norm": nn.Embedding has one of its own
 
@@ -69,7 +69,7 @@ def project_max_norm(model: nn.Module, *, stack_axes: int = 0) -> None:
             continue
         limit = max_norm_of(module)
         if limit is not None:
-            weight = own_part(module.weight)  # type: ignore[arg-type]  # whole rows of it
+            weight = local_shard(module.weight)  # type: ignore[arg-type]  # whole rows of it
             _shrink(weight.flatten(0, stack_axes).flatten(1), limit)
         remaining += module._modules.values()
 

@@ -1,6 +1,6 @@
-"""Networks whose weights lie in pieces on all ranks (FSDP2): each keeps 1 / N, and gathers block after block.
+"""Networks whose weights are sharded over all ranks (FSDP2): each keeps 1 / N, and gathers block after block.
 
-A piece is a run of rows: of n rows, ceil(n / N) for each rank, fewer for the last ones. Buffers are whole on each rank.
+A shard is a run of rows: of n rows, ceil(n / N) for each rank, fewer for the last ones. Buffers are whole on each rank.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ def require_sharding(device: torch.device, *, trains: bool) -> None:
 
 
 def check_shardable(network: nn.Module) -> None:
-    """Raise ModelError for a network whose weights cannot be cut into pieces."""
+    """Raise ModelError for a network whose weights cannot be cut into shards."""
     scalars = [name for name, parameter in network.named_parameters() if parameter.dim() == 0]
     dtypes = {str(parameter.dtype) for parameter in network.parameters() if parameter.requires_grad}
     if scalars or len(dtypes) > 1:
         raise ModelError(
-            "The weights of this network cannot be shared out among ranks.",
+            "The weights of this network cannot be sharded over ranks.",
             received=f"{scalars[0]} is a single number" if scalars else f"weights of {', '.join(sorted(dtypes))}",
             expected="weights of one dtype, each with at least one axis",
             remedy="give a single number the shape (1,)" if scalars else "give all weights one dtype",
         )
 
 
-def share_out(network: nn.Module, *, ranks: Ranks, device: torch.device) -> nn.Module:
-    """Return a copy of a network in pieces on all ranks; the network is left as it is.
+def sharded_copy(network: nn.Module, *, ranks: Ranks, device: torch.device) -> nn.Module:
+    """Return a copy of a network that is sharded over all ranks; the network is left as it is.
 
     Args:
         network: the same on each rank, in host memory.
         ranks: at least two.
         device: of this rank: one block at a time is whole there.
     Raises:
-        ModelError: a network that cannot be copied, or whose weights cannot be cut into pieces.
+        ModelError: a network that cannot be copied, or whose weights cannot be cut into shards.
     """
     check_shardable(network)
     own: dict[int, Any] = {
@@ -74,7 +74,7 @@ def share_out(network: nn.Module, *, ranks: Ranks, device: torch.device) -> nn.M
         copied = copy.deepcopy(network, own)  # its weights are in the memory of the network's until they are cut
     except Exception as error:
         raise ModelError(
-            "This network cannot be copied, and so not be shared out among ranks.", received=failure(error)
+            "This network cannot be copied, and so not be sharded over ranks.", received=failure(error)
         ) from error
     shard_network(copied, ranks=ranks, device=device)
     return copied
@@ -102,7 +102,7 @@ def shard_network(module: nn.Module, *, ranks: Ranks, device: torch.device) -> N
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
-    """Return what is shared out by itself, the inner ones first: large blocks whose weights nothing else has, too."""
+    """Return what is sharded by itself, the inner ones first: large blocks whose weights nothing else has, too."""
     uses = Counter(id(one) for part in module.modules() for one in part.parameters(recurse=False))
     containers = [child for child in module.modules() if isinstance(child, nn.ModuleList | nn.Sequential)]
     found: list[nn.Module] = []
@@ -125,28 +125,28 @@ def mesh_of(kind: str, num_ranks: int) -> Any:
     return init_device_mesh(kind, (num_ranks,))
 
 
-def is_shared_out(module: nn.Module) -> bool:
-    """Tell whether the weights of a network lie in pieces on all ranks."""
-    return any(is_piece(parameter) for parameter in module.parameters())
+def is_sharded(module: nn.Module) -> bool:
+    """Tell whether the weights of a network are sharded over all ranks."""
+    return any(is_dtensor(parameter) for parameter in module.parameters())
 
 
-def is_piece(tensor: Tensor) -> bool:
-    """Tell whether a tensor is shared out among ranks, of which each holds a piece."""
+def is_dtensor(tensor: Tensor) -> bool:
+    """Tell whether a tensor is sharded over ranks."""
     return hasattr(tensor, "device_mesh")
 
 
-def own_part(tensor: Tensor) -> Tensor:
-    """Return this rank's piece of a tensor that is shared out, in the same memory; any other tensor as it is."""
+def local_shard(tensor: Tensor) -> Tensor:
+    """Return this rank's shard of a sharded tensor, in the same memory; any other tensor as it is."""
     with torch.no_grad():
-        return tensor.to_local() if is_piece(tensor) else tensor  # type: ignore[attr-defined]
+        return tensor.to_local() if is_dtensor(tensor) else tensor  # type: ignore[attr-defined]
 
 
-def as_piece(part: Tensor, like: Tensor) -> Tensor:
-    """Return this rank's piece as the tensor that all ranks have together, in the same memory.
+def as_dtensor(part: Tensor, like: Tensor) -> Tensor:
+    """Return this rank's shard as the tensor that all ranks have together, in the same memory.
 
     Args:
-        part: a piece as ``own_part(like)`` is.
-        like: a tensor that is shared out; where it is not, ``part`` is returned.
+        part: a shard as ``local_shard(like)`` is.
+        like: a sharded tensor; where it is not, ``part`` is returned.
     """
     from torch.distributed.tensor import DTensor
 
@@ -157,8 +157,8 @@ def as_piece(part: Tensor, like: Tensor) -> Tensor:
     )
 
 
-def in_pieces(shape: tuple[int, ...], dtype: torch.dtype, *, ranks: Ranks) -> Tensor:
-    """Return a tensor of zeros that is shared out among ranks, in host memory."""
+def sharded_zeros(shape: tuple[int, ...], dtype: torch.dtype, *, ranks: Ranks) -> Tensor:
+    """Return a tensor of zeros that is sharded over ranks, in host memory."""
     from torch.distributed.tensor import Shard, zeros
 
     return zeros(*shape, dtype=dtype, device_mesh=mesh_of("cpu", ranks.size), placements=[Shard(0)])
@@ -169,38 +169,38 @@ def gathered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for name, value in weights.items():
         whole: Tensor = value.detach()
-        if is_piece(whole):
+        if is_dtensor(whole):
             whole = whole.full_tensor()  # type: ignore[attr-defined]
         found[name] = whole.to("cpu", copy=True, memory_format=torch.contiguous_format)
     return found
 
 
 @torch.no_grad()
-def load_parts(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network, shared out or not, the values of a state dict of its own: of pieces, or of whole tensors."""
+def load_shards(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give a network, sharded or not, the values of a state dict of its own: of shards, or of whole tensors."""
     for name, value in module.state_dict().items():
         given = weights[name]
-        own_part(value).copy_(own_part(given) if is_piece(given) else _cut(given, value))
+        local_shard(value).copy_(local_shard(given) if is_dtensor(given) else _cut(given, value))
 
 
 @contextlib.contextmanager
 def holding(module: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """Let a network that is shared out have other weights while the block runs; its own where there are none."""
+    """Let a sharded network have other weights while the block runs; its own where there are none."""
     if weights is None:
         yield
         return
     before = {name: value.detach().clone() for name, value in module.state_dict().items()}
-    load_parts(module, weights)
+    load_shards(module, weights)
     try:
         yield
     finally:
-        load_parts(module, before)
+        load_shards(module, before)
 
 
 def _cut(whole: Tensor, like: Tensor) -> Tensor:
-    """Return this rank's rows of a whole tensor that is to go into a piece; all of it where ``like`` is whole."""
-    if not is_piece(like):
+    """Return this rank's rows of a whole tensor that is to go into a shard; all of it where ``like`` is whole."""
+    if not is_dtensor(like):
         return whole
     mesh = like.device_mesh  # type: ignore[attr-defined]
     start = mesh.get_local_rank() * -(-len(whole) // mesh.size())
-    return whole[start : start + len(own_part(like))]
+    return whole[start : start + len(local_shard(like))]

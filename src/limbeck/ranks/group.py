@@ -208,7 +208,7 @@ def _answered() -> Iterator[None]:
 
 @contextlib.contextmanager
 def loss_of_ranks_told() -> Iterator[None]:
-    """Tell a rank that has ended where torch talks to it: in the passes of a network that lies in pieces."""
+    """Tell a rank that has ended where torch talks to it: in the passes of a sharded network."""
     try:
         yield
     except RuntimeError as error:

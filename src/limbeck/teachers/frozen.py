@@ -45,13 +45,13 @@ class FrozenNetwork:
                 )
         self.fingerprint = network_fingerprint(module)
         self._versions = self._read_versions()
-        self._pieces: str | None = None  # hash of this rank's, where the weights were shared out
+        self._shard_hash: str | None = None  # hash of this rank's, where the weights were sharded
 
-    def share_out(self, shard: Callable[[nn.Module], None]) -> None:
-        """Let ``shard`` replace the parameters by pieces of them, and watch the pieces."""
+    def shard_weights(self, shard: Callable[[nn.Module], None]) -> None:
+        """Let ``shard`` replace the parameters by shards of them, and watch the shards."""
         shard(self.module)
         self._tensors = [*self.module.parameters(), *self.module.buffers()]
-        self._versions, self._pieces = self._read_versions(), self._hash_pieces()
+        self._versions, self._shard_hash = self._read_versions(), self._hash_shards()
 
     def check(self) -> None:
         """Raise TeacherError where it is awake, trainable or written to."""
@@ -75,14 +75,14 @@ class FrozenNetwork:
     def check_unchanged(self) -> None:
         """Raise TeacherError unless every weight and buffer is what it was, to the byte."""
         self.check()
-        if self._pieces is None:
+        if self._shard_hash is None:
             is_same = network_fingerprint(self.module) == self.fingerprint
         else:
-            is_same = self._hash_pieces() == self._pieces
+            is_same = self._hash_shards() == self._shard_hash
         if not is_same:
             raise self._changed()
 
-    def _hash_pieces(self) -> str:
+    def _hash_shards(self) -> str:
         digest = hashlib.sha256()
         for tensor in self._tensors:
             own = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # of a DTensor

@@ -140,14 +140,14 @@ class ModuleTeacher(Teacher):
         settings = (self._feeding.identity, self._outputs.identity, self._order.identity)
         return self._returns_logits and self._logits is None and self._feeding.is_plain and not any(settings)
 
-    def share_out(self, shard: Callable[[nn.Module], None], dealer: Callable[[Inputs], Tensor]) -> None:
-        """Keep a piece of the weights here, and have every forward pass done by ``dealer`` from now on.
+    def shard_weights(self, shard: Callable[[nn.Module], None], dealer: Callable[[Inputs], Tensor]) -> None:
+        """Keep a shard of the weights here, and have every forward pass done by ``dealer`` from now on.
 
         Args:
-            shard: replaces the module's parameters by pieces of them, in place.
+            shard: replaces the module's parameters by shards of them, in place.
             dealer: gives the logits of inputs; calls :meth:`run_here` for its own share.
         """
-        self._frozen.share_out(shard)
+        self._frozen.shard_weights(shard)
         self._dealer = dealer
 
     def run_here(self, inputs: Inputs) -> Tensor:

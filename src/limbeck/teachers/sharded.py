@@ -1,4 +1,4 @@
-"""Teachers too large for one device: their weights lie in pieces on all ranks (FSDP2), and each batch is dealt to them.
+"""Teachers too large for one device: their weights are sharded over all ranks (FSDP2), and each batch is dealt to them.
 
 Rank 0 does the whole job, as one process does. Its teacher's forward pass deals the rows of a batch to the ranks, each
 of which gathers layer after layer, and collects the outputs. The other ranks do nothing but serve those passes.
@@ -44,7 +44,7 @@ def sharded_over(teacher: Teacher, *, ranks: Ranks, device: torch.device) -> Ite
     networks = [_module_teacher(member) for member in teacher.members]
     dealers = [_Dealer(network, number, ranks, device) for number, network in enumerate(networks)]
     for network, dealer in zip(networks, dealers, strict=True):
-        network.share_out(lambda module: shard_network(module, ranks=ranks, device=device), dealer)
+        network.shard_weights(lambda module: shard_network(module, ranks=ranks, device=device), dealer)
     if not ranks.is_first:
         _serve(dealers, ranks)
         yield False
@@ -107,7 +107,7 @@ def _module_teacher(member: Teacher) -> ModuleTeacher:
     if isinstance(member, ModuleTeacher):
         return member
     raise TeacherError(
-        f"The teacher {member.name} cannot be shared out among ranks.",
+        f"The teacher {member.name} cannot be sharded over ranks.",
         received=type(member).__name__,
         expected="a network of torch's",
         remedy="leave --teacher-sharding out: each rank then has the whole teacher",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from limbeck.models.sharding import own_part
+from limbeck.models.sharding import local_shard
 
 
 class AveragedWeights:
@@ -30,8 +30,8 @@ class AveragedWeights:
         """Take in the module's weights after an optimiser step."""
         self.num_updates += 1
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
-        current = {key: own_part(value) for key, value in model.state_dict().items()}
-        state = {key: own_part(value) for key, value in self.state.items()}
+        current = {key: local_shard(value) for key, value in model.state_dict().items()}
+        state = {key: local_shard(value) for key, value in self.state.items()}
         floating = [key for key, value in state.items() if value.is_floating_point()]
         torch._foreach_lerp_([state[key] for key in floating], [current[key] for key in floating], 1 - decay)
         for key in state.keys() - set(floating):

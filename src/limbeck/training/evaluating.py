@@ -15,7 +15,7 @@ from limbeck.metrics import RowMeasures
 from limbeck.metrics.tasks import has_class_labels, measure_task
 from limbeck.models import evaluating
 from limbeck.models.calling import logits_with_weights, network_logits
-from limbeck.models.sharding import holding, is_shared_out
+from limbeck.models.sharding import holding, is_sharded
 from limbeck.teachers.positions import padded_positions
 from limbeck.training.runtime import Runtime
 
@@ -34,7 +34,7 @@ def predict(
 ) -> Tensor:
     """Return the logits of the clean view of every sample, in the samples' order.
 
-    Ranks share out whole batches, and each returns the logits of all. Where the network lies in pieces on them, all
+    Ranks share out whole batches, and each returns the logits of all. Where the network is sharded over them, all
     make the same number of forward passes: those without a batch for the last one take the first again, in vain.
 
     Args:
@@ -51,11 +51,11 @@ def predict(
     batches = torch.split(positions, batch_size)
     is_dealt = len(batches) >= ranks.size > 1
     own = torch.cat(batches[ranks.number :: ranks.size]) if is_dealt else positions
-    is_in_pieces = is_shared_out(model)
-    in_vain = is_dealt and is_in_pieces and 0 < len(batches) % ranks.size <= ranks.number
+    is_sharded_model = is_sharded(model)
+    in_vain = is_dealt and is_sharded_model and 0 < len(batches) % ranks.size <= ranks.number
     passes = torch.cat([own, batches[0]]) if in_vain else own
     held: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if is_in_pieces:
+    if is_sharded_model:
         held, weights = holding(model, weights), None
     with held:
         rows = _rows(model, samples, views, passes, runtime=runtime, weights=weights, batch_size=batch_size)

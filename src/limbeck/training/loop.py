@@ -82,7 +82,7 @@ def fit(
             classes.
         runtime: device and precision; chosen automatically where not given.
         name: shown in progress, events and errors.
-        checkpoint: file to keep the state in; without it a stopped run is lost. A student in pieces has a folder of
+        checkpoint: file to keep the state in; without it a stopped run is lost. A sharded student has a folder of
             that name, without the suffix, on a file system of all ranks.
         checkpoint_seconds: least time between two checkpoints, longer where they are large; 0: after every step.
         events: log of every scalar.
@@ -118,7 +118,7 @@ def fit(
         events=(events if writes else None) or EventLog(None),
         progress=(progress if writes else None) or SilentProgress(),
     )
-    told = loss_of_ranks_told() if runtime.shares_out else nullcontext()
+    told = loss_of_ranks_told() if runtime.shards_students else nullcontext()
     with told, torch.random.fork_rng(devices=run.runtime.random_devices), stop_requests() as stop:
         return _train(run, stop, checkpoint_seconds=checkpoint_seconds)
 

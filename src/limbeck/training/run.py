@@ -35,7 +35,7 @@ from limbeck.training.ranked import GradientSum, check_divisible, check_shareabl
 from limbeck.training.runtime import Runtime
 from limbeck.training.schedule import diverged
 from limbeck.training.selection import Weights
-from limbeck.training.sharded import SharedOutStudent
+from limbeck.training.sharded import ShardedStudent
 from limbeck.training.share import Share, share_of
 from limbeck.training.state import TrainingState
 from limbeck.training.steps import end_epoch, show_steps
@@ -46,7 +46,7 @@ class FitResult:
     """A trained network and how it got there.
 
     ``student`` holds the selected weights: of the epoch that validation chose, or the last where there is no
-    validation. One that was trained in pieces is whole again, in the host memory of each rank.
+    validation. One that was trained sharded is whole again, in the host memory of each rank.
     """
 
     student: nn.Module
@@ -90,17 +90,17 @@ class TrainingRun:
         check_labels(self.objective, self.train)
         check_teacher(self.objective, self.teacher, self.student, self.train, self.views)
         if self.runtime.device.type == "cpu":
-            return_freed_blocks() if self.runtime.shares_out else set_malloc_thresholds()
+            return_freed_blocks() if self.runtime.shards_students else set_malloc_thresholds()
         self.ranks = self.runtime.ranks
         check_divisible(len(self.train), self.recipe, self.ranks)
         check_shareable(self.student, self.objective, self.ranks)
         for module in self.teacher.modules if self.teacher else ():
             module.to(self.runtime.device)
         self.initial_weights = fingerprint(self.student) if self.ranks.size > 1 else ""
-        self.shared_out: SharedOutStudent | None = None
-        if self.runtime.shares_out:
-            self.shared_out = SharedOutStudent(self.student, ranks=self.ranks, device=self.runtime.device)
-            self.student = self.shared_out.module
+        self.sharded: ShardedStudent | None = None
+        if self.runtime.shards_students:
+            self.sharded = ShardedStudent(self.student, ranks=self.ranks, device=self.runtime.device)
+            self.student = self.sharded.module
         else:
             lay_out_kernels(self.student.to(self.runtime.device), self.runtime.kernel_layout)
         self.gradients = GradientSum(self.student, self.ranks)
@@ -154,9 +154,9 @@ class TrainingRun:
         return self.ranks.is_first or self.share().is_divided
 
     def scale(self, loss: Tensor) -> Tensor:
-        """Return a loss as its backward pass begins with it: in pieces, gradients are added up in that very pass."""
+        """Return a loss as its backward pass begins with it: a sharded student adds gradients up in that very pass."""
         scaled = self.state.updates.scaler.scale(loss)
-        return scaled if self.shared_out is None or self.counts_here else scaled * 0.0
+        return scaled if self.sharded is None or self.counts_here else scaled * 0.0
 
     def _share_of(self, num_samples: int) -> Share:
         parts, ranks = self.recipe.accumulation_steps, self.ranks
@@ -214,7 +214,7 @@ class TrainingRun:
         On several ranks gradients are added up first, and losses when they are read.
         """
         counts_here = self.counts_here
-        if self.shared_out is None:
+        if self.sharded is None:
             self.gradients.add_up(counts_here=counts_here)
         self.state.updates.update()
         self.state.meter.add(losses, counts, num_samples=num_samples, counts_here=counts_here)
@@ -271,9 +271,9 @@ class TrainingRun:
         state, selection = self.state, self.state.selection
         last = state.updates.copy_evaluated_weights()
         selected, student = selection.best_weights, self.student
-        if self.shared_out is not None:
-            selected, last, student = gathered(selected), gathered(last), self.shared_out.network
-            self.shared_out.load(selected)
+        if self.sharded is not None:
+            selected, last, student = gathered(selected), gathered(last), self.sharded.network
+            self.sharded.load(selected)
         else:
             selected = {key: value.to(self.runtime.device) for key, value in selected.items()}
             student.load_state_dict(selected)

@@ -34,7 +34,7 @@ class Runtime:
         precision: "fp32", "bf16" or "fp16": of autocast; weights stay float32.
         ranks: the processes that train one network together; this one alone where torchrun did not start several.
         compiles: whether ``fit`` takes its steps through torch.compile.
-        student_sharding: "full": ``fit`` trains networks whose weights lie in pieces on all ranks; or "none".
+        student_sharding: "full": ``fit`` trains networks whose weights are sharded over all ranks; or "none".
     """
 
     device: torch.device
@@ -81,14 +81,14 @@ class Runtime:
         return Runtime(chosen, precision, ranks_of_process() if takes_ranks else ALONE, compiles, student_sharding)
 
     @property
-    def shares_out(self) -> bool:
-        """Whether ``fit`` trains networks in pieces on all ranks."""
+    def shards_students(self) -> bool:
+        """Whether ``fit`` trains networks that are sharded over all ranks."""
         return self.student_sharding != "none"
 
     @property
     def place_of_students(self) -> torch.device:
         """Where trained students are, whole: host memory where one device may not hold them."""
-        return torch.device("cpu") if self.shares_out else self.device
+        return torch.device("cpu") if self.shards_students else self.device
 
     @property
     def random_devices(self) -> list[torch.device]:
@@ -105,11 +105,11 @@ class Runtime:
         if self.precision == "fp32":
             return contextlib.nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=dtype, cache_enabled=not self.shares_out)
+        return torch.autocast(self.device.type, dtype=dtype, cache_enabled=not self.shards_students)
 
 
 def _check_sharding(device: torch.device, precision: str, *, compiles: bool) -> None:
-    """Raise InvalidValue where students cannot be shared out."""
+    """Raise InvalidValue where students cannot be sharded."""
     problems = (
         (num_ranks() == 1, "one process", "several ranks", "start it with torchrun, or leave it out"),
         (compiles, "--compile, too", "one of the two", "leave --compile out"),
@@ -117,7 +117,7 @@ def _check_sharding(device: torch.device, precision: str, *, compiles: bool) -> 
     )
     for is_there, received, expected, remedy in problems:
         if is_there:
-            fact = "A student cannot be shared out like this (--student-sharding full)."
+            fact = "A student cannot be sharded like this (--student-sharding full)."
             raise InvalidValue(fact, received=received, expected=expected, remedy=remedy)
     require_sharding(device, trains=True)
 
@@ -176,7 +176,7 @@ def environment_facts(runtime: Runtime) -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         **({"compiled": True} if runtime.compiles else {}),
         **({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {}),
-        **({"student_sharding": runtime.student_sharding} if runtime.shares_out else {}),
+        **({"student_sharding": runtime.student_sharding} if runtime.shards_students else {}),
     }
 
 

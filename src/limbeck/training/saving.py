@@ -1,4 +1,4 @@
-"""How a training keeps its state: in one file that rank 0 writes, or a student in pieces in a folder of all ranks."""
+"""How a training keeps its state: in one file that rank 0 writes, or a sharded student in a folder of all ranks."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def checkpoints_of(run: TrainingRun) -> Checkpoints:
         if path is None:
             return None
         folder = folder_beside(path)
-        if run.shared_out is None and any(folder.glob(f"{STEP}*")):
-            raise _other_kind(folder, "a student in pieces", "add --student-sharding full, on several ranks")
-        if run.shared_out is not None and path.exists():
+        if run.sharded is None and any(folder.glob(f"{STEP}*")):
+            raise _other_kind(folder, "a sharded student", "add --student-sharding full, on several ranks")
+        if run.sharded is not None and path.exists():
             raise _other_kind(path, "a student that is whole on each rank", "leave --student-sharding out")
         return folder
 
     folder = run.ranks.from_first(checked)
-    if run.shared_out is None:
+    if run.sharded is None:
         return _File(run)
     run.checkpoint = None if path is None else folder  # what is told of it
     return _Nothing() if folder is None else _Folder(run, ShardedCheckpoints(folder, run.ranks))

@@ -1,4 +1,4 @@
-"""A student that is trained in pieces on all ranks: its weights, gradients and optimiser state are 1 / N on each."""
+"""A student that is trained sharded over all ranks: its weights, gradients and optimiser state are 1 / N on each."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import InvalidValue, ModelError
-from limbeck.models.sharding import as_piece, own_part, share_out
+from limbeck.models.sharding import as_dtensor, local_shard, sharded_copy
 from limbeck.ranks.group import Ranks
 
 
-class SharedOutStudent:
-    """A network of which a copy is trained in pieces, and which gives its own memory back meanwhile.
+class ShardedStudent:
+    """A network of which a copy is trained sharded, and which gives its own memory back meanwhile.
 
     Args:
         network: the same on each rank, in host memory. Its parameters are empty until :meth:`load`.
         ranks: at least two.
         device: of this rank.
     Raises:
-        ModelError: a network that cannot be shared out.
+        ModelError: a network that cannot be sharded.
     """
 
     def __init__(self, network: nn.Module, *, ranks: Ranks, device: torch.device) -> None:
         self.network = network.cpu()
-        self.module = share_out(network, ranks=ranks, device=device)  # in pieces
+        self.module = sharded_copy(network, ranks=ranks, device=device)
         for parameter in network.parameters():
             parameter.data = parameter.data.new_empty(0)
 
@@ -40,19 +40,19 @@ class SharedOutStudent:
 
 
 class OwnParameters:
-    """A rank's pieces of the trainable weights, as parameters that any optimiser takes.
+    """A rank's shards of the trainable weights, as parameters that any optimiser takes.
 
     They share memory with the module's; gradients are handed over before each step of the optimiser.
 
     Args:
-        module: in pieces on all ranks.
+        module: sharded over all ranks.
         ranks: of the run.
     """
 
     def __init__(self, module: nn.Module, ranks: Ranks) -> None:
         self._ranks = ranks
         self._whole = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.parameters = [nn.Parameter(own_part(parameter.detach())) for parameter in self._whole]
+        self.parameters = [nn.Parameter(local_shard(parameter.detach())) for parameter in self._whole]
         self._used: list[bool] | None = None  # which of them have a gradient; known after the first step
 
     def take_gradients(self) -> None:
@@ -72,8 +72,8 @@ class OwnParameters:
                 remedy="train it in one process",
             )
         for own, whole in zip(self.parameters, self._whole, strict=True):
-            own.data = own_part(whole.detach())
-            own.grad = None if whole.grad is None else own_part(whole.grad)
+            own.data = local_shard(whole.detach())
+            own.grad = None if whole.grad is None else local_shard(whole.grad)
             whole.grad = None
 
     def clip(self, clip_norm: float) -> None:
@@ -83,28 +83,28 @@ class OwnParameters:
         norm = self._ranks.add_up(squares.reshape(1)).sqrt()
         torch._foreach_mul_(gradients, (clip_norm / (norm + 1e-6)).clamp(max=1.0)[0])
 
-    def state_in_pieces(self, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-        """Return an optimiser's state dict with what is as large as a weight as pieces of what all ranks have."""
+    def sharded_state(self, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+        """Return an optimiser's state dict with what is as large as a weight as shards of what all ranks have."""
         whole_of = {id(own): whole for own, whole in zip(self.parameters, self._whole, strict=True)}
         numbered = [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
-        def piece(number: int, value: Tensor) -> Tensor:
+        def sharded(number: int, value: Tensor) -> Tensor:
             own = numbered[number]
-            return as_piece(value, whole_of[id(own)]) if value.shape == own.shape else value
+            return as_dtensor(value, whole_of[id(own)]) if value.shape == own.shape else value
 
-        return _each(optimiser.state_dict(), piece)
+        return _each(optimiser.state_dict(), sharded)
 
 
 def own_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return this rank's state dict of an optimiser: the opposite of :meth:`OwnParameters.state_in_pieces`."""
-    return _each(state, lambda _, value: own_part(value))
+    """Return this rank's state dict of an optimiser: the opposite of :meth:`OwnParameters.sharded_state`."""
+    return _each(state, lambda _, value: local_shard(value))
 
 
 def refuse_sharding(student_sharding: str) -> None:
     """Raise InvalidValue where a job cannot share its networks out among ranks."""
     if student_sharding != "none":
         raise InvalidValue(
-            "Networks of this job are not shared out among ranks.",
+            "Networks of this job are not sharded over ranks.",
             received=f"--student-sharding {student_sharding}",
             expected="limbeck train, or limbeck distill of one student from teachers",
             remedy="leave --student-sharding out",

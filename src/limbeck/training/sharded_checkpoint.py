@@ -1,4 +1,4 @@
-"""Checkpoints of a student in pieces: a folder for each, written by all ranks while the training goes on.
+"""Checkpoints of a sharded student: a folder for each, written by all ranks while the training goes on.
 
 The tensors go through ``torch.distributed.checkpoint``, which writes a file for each rank. ``index.json``, sealed and
 written last, names every file with its SHA-256, and holds all that is no tensor: a folder without it is half-written.
@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from limbeck.errors import CheckpointError, OutputError, RecordError
-from limbeck.models.sharding import in_pieces, is_piece
+from limbeck.models.sharding import is_dtensor, sharded_zeros
 from limbeck.ranks.group import Ranks, background_group, rank_lost
 from limbeck.records import make_folder, read_sealed_json, sealed_text, write_text
 from limbeck.records.files import hash_file, remedy_of
@@ -32,7 +32,7 @@ STEP = "step-"  # begins the name of a checkpoint's folder
 
 
 def folder_beside(checkpoint: Path) -> Path:
-    """Return where a student in pieces is saved in place of a file: "run/checkpoint" for "run/checkpoint.pt"."""
+    """Return where a sharded student is saved in place of a file: "run/checkpoint" for "run/checkpoint.pt"."""
     return checkpoint.with_suffix("")
 
 
@@ -50,7 +50,7 @@ class ShardedCheckpoints:
         self._in_flight: Future[None] | None = None
 
     def load(self, *, identity: dict[str, str]) -> dict[str, Any] | None:
-        """Return the state of the last checkpoint that is whole, with each rank's pieces; None where there is none.
+        """Return the state of the last checkpoint that is whole, with each rank's shards; None where there is none.
 
         Raises:
             CheckpointError: one that is damaged, or belongs to another run.
@@ -69,7 +69,7 @@ class ShardedCheckpoints:
                 remedy="delete it to start this network again",
             )
         tensors = {
-            key: in_pieces(tuple(shape), getattr(torch, dtype), ranks=self.ranks)
+            key: sharded_zeros(tuple(shape), getattr(torch, dtype), ranks=self.ranks)
             if is_shared
             else torch.zeros(shape, dtype=getattr(torch, dtype))
             for key, (shape, dtype, is_shared) in index["tensors"].items()
@@ -81,7 +81,7 @@ class ShardedCheckpoints:
         """Copy a state to host memory, and let it be written while the training goes on; wait for the one before.
 
         Args:
-            state: tensors, whole or in pieces, and plain values, in dicts and lists.
+            state: tensors, whole or sharded, and plain values, in dicts and lists.
             step: of the training.
             identity: what tells this run from others.
         Raises:
@@ -101,7 +101,7 @@ class ShardedCheckpoints:
             "identity": identity,
             "ranks": self.ranks.size,
             "tensors": {
-                key: [list(value.shape), str(value.dtype).removeprefix("torch."), is_piece(value)]
+                key: [list(value.shape), str(value.dtype).removeprefix("torch."), is_dtensor(value)]
                 for key, value in tensors.items()
             },
             "plain": json.dumps(plain),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from limbeck.models import max_norm_of, project_max_norm
-from limbeck.models.sharding import is_shared_out, load_parts
+from limbeck.models.sharding import is_sharded, load_shards
 from limbeck.settings import TrainConfig
 from limbeck.training.averaging import AveragedWeights
 from limbeck.training.optimiser import FLUSH_STEPS, build_optimiser, clip_each, flush_subnormal_state
@@ -22,7 +22,7 @@ class WeightUpdates:
     """A module's optimiser, its averaged weights and the count of its steps.
 
     Args:
-        module: what is trained, on the runtime's device, whole or in pieces on all ranks.
+        module: what is trained, on the runtime's device, whole or sharded over all ranks.
         recipe: optimiser, schedule, averaging and clipping.
         runtime: device and precision.
         num_steps: of the whole run: the schedule's length.
@@ -35,7 +35,7 @@ class WeightUpdates:
     ) -> None:
         self.module, self.recipe, self.num_steps, self.stack_axes = module, recipe, num_steps, stack_axes
         self.device = runtime.device
-        self.own = OwnParameters(module, runtime.ranks) if is_shared_out(module) else None
+        self.own = OwnParameters(module, runtime.ranks) if is_sharded(module) else None
         trained = self.own.parameters if self.own else list(module.parameters())
         self.optimiser = build_optimiser(module, recipe, parameters=trained, stack_axes=stack_axes)
         self.average = AveragedWeights(module, decay=recipe.ema_decay) if recipe.ema_decay is not None else None
@@ -115,7 +115,7 @@ class WeightUpdates:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        optimiser = self.own.state_in_pieces(self.optimiser) if self.own else self.optimiser.state_dict()
+        optimiser = self.own.sharded_state(self.optimiser) if self.own else self.optimiser.state_dict()
         return {
             "step": self.step,
             "skipped": self.num_skipped,
@@ -129,7 +129,7 @@ class WeightUpdates:
         """Take back what :meth:`state` returned."""
         self.step, self.num_skipped = state["step"], state["skipped"]
         if self.own is not None:
-            load_parts(self.module, state["weights"])
+            load_shards(self.module, state["weights"])
             self.optimiser.load_state_dict(own_state(state["optimiser"]))
         else:
             self.module.load_state_dict(state["weights"])

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.models import constrain_max_norm, sharding
-from limbeck.models.sharding import as_piece, gathered, in_pieces, own_part
+from limbeck.models.sharding import as_dtensor, gathered, local_shard, sharded_zeros
 from limbeck.objectives import HardLabels
 from limbeck.ranks.group import ranks_of_process
 from limbeck.ranks.launched import num_ranks, rank_number
 from limbeck.records import hash_file, sealed_text
 from limbeck.records.sealing import read_sealed_json
 from limbeck.training import Runtime, TrainingInterrupted
-from limbeck.training.sharded import SharedOutStudent
+from limbeck.training.sharded import ShardedStudent
 from limbeck.training.sharded_checkpoint import FORMAT, INDEX, VERSION, ShardedCheckpoints
 from limbeck.training.updates import WeightUpdates
 
@@ -85,19 +85,19 @@ def share(out: Path) -> dict:
     runtime = Runtime.resolve("cpu", takes_ranks=True, student_sharding="full")
     plain = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
     size = sum(parameter.numel() for parameter in plain.parameters())
-    shared = SharedOutStudent(plain, ranks=runtime.ranks, device=runtime.device)
+    shared = ShardedStudent(plain, ranks=runtime.ranks, device=runtime.device)
     held = sum(parameter.numel() for parameter in plain.parameters())
     recipe = dataclasses.replace(ADAMW, ema_decay=0.9)
     updates = WeightUpdates(shared.module, recipe=recipe, runtime=runtime, num_steps=2)
     shared.module(torch.ones(2, 64)).sum().backward()
     parameters = list(shared.module.parameters())
     parts = {
-        "weights": [own_part(parameter) for parameter in parameters],
-        "gradients": [own_part(parameter.grad) for parameter in parameters],
+        "weights": [local_shard(parameter) for parameter in parameters],
+        "gradients": [local_shard(parameter.grad) for parameter in parameters],
     }
     updates.update()
     moments = [value for state in updates.optimiser.state.values() for value in state.values() if value.dim()]
-    parts |= {"moments": moments, "average": [own_part(value) for value in updates.average.state.values()]}
+    parts |= {"moments": moments, "average": [local_shard(value) for value in updates.average.state.values()]}
     return {"network": held, **{name: sum(map(Tensor.numel, part)) / size for name, part in parts.items()}}
 
 
@@ -138,7 +138,7 @@ def checkpoints(out: Path) -> dict:
     found |= {
         "folders": sorted(path.name for path in (out / "kept").iterdir()),
         "value": float(gathered({"weight": state["list"][0]["weight"]})["weight"].mean()),
-        "rows": len(own_part(state["list"][0]["weight"])),
+        "rows": len(local_shard(state["list"][0]["weight"])),
         "plain": [state["plain"], state["list"][1]],
         "other": message_of(lambda: kept.load(identity={"seed": "1"})),
     }
@@ -161,8 +161,8 @@ def checkpoints(out: Path) -> dict:
 
 
 def state_of(value: float) -> dict:
-    like = in_pieces((5, 2), torch.float32, ranks=ranks_of_process())
-    weight = as_piece(torch.full_like(own_part(like), value), like)
+    like = sharded_zeros((5, 2), torch.float32, ranks=ranks_of_process())
+    weight = as_dtensor(torch.full_like(local_shard(like), value), like)
     return {"plain": {"loss": 0.1, 3: None}, "list": [{"weight": weight}, "text", torch.arange(3)]}
 
 
@@ -208,7 +208,7 @@ class Growing(nn.Module):
 
 
 def refused(out: Path) -> dict[str, str]:
-    """Return the messages of what a student in pieces cannot do."""
+    """Return the messages of what a sharded student cannot do."""
     if rank_number() == 0:
         (out / "file.pt").write_bytes(b"of a whole student")
         (out / "folder" / "step-0000000001-00").mkdir(parents=True)
