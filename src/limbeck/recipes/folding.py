@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from torch import nn
+
 from limbeck.data import Samples, Views
 from limbeck.distillation.experiment import Experiment
 from limbeck.distillation.predictions import Predictions
+from limbeck.distillation.task import Training
 from limbeck.distillation.trained import TrainedNetwork
 from limbeck.objectives import Distillation
 from limbeck.recipes.committee_tables import observe_gain_over_generalist
@@ -31,6 +34,7 @@ def folded_students(
     num_views: int,
     objective: Distillation,
     seeds: Sequence[int],
+    jobs: str,
 ) -> list[TrainedNetwork]:
     """Train two networks further from the generalist by one recipe, on the same views in the same order.
 
@@ -47,24 +51,28 @@ def folded_students(
         num_views: of each image.
         objective: of both.
         seeds: of both.
+        jobs: where they run; see ``limbeck.jobs.runner_from``.
     """
     collected = partial(collect_targets, experiment, samples=images, views=views, num_views=num_views)
     teachers = dict(zip(STUDENTS, (collected(generalist), collected(committee)), strict=True))
-    return [
-        experiment.train(
+    wanted: list[tuple[str, nn.Module, Training]] = [
+        (
             name,
             to_train_further(generalist),
-            samples=images,
-            objective=objective,
-            recipe=recipe,
-            seed=seed,
-            views=views,
-            num_views=num_views,
-            teacher=teachers[name],
+            {
+                "samples": images,
+                "objective": objective,
+                "recipe": recipe,
+                "seed": seed,
+                "views": views,
+                "num_views": num_views,
+                "teacher": teachers[name],
+            },
         )
         for seed in seeds
         for name in STUDENTS
     ]
+    return experiment.train_all(wanted, jobs=jobs)
 
 
 def observe_folding(

@@ -150,6 +150,7 @@ def run(settings: Settings, experiment: Experiment) -> None:
     students = folded_students(
         experiment, images, generalist, together["committee"][first], recipe=settings.student_recipe, seeds=seeds,
         views=shown(AUGMENTATIONS, seed=settings.view_seed), num_views=settings.num_views, objective=soft_targets,
+        jobs=settings.jobs,
     )  # fmt: skip
     predictions = tables.evaluate_all(experiment, (generalist, *mixture, *students), together, views=clean)
     tables.observe_tables(experiment, predictions, plan.class_numbers())
