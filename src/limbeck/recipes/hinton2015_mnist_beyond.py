@@ -5,7 +5,7 @@ convnets learn from jittered, rotated, scaled and elastically warped images. The
 image, 2.4 million images in all, and the student sees nothing but these and the mean of the convnets' distributions.
 Beside it stands the student of the same images that has the labels alone: what it lacks is what the teachers add.
 
-With ``--precision bf16``, on one CPU core that computes in it, the full run takes 80 minutes and 4 GB. Settings
+With ``--precision bf16``, on one CPU core that computes in it, the full run takes 82 minutes and 4 GB. Settings
 are to be searched with ``--set held_out=10000``.
 """
 
