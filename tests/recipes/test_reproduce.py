@@ -200,6 +200,9 @@ def test_specialists_are_the_same_where_ray_runs_their_jobs(
     ("change", "words"),
     [
         ("nums_top_classes=0", "nums_top_classes"),
+        ("overfit_sets=0", "overfit_sets"),
+        ("gate=resent", "resnet"),
+        ("temperature=0", "temperature"),
         ("plan=kmeans:10", "METHOD:COUNTxSIZE"),
         ("plan=confusion:3x80", "kmeans"),
         ("sweep=kmeans:3x200", "200"),
