@@ -114,14 +114,15 @@ def test_what_was_not_evaluated_gains_nothing(experiment):
     assert not experiment.results.notes
 
 
-def test_the_share_of_a_gain_is_counted_by_seed_from_either_side(experiment):
+def test_the_share_of_a_gain_is_counted_by_seed_and_of_no_gain_there_is_none(experiment):
     for condition, by_seed in {"alone": (100, 110), "folded": (92, 104), "large": (85, 70)}.items():
         for seed, errors in enumerate(by_seed):
             experiment.results.observe(condition, seed, "test_errors", errors, "count")
     observe_gain_kept(experiment, "folded", "alone", teacher_errors=80)
-    observe_gain_kept(experiment, "folded", "alone", teacher_errors=80, counted_from=96, quantity="passed_on")
     observe_gain_kept(experiment, "large", 90, teacher_errors=80)
-    observe_gain_kept(experiment, "alone", 90, teacher_errors=95)  # a teacher that loses counts as one error saved
+    assert not experiment.results.notes
+    observe_gain_kept(experiment, "alone", 90, teacher_errors=95)
+    assert "alone makes 95 errors, no fewer" in experiment.results.notes[0]
     shares = {
         (o.condition, o.quantity, o.seed): o.value for o in experiment.results.observations if o.unit == "fraction"
     }
@@ -129,11 +130,7 @@ def test_the_share_of_a_gain_is_counted_by_seed_from_either_side(experiment):
         {
             ("folded", "gain_kept", 0): 8 / 20,
             ("folded", "gain_kept", 1): 6 / 30,
-            ("folded", "passed_on", 0): 8 / 16,
-            ("folded", "passed_on", 1): 6 / 16,
             ("large", "gain_kept", 0): 5 / 10,
             ("large", "gain_kept", 1): 20 / 10,
-            ("alone", "gain_kept", 0): -10.0,
-            ("alone", "gain_kept", 1): -20.0,
         }
     )

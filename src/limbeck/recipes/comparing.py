@@ -110,31 +110,32 @@ def observe_gain_kept(
     over: str | float,
     *,
     teacher_errors: float,
-    counted_from: float | None = None,
-    quantity: str = "gain_kept",
 ) -> None:
     r"""Record for each seed which share of the errors that a teacher saves its student saves, too.
 
-    .. math:: \frac{e(over) - e(condition)}{\max(e - e(teacher), 1)}
+    .. math:: \frac{e(over) - e(condition)}{e(over) - e(teacher)}
 
-    with e = e(over) of the same seed: how far the student has come from ``over`` towards the teacher. Or with e =
-    ``counted_from``, another teacher's errors: what a better teacher saved, against what its student saved. A teacher
-    that saves nothing counts as one error saved.
+    with e(over) of the same seed: how far the student has come from ``over`` towards the teacher, as "gain_kept". A
+    teacher that saves nothing has no gain to keep: nothing is recorded then, and a note says so.
 
     Args:
         experiment: where the errors of both conditions are recorded.
         condition: the student.
         over: the student that it is compared with; or errors, where they are the same for all seeds.
         teacher_errors: on the same samples.
-        counted_from: errors that the teacher's gain is counted from, where those are not ``over``'s.
-        quantity: what the share is called.
     """
     quantity_read = experiment.quantity("errors")
     for own in observed(experiment, [condition], quantity_read):
         others = observed(experiment, [over], quantity_read)[0] if isinstance(over, str) else dict.fromkeys(own, over)
         for seed in (seed for seed in own if seed in others):
-            gain = (others[seed] if counted_from is None else counted_from) - teacher_errors
-            experiment.results.observe(condition, seed, quantity, (others[seed] - own[seed]) / max(gain, 1), "fraction")
+            if (gain := others[seed] - teacher_errors) > 0:
+                kept = (others[seed] - own[seed]) / gain
+                experiment.results.observe(condition, seed, "gain_kept", kept, "fraction")
+        if min(others.values()) <= teacher_errors:
+            experiment.results.note(
+                f"The teacher of {condition.replace('_', ' ')} makes {teacher_errors:,.0f} errors, no fewer than are "
+                "made without it: where it has gained nothing, no share of a gain can be kept."
+            )
 
 
 def observe_share(
